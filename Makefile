@@ -1,0 +1,44 @@
+# Every target is one command; PYTHON may name another interpreter (>= 3.11).
+PYTHON ?= python3
+BIN := .venv/bin
+export OMP_NUM_THREADS ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-all check reproduce nano clean
+
+help: ## Show this help
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+setup: $(BIN)/.ready ## Make .venv with the pinned dependencies
+
+$(BIN)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("clo needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch -c constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' -c constraints.txt
+	touch $@
+
+demo: setup ## Train sft, sft_dpo and clo for Swahili and write a report (3 minutes)
+	$(BIN)/python train.py study=demo
+	$(BIN)/python -m clo.report study=demo
+
+test: check ## Run every test that needs no GPU
+	$(BIN)/python -m pytest -n 2 -m "not slow and not gpu"
+
+test-all: check ## Run the slow tests too
+	$(BIN)/python -m pytest -n 2 -m "not gpu"
+
+check: setup ## Lint, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+reproduce: setup ## Run the paper's grid at nano scale and write its report
+	$(BIN)/python train.py study=paper
+	$(BIN)/python -m clo.report study=paper
+
+nano: setup ## Build the embedded start model again from its data and seed
+	$(BIN)/python -m clo.nano.build
+
+clean: ## Remove outputs and caches (not .venv)
+	rm -rf outputs .cache build dist *.egg-info

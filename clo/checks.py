@@ -1,0 +1,75 @@
+"""Self-checks of every run: facts that must hold before the first step and after the last."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from clo.data.items import Item
+from clo.errors import UserError
+
+if TYPE_CHECKING:
+    from clo.data.prompt import Renderer
+
+
+def check_items(items: Sequence[Item], renderer: Renderer) -> None:
+    """Nothing empty, one BOS per prompt and none in a response, the end-of-turn token closes every response.
+
+    Raises:
+        UserError: the model's template or tokenizer breaks one of these.
+    """
+    bos, end = renderer.tokenizer.bos_token_id, renderer.end_id
+    for item in items:
+        for prompt, response in zip(item.prompts, item.responses, strict=True):
+            if not prompt or len(response) < 2:
+                raise UserError(f"item {item.id!r} has an empty prompt or response after tokenization; check the text and the tokenizer")
+            if bos is not None and bos != end and (prompt.count(bos) > 1 or bos in response):
+                raise UserError(f"item {item.id!r} has more than one beginning-of-sequence token; check model.template")
+            if response[-1] != end or end in response[:-1]:
+                raise UserError(f"item {item.id!r}: the end-of-turn token must end the response and occur once; check model.end_of_turn")
+
+
+def check_step_zero(metrics: Mapping[str, float], tolerance: float) -> None:
+    """Before the first update policy and reference are one model: margins 0, so the preference loss is ln 2.
+
+    Raises:
+        UserError: a margin is not 0: the reference was made from other weights, data or precision.
+    """
+    for name, value in metrics.items():
+        if name.startswith("margin_") and abs(value) > tolerance:
+            raise UserError(
+                f"step 0: {name} is {value:.4g}, not 0, so the reference is not the start model (preference loss off ln 2 = "
+                f"{math.log(2):.4f}); delete the reference cache (cache_dir) and run again"
+            )
+
+
+def check_finite(loss: Any, stage: str, step: int, lr: float) -> None:
+    """Stop before a loss that is not a number reaches the weights."""
+    if not math.isfinite(float(loss[0])):
+        raise UserError(f"the loss of stage {stage} is {float(loss[0])} at step {step}; lower method.lr={lr} or check the data")
+
+
+def frozen_key(model: Any) -> str:
+    """Content hash of the weights that must not change."""
+    import hashlib
+
+    import torch
+
+    digest = hashlib.sha256()
+    for name, parameter in sorted(model.named_parameters()):
+        if not parameter.requires_grad:
+            raw = parameter.detach().cpu().contiguous().flatten().view(torch.uint8)
+            digest.update(name.encode())
+            digest.update(raw.numpy().data)
+    return digest.hexdigest()
+
+
+def check_frozen(before: str, after: str) -> None:
+    """The frozen weights are bit-equal to those at the start.
+
+    Raises:
+        RuntimeError: they are not; the run's claim "only X trained" would be false.
+    """
+    if before != after:
+        raise RuntimeError("weights that should be frozen have changed during training")

@@ -1,0 +1,98 @@
+"""Mixed-language batches: one optimizer step's items at a time, in an order that a resumed run continues exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from clo.data.items import Item
+
+
+class StepSampler(Sampler[list[int]]):
+    """The items of every step of a stage: epoch after epoch, each a permutation by (seed, epoch).
+
+    The stage is one pass over this sampler, however many epochs it spans, so a position in it is just a step number.
+    """
+
+    def __init__(self, items: int, batch_size: int, total_steps: int, seed: int) -> None:
+        self.items, self.batch_size, self.total_steps, self.seed = items, batch_size, total_steps, seed
+        self.start = 0
+        """First step to yield; set on resume."""
+
+    def __len__(self) -> int:
+        return self.total_steps
+
+    def __iter__(self) -> Iterator[list[int]]:
+        per_epoch = steps_per_epoch(self.items, self.batch_size)
+        order: list[int] = []
+        for step in range(self.start, self.total_steps):
+            epoch, position = divmod(step, per_epoch)
+            if not order or position == 0:
+                generator = torch.Generator().manual_seed((self.seed << 20) + epoch)
+                order = torch.randperm(self.items, generator=generator).tolist()
+            yield order[position * self.batch_size : (position + 1) * self.batch_size]
+
+
+def steps_per_epoch(items: int, batch_size: int) -> int:
+    """Steps that see every item once; the last may be smaller."""
+    return -(-items // batch_size)
+
+
+def stage_steps(items: int, batch_size: int, epochs: float) -> int:
+    """Steps of a stage, at least one."""
+    return max(1, round(epochs * steps_per_epoch(items, batch_size)))
+
+
+class _Items(Dataset[Item]):
+    def __init__(self, items: Sequence[Item]) -> None:
+        self.items = items
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> Item:
+        return self.items[index]
+
+
+def _as_list(items: list[Item]) -> list[Item]:
+    return items
+
+
+class SquareDataModule(pl.LightningDataModule):
+    """Training steps and held-out squares of one stage.
+
+    Every rank is given all items of a step, since their token counts normalise the loss; the module takes its share.
+
+    Args:
+        train: items in nested order.
+        val: held-out items, scored whole at every validation.
+        batch_size: items per optimizer step, over all ranks.
+        total_steps: steps of the stage.
+        seed: decides the order.
+    """
+
+    def __init__(
+        self, train: Sequence[Item], val: Sequence[Item], batch_size: int, total_steps: int, seed: int
+    ) -> None:
+        super().__init__()
+        self.train, self.val = train, val
+        self.sampler = StepSampler(len(train), batch_size, total_steps, seed)
+
+    def train_dataloader(self) -> DataLoader[Item]:
+        """One list of items per optimizer step."""
+        return DataLoader(_Items(self.train), batch_sampler=self.sampler, collate_fn=_as_list)
+
+    def val_dataloader(self) -> DataLoader[Item]:
+        """All held-out items as one batch."""
+        return DataLoader(_Items(self.val), batch_size=len(self.val), collate_fn=_as_list)
+
+    def state_dict(self) -> dict[str, int]:
+        """Steps trained on, kept in the checkpoint."""
+        return {"step": 0 if self.trainer is None else self.trainer.global_step}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Continue after the checkpoint's step."""
+        self.sampler.start = state_dict["step"]

@@ -1,0 +1,107 @@
+"""Parallel rows: the same instruction example in several languages, read from files and validated."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from clo.errors import UserError
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One example, prompt and response in every language it exists in."""
+
+    id: str
+    prompts: dict[str, str]
+    """Language code -> prompt text."""
+    responses: dict[str, str]
+    """Language code -> response text."""
+    gold: dict[str, str] = field(default_factory=dict)
+    """Language code -> the short content that a right response contains; empty where unknown."""
+    group: str = ""
+    """Evaluation group (``seen``, ``unseen``), empty where there are none."""
+
+
+def read_rows(path: str | Path, source: str, target: str) -> list[Row]:
+    """Read parallel rows from a JSONL or Parquet file, in file order.
+
+    Two forms are read: long (``id, lang, prompt, response``, one line per language, joined on ``id``) and paired
+    (``id, prompt_<source>, response_<source>, prompt, response, lang``, one line per example).
+
+    Raises:
+        UserError: the file is missing, not UTF-8 or malformed; an id is missing or doubled; a text is empty; an
+            example lacks one of the two languages.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path} does not exist; set data.train (data.dev, data.test) to a JSONL or Parquet file")
+    rows: dict[str, Row] = {}
+    for where, record in _records(path):
+        row_id = record.get("id")
+        if not isinstance(row_id, str | int) or row_id == "":
+            raise UserError(f"{where}: the field 'id' is missing or empty; give every example an id of its own")
+        row = rows.setdefault(str(row_id), Row(str(row_id), {}, {}))
+        for lang, prompt, response in _texts(where, record, source):
+            if lang in row.prompts:
+                raise UserError(f"{where}: id {row.id!r} has {lang!r} twice; ids must be unique per language")
+            row.prompts[lang], row.responses[lang] = prompt, response
+    if not rows:
+        raise UserError(f"{path} holds no rows")
+    for row in rows.values():
+        for lang in (source, target):
+            if lang not in row.prompts:
+                has = ", ".join(sorted(row.prompts))
+                raise UserError(f"{path}: id {row.id!r} has no {lang!r} text (it has {has}); add the translation or drop the id")
+    return list(rows.values())
+
+
+def _texts(where: str, record: dict[str, Any], source: str) -> Iterator[tuple[str, str, str]]:
+    """(language, prompt, response) of one record in either form, checked."""
+    lang = record.get("lang")
+    if not isinstance(lang, str) or not lang:
+        raise UserError(f"{where}: the field 'lang' is missing; it names the language of 'prompt' and 'response'")
+    fields = [(lang, "prompt", "response")]
+    if f"prompt_{source}" in record:
+        fields.insert(0, (source, f"prompt_{source}", f"response_{source}"))
+    for code, *names in fields:
+        for name in names:
+            if not isinstance(record.get(name), str):
+                raise UserError(f"{where}: the field {name!r} is missing or not a text")
+            if not record[name].strip():
+                raise UserError(f"{where}: the field {name!r} is empty; fill it or drop the row")
+        yield code, record[names[0]], record[names[1]]
+
+
+def _records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(place for messages, record) of every line or row."""
+    if path.suffix == ".parquet":
+        import pyarrow.parquet as pq
+
+        try:
+            file = pq.ParquetFile(path)
+        except Exception as error:
+            raise UserError(f"{path} is not a readable Parquet file ({error})") from error
+        number = 0
+        for batch in file.iter_batches(batch_size=1024):
+            for record in batch.to_pylist():
+                number += 1
+                yield f"{path}, row {number}", record
+        return
+    with path.open("rb") as file_:
+        for number, line in enumerate(file_, 1):
+            where = f"{path}, line {number}"
+            if not line.strip():
+                continue
+            try:
+                record = json.loads(line.decode("utf-8"))
+            except UnicodeDecodeError as error:
+                raise UserError(f"{where} is not UTF-8 (byte {error.start}); convert the file to UTF-8") from error
+            except json.JSONDecodeError as error:
+                raise UserError(f"{where} is not JSON ({error.msg}, column {error.colno})") from error
+            if not isinstance(record, dict):
+                raise UserError(f"{where} is not a JSON object with id, lang, prompt and response")
+            yield where, record

@@ -1,0 +1,57 @@
+"""Where a run's rows come from: the embedded data or the user's files, as train, dev and test."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from clo.data.rows import Row, read_rows
+from clo.errors import UserError
+from clo.settings import DataConfig
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Rows of one language pair. ``train`` is ordered so that every prefix is a fair smaller set."""
+
+    train: list[Row]
+    dev: list[Row]
+    test: list[Row]
+
+
+def load_splits(data: DataConfig, source: str, target: str) -> Splits:
+    """Load all rows of a pair of languages.
+
+    Rows held out of a training file are those with the smallest hash of their id, so they do not depend on the
+    order of the file or on what else is in it.
+
+    Raises:
+        UserError: the embedded data lack a language, or a file is wrong (see :func:`clo.data.rows.read_rows`).
+    """
+    if data.kind == "cldr":
+        from clo.data.cldr import cldr_rows
+
+        return Splits(*(cldr_rows(split, [source, target]) for split in ("train", "dev", "test")))
+    assert data.train is not None
+    train = read_rows(data.train.replace("{lang}", target), source, target)
+    given = {
+        name: read_rows(path.replace("{lang}", target), source, target)
+        for name, path in (("dev", data.dev), ("test", data.test))
+        if path is not None
+    }
+    for name in ("dev", "test"):
+        if name not in given:
+            train, given[name] = _hold_out(train, data.held_out)
+    for name, rows in given.items():
+        both = {row.id for row in train} & {row.id for row in rows}
+        if both:
+            raise UserError(f"data.{name}: id {min(both)!r} is also in data.train; training rows must not be evaluated on")
+    return Splits(train, given["dev"], given["test"])
+
+
+def _hold_out(rows: list[Row], count: int) -> tuple[list[Row], list[Row]]:
+    if len(rows) <= count:
+        raise UserError(f"the training file has {len(rows)} rows, too few to hold {count} out; lower data.held_out")
+    ranked = sorted(rows, key=lambda row: hashlib.sha256(row.id.encode()).digest())
+    chosen = {row.id for row in ranked[:count]}
+    return [row for row in rows if row.id not in chosen], [row for row in rows if row.id in chosen]

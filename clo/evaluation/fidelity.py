@@ -1,0 +1,129 @@
+"""In which language is an answer: the target, the source, another one, or too little text to tell.
+
+The identifier is py3langid; `docs/language_identification.md` has the measurement behind that choice and
+behind every rule below.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal, get_args
+
+from clo.errors import UserError
+
+if TYPE_CHECKING:
+    from py3langid.langid import LanguageIdentifier as Detector
+
+Verdict = Literal["target", "en", "other", "undecided"]
+"""``en`` stands for the source language, whatever it is."""
+
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+
+_SEVEN = ("en", "zh", "de", "ko", "id", "sw", "yo")
+_NEIGHBOURS = "fr es pt it nl vi ja ru ar th tr hi tl so zu xh sn"
+CANDIDATES = frozenset({*_SEVEN, *_NEIGHBOURS.split()})
+"""The languages of the experiment and their neighbours. A relative too close to one of them to tell the two
+apart in a sentence (Malay, Indonesian; Afrikaans, Dutch) is no candidate unless it is the target."""
+
+RIVALS = {"ms": "id", "af": "nl", "gl": "pt", "zu": "xh", "xh": "zu", "wuu": "zh", "yue": "zh"}
+"""Target -> the candidate that gives way, because the two are not separable in short texts."""
+
+ALIASES = {"nb": "no", "fil": "tl", "cmn": "zh", "iw": "he", "in": "id"}
+"""Codes in use elsewhere -> the identifier's code."""
+
+MIN_LETTERS = 20
+"""An answer of fewer letters is undecided."""
+DENSE_WEIGHT = 2.5
+"""Letters that one Han, kana or Hangul character counts for: eight of them are enough."""
+
+_FENCED = re.compile(r"(```|~~~).*?(?:\1|\Z)", re.DOTALL)
+_INLINE = re.compile(r"`[^`\n]+`")
+_ADDRESS = re.compile(r"(?:[a-z][a-z0-9+.-]*://|www\.)\S+|\S+@\S+\.\w+", re.IGNORECASE)
+_HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002fa1f]")
+_KANA = re.compile(r"[\u3041-\u30ff]")
+_HANGUL = re.compile(r"[\uac00-\ud7a3\u1100-\u11ff\u3131-\u318e]")
+
+
+def prose(text: str) -> str:
+    """What is left of ``text`` (NFC) without fenced code, inline code, URLs and e-mail addresses."""
+    for pattern in (_FENCED, _INLINE, _ADDRESS):
+        text = pattern.sub(" ", text)
+    return unicodedata.normalize("NFC", text)
+
+
+class LanguageIdentifier:
+    """Tells target, source and other languages apart, offline."""
+
+    def __init__(self, target: str, source: str = "en") -> None:
+        """Choose the candidates.
+
+        Args:
+            target: ISO 639-1 code of the run's target language; a region or script (``zh-Hans``) is ignored.
+            source: code of the language whose verdict is ``"en"``.
+
+        Raises:
+            UserError: a code is unknown to the identifier, or both are the same.
+        """
+        self.target, self.source = _code(target), _code(source)
+        if self.target == self.source:
+            raise UserError(f"target and source are both '{target}': name a target other than the source")
+        given_way = {RIVALS.get(self.target)} - {self.source}
+        self.candidates = tuple(sorted({*CANDIDATES, self.target, self.source} - given_way))
+
+    def verdicts(self, texts: Sequence[str]) -> list[Verdict]:
+        """The verdict for every text, in order."""
+        return [self._verdict(prose(text)) for text in texts]
+
+    def _verdict(self, text: str) -> Verdict:
+        han, kana, hangul = (len(script.findall(text)) for script in (_HAN, _KANA, _HANGUL))
+        dense = DENSE_WEIGHT * (han + kana + hangul)
+        letters = sum(map(str.isalpha, text)) - (han + kana + hangul) + dense
+        if letters < MIN_LETTERS:
+            return "undecided"
+        if 2 * DENSE_WEIGHT * hangul > letters:
+            return self._word("ko")
+        if 2 * DENSE_WEIGHT * han > letters and not kana and "zh" in self.candidates:
+            return self._word("zh")
+        probabilities = dict(_detector(self.candidates).rank(text))
+        best = max(probabilities, key=probabilities.__getitem__)
+        if best not in (self.target, self.source) and probabilities[best] <= 0.5:
+            # Foreign names in a short sentence scatter over many languages; a third one must win a majority.
+            best = max((self.target, self.source), key=probabilities.__getitem__)
+        return self._word(best)
+
+    def _word(self, code: str) -> Verdict:
+        return "target" if code == self.target else "en" if code == self.source else "other"
+
+
+def _code(language: str) -> str:
+    """The identifier's own code for ``language``."""
+    code = re.split(r"[-_]", language.lower())[0]
+    code = ALIASES.get(code, code)
+    if code not in _known():
+        raise UserError(
+            f"language code '{language}' is unknown to the language identifier (py3langid), which checks the "
+            "language of answers: use an ISO 639-1 code such as 'sw'"
+        )
+    return code
+
+
+@lru_cache(maxsize=1)
+def _known() -> frozenset[str]:
+    return frozenset(_load().labels) - {"zxx"}
+
+
+@lru_cache(maxsize=8)
+def _detector(candidates: tuple[str, ...]) -> Detector:
+    """An own instance for each candidate set: py3langid's module-level one is shared state."""
+    detector = _load()
+    detector.set_languages(candidates)
+    return detector
+
+
+def _load() -> Detector:
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)

@@ -1,0 +1,135 @@
+"""Batched greedy decoding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total)."""
+
+
+def generate(
+    model: Any,
+    tokenizer: Any,
+    prompt_ids: Sequence[Sequence[int]],
+    end_id: int,
+    max_new_tokens: int,
+    max_tokens: int = 16384,
+    progress: Progress | None = None,
+) -> list[str]:
+    """The greedy continuation of every prompt, as text without prompt and special tokens, in the order given.
+
+    Sampling and penalty settings that come with the checkpoint are not used: scores must not depend on them.
+
+    Args:
+        model: a causal language model of transformers, or a PEFT model around one.
+        tokenizer: only its ``decode`` is used.
+        prompt_ids: token ids of each rendered prompt; none may be empty.
+        end_id: the end-of-turn token; an answer stops before it.
+        max_new_tokens: longest answer, in tokens.
+        max_tokens: budget of a batch, in tokens: prompts x (longest prompt + ``max_new_tokens``). A prompt
+            that does not fit runs alone.
+        progress: called after each batch.
+
+    Raises:
+        ValueError: a prompt is empty.
+    """
+    import torch
+
+    if not all(prompt_ids):
+        raise ValueError("every prompt must have at least one token")
+    answers = [""] * len(prompt_ids)
+    done = 0
+    with torch.no_grad(), _plain(model):
+        for batch in _batches([len(ids) for ids in prompt_ids], max_new_tokens, max_tokens):
+            rows = _decode_batch(model, [prompt_ids[k] for k in batch], end_id, max_new_tokens)
+            for k, row in zip(batch, rows, strict=True):
+                answers[k] = tokenizer.decode(row, skip_special_tokens=True).strip()
+            done += len(batch)
+            if progress is not None:
+                progress(done, len(prompt_ids))
+    return answers
+
+
+def _batches(lengths: Sequence[int], max_new_tokens: int, max_tokens: int) -> list[list[int]]:
+    """Indices in batches of similar length under the budget, longest first: memory peaks at the start."""
+    batches: list[list[int]] = []
+    widest = 0
+    for k in sorted(range(len(lengths)), key=lambda k: -lengths[k]):
+        if batches and (len(batches[-1]) + 1) * (widest + max_new_tokens) <= max_tokens:
+            batches[-1].append(k)
+        else:
+            batches.append([k])
+            widest = lengths[k]
+    return batches
+
+
+def _decode_batch(
+    model: Any, prompts: Sequence[Sequence[int]], end_id: int, max_new_tokens: int
+) -> list[list[int]]:
+    """New token ids of each prompt, up to and without ``end_id``."""
+    import torch
+
+    width = max(map(len, prompts))
+    ids = torch.full((len(prompts), width), end_id)
+    # The mask comes from positions: the padding id is a real token (end_id) that prompts may contain too.
+    mask = torch.zeros_like(ids)
+    for row, prompt in enumerate(prompts):
+        ids[row, width - len(prompt) :] = torch.tensor(prompt)
+        mask[row, width - len(prompt) :] = 1
+    device = _device(model)
+    out = model.generate(
+        input_ids=ids.to(device),
+        attention_mask=mask.to(device),
+        generation_config=_greedy(end_id, max_new_tokens),
+    )
+    new = out[:, width:].tolist()
+    return [row[: row.index(end_id)] if end_id in row else row for row in new]
+
+
+def _greedy(end_id: int, max_new_tokens: int) -> Any:
+    from transformers import GenerationConfig
+
+    return GenerationConfig(  # type: ignore[no-untyped-call]
+        do_sample=False,
+        num_beams=1,
+        use_cache=True,
+        max_new_tokens=max_new_tokens,
+        eos_token_id=end_id,
+        pad_token_id=end_id,
+    )
+
+
+def _device(model: Any) -> torch.device:
+    device: torch.device = next(model.parameters()).device
+    return device
+
+
+@contextmanager
+def _plain(model: Any) -> Iterator[None]:
+    """Evaluation mode with the checkpoint's own generation settings set aside, both put back afterwards.
+
+    ``generate`` fills every setting that the caller leaves open from ``model.generation_config`` (for
+    instance a repetition penalty, or a temperature that it then warns about); PEFT hands its own to the model
+    inside.
+    """
+    from transformers import GenerationConfig
+
+    holders = [model, *([model.get_base_model()] if hasattr(model, "get_base_model") else [])]
+    kept = [holder.generation_config for holder in holders]
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    for holder in holders:
+        holder.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        for holder, config in zip(holders, kept, strict=True):
+            holder.generation_config = config
+        for module, training in modes:
+            module.training = training

@@ -1,0 +1,197 @@
+"""A grid of runs: every cell in a process of its own, as many at a time as the cores carry, one table at the end.
+
+No torch here: the parent only starts processes and reads run folders.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from clo.config import RunConfig
+from clo.errors import UserError
+from clo.run_folder import RunFolder
+
+
+@dataclass
+class Cell:
+    """One run of the grid."""
+
+    name: str
+    path: Path
+    overrides: list[str]
+    run: RunConfig
+    process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+    log: IO[bytes] | None = field(default=None, repr=False)
+
+    def start(self) -> None:
+        """Start the cell's process; what it prints goes to log.txt in its folder."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self.log = (self.path / "log.txt").open("ab")
+        except OSError as error:
+            raise UserError(f"cannot write the run folder {self.path} ({error.strerror}); set output_dir to a writable place") from error
+        root = str(Path(__file__).resolve().parent.parent)
+        path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+        command = [sys.executable, "-m", "clo.run", *self.overrides, "hydra.mode=RUN"]
+        environment = {**os.environ, "PYTHONPATH": path}
+        self.process = subprocess.Popen(command, stdout=self.log, stderr=subprocess.STDOUT, env=environment)
+
+    def status(self) -> dict[str, Any]:
+        """status.json, empty while there is none."""
+        try:
+            found: dict[str, Any] = json.loads((self.path / "status.json").read_text(encoding="utf-8"))
+            return found
+        except (OSError, ValueError):
+            return {}
+
+    def reason(self) -> str:
+        """Why the cell failed, in one line."""
+        status = self.status()
+        if status.get("state") == "failed" and status.get("error"):
+            return str(status["error"])
+        lines = (self.path / "log.txt").read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        last = lines[-1].removeprefix("error: ") if lines else "no output"
+        code = self.process.returncode if self.process else None
+        return f"{last} (exit code {code})"
+
+
+def run_grid(cells: Sequence[Cell]) -> bool:
+    """Run all cells that are not done; a failed one is named at once and the others go on.
+
+    Returns whether every cell is done.
+    """
+    unique = {cell.name: cell for cell in cells}
+    todo = [cell for cell in unique.values() if RunFolder(cell.path).state() != "done"]
+    jobs = _jobs(cells[0].run)
+    print(f"{len(unique)} cells, {len(unique) - len(todo)} done already, {jobs} at a time", flush=True)
+    failed = _run_all(todo, jobs)
+    done = [cell.path for cell in unique.values() if cell not in failed]
+    if done:
+        print_table(done)
+    study = cells[0].run
+    if done:
+        place = "" if study.output_dir == "outputs" else f" output_dir={study.output_dir}"
+        print(f"report: python -m clo.report study={study.study_name}{place}")
+    for cell in failed:
+        print(f"failed: {cell.name}: {cell.reason()}", file=sys.stderr)
+    return not failed
+
+
+def _jobs(run: RunConfig) -> int:
+    if run.jobs is not None:
+        return run.jobs
+    if run.trainer.accelerator != "cpu":
+        return 1
+    return max(1, len(os.sched_getaffinity(0)) // (run.trainer.threads * run.trainer.devices))
+
+
+def _run_all(todo: Sequence[Cell], jobs: int) -> list[Cell]:
+    """Start cells as places get free, show their progress; returns the failed ones."""
+    waiting, running, failed = list(todo), [], []  # type: ignore[var-annotated]
+    with _Board() as board:
+        try:
+            while waiting or running:
+                while waiting and len(running) < jobs:
+                    cell = waiting.pop(0)
+                    cell.start()
+                    running.append(cell)
+                    board.started(cell)
+                time.sleep(0.2)
+                for cell in list(running):
+                    assert cell.process is not None and cell.log is not None
+                    if cell.process.poll() is None:
+                        board.moved(cell)
+                        continue
+                    running.remove(cell)
+                    cell.log.close()
+                    ok = cell.process.returncode == 0
+                    if not ok:
+                        failed.append(cell)
+                    board.finished(cell, ok)
+        finally:
+            for cell in running:
+                cell.process.terminate()
+    return failed
+
+
+class _Board:
+    """Progress of the running cells: bars with time left on a terminal, a line per start and end elsewhere."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+        self.console = Console()
+        columns = (TextColumn("{task.description}"), BarColumn(bar_width=30), TextColumn("{task.fields[stage]:<24}"))
+        more = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+        self.bars = Progress(*columns, *more, console=self.console, disable=not self.console.is_terminal)
+        self.tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> _Board:
+        self.bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bars.stop()
+
+    def started(self, cell: Cell) -> None:
+        """A cell's process began."""
+        self.tasks[cell.name] = self.bars.add_task(cell.name, total=None, stage="start")
+        if not self.console.is_terminal:
+            print(f"started {cell.name}", flush=True)
+
+    def moved(self, cell: Cell) -> None:
+        """Read the cell's status."""
+        status, task = cell.status(), self.bars.tasks[self.bars.task_ids.index(self.tasks[cell.name])]
+        if status.get("stage") and status["stage"] != task.fields["stage"]:
+            self.bars.reset(task.id, total=status.get("total_steps"), stage=status["stage"])
+        self.bars.update(task.id, completed=status.get("step") or 0, total=status.get("total_steps"))
+
+    def finished(self, cell: Cell, ok: bool) -> None:
+        """A cell's process ended."""
+        self.bars.remove_task(self.tasks.pop(cell.name))
+        if ok:
+            self.bars.console.print(f"[green]done[/] {cell.name}", highlight=False)
+        else:
+            self.bars.console.print(f"[red]failed[/] {cell.name}: ", cell.reason(), f"(log: {cell.path}/log.txt)", markup=True, highlight=False)
+
+
+def print_table(paths: Sequence[Path]) -> None:
+    """One row per finished run: target gain and English side by side."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="Target language and English, before → after", title_justify="left")
+    for name in ("lang", "method", "size", "seed"):
+        table.add_column(name)
+    for name in ("target chrF", "target exact", "target language", "English content", "English exact"):
+        table.add_column(name, justify="right")
+    for path in paths:
+        r = RunFolder(path).results()
+        before, after = r["start"], r["scores"]
+        table.add_row(
+            r["lang"],
+            r["method"],
+            str(r["data_size"]),
+            str(r["seed"]),
+            _change(before, after, "target", "chrf", 1),
+            _change(before, after, "target", "exact", 100),
+            _change(before, after, "target", "language_ok", 100),
+            _change(before, after, "en", "content", 100),
+            _change(before, after, "en", "exact", 100),
+        )
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    print("chrF 0-100, the others in %; target language: answers in the language asked, of those decided")
+
+
+def _change(before: dict[str, Any], after: dict[str, Any], side: str, name: str, scale: float) -> str:
+    texts = ["–" if s[side]["all"][name] is None else f"{scale * s[side]['all'][name]:.0f}" for s in (before, after)]
+    return " → ".join(texts)

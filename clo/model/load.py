@@ -1,0 +1,61 @@
+"""Load a causal language model and its tokenizer: a hub id, a local folder, or a model shipped with this package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clo.errors import UserError
+from clo.settings import ModelConfig
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def resolve_path(path: str) -> str:
+    """The folder of a shipped model's weights, else the path itself (a folder or a hub id)."""
+    shipped = Path(__file__).parent.parent / path / "weights"
+    return str(shipped) if path.isidentifier() and shipped.is_dir() else path
+
+
+def load_tokenizer(config: ModelConfig) -> PreTrainedTokenizerBase:
+    """Load the tokenizer alone.
+
+    Raises:
+        UserError: not found, gated, offline, or broken.
+    """
+    from transformers import AutoTokenizer
+
+    return _load(AutoTokenizer, config)
+
+
+def load_model(config: ModelConfig) -> Any:
+    """Load the weights, in the stored dtype or the one asked for, with dropout off.
+
+    Raises:
+        UserError: not found, gated, offline, or broken; or ``max_length`` is over the model's window.
+    """
+    from transformers import AutoModelForCausalLM
+
+    model = _load(AutoModelForCausalLM, config, dtype=config.dtype)
+    window = getattr(model.config, "max_position_embeddings", None)
+    if window is not None and config.max_length > window:
+        raise UserError(f"model.max_length={config.max_length} is over the window of {config.path}; set it to at most {window}")
+    return model.eval()
+
+
+def _load(auto_class: Any, config: ModelConfig, **kwargs: Any) -> Any:
+    path = resolve_path(config.path)
+    try:
+        return auto_class.from_pretrained(
+            path, revision=config.revision, trust_remote_code=config.trust_remote_code, **kwargs
+        )
+    except (OSError, ValueError) as error:
+        cause = str(error).strip().splitlines()[0]
+        if "gated" in str(error).lower():
+            advice = "accept its licence on its hub page, then run `hf auth login`"
+        elif Path(path).exists():
+            advice = "the folder must hold a Hugging Face causal language model with its tokenizer"
+        else:
+            advice = "set model.path to a local folder or a hub id, and check the network (offline, only local folders and cached models load)"
+        raise UserError(f"cannot load model.path={config.path}: {cause}; {advice}") from error

@@ -1,0 +1,302 @@
+"""The LightningModule: glue between items, scores, objective and optimizer; it contains no formula.
+
+One ``training_step`` is one optimizer step: the items are split into micro-batches under the token budget, and every
+sum is divided by the step's own denominators, so neither the budget nor the number of ranks changes a gradient.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from clo.checks import check_finite, check_step_zero
+from clo.data.batch import collate, micro_batches
+from clo.data.items import Item
+from clo.objective import Objective, Terms, objective_terms
+from clo.reference import swapped
+from clo.scores import score, score_items
+from clo.settings import OptimizerConfig, ReferenceMode, TrainerConfig
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """How one stage of a run trains."""
+
+    name: str
+    objective: Objective
+    lr: float
+    total_steps: int
+    steps_per_epoch: int
+
+
+class CLOModule(pl.LightningModule):
+    """Trains one stage of any method.
+
+    Logged names: ``train/loss``, ``train/nll``, ``train/pref`` (weighted as in the loss), ``train/grad_norm`` and of each
+    term, ``train/lr``, ``train/response_tokens_per_second``; ``train/`` and ``val/`` ``margin_d``, ``accuracy_d``,
+    ``chosen_change_d``, ``rejected_change_d`` (nats) for d in en, target, and ``saturated``; ``val/nll_d`` and
+    ``val/logp_d_d`` (nats per token).
+
+    Args:
+        model: the language model, already tuned (see :mod:`clo.model.tuning`).
+        plan: the stage.
+        optimizer: AdamW's values.
+        trainer: the hardware side.
+        references: makes the reference scores by item key, float32 [L, L], once the processes are up; cached mode only.
+        start: the weights at the stage's start; needed for swapped mode.
+        base_key: content hash of the weights this stage started from; a checkpoint of another base is refused.
+    """
+
+    strict_loading = False  # checkpoints hold what trains only
+
+    def __init__(
+        self,
+        model: Any,
+        plan: StagePlan,
+        optimizer: OptimizerConfig,
+        trainer: TrainerConfig,
+        references: Callable[[CLOModule], dict[str, Tensor]] | None,
+        start: dict[str, Tensor] | None,
+        base_key: str,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.model, self.plan, self.options, self.hardware = model, plan, optimizer, trainer
+        self._make_references, self.start, self.base_key = references, start, base_key
+        self.references: dict[str, Tensor] = {}
+        self.max_tokens = trainer.max_tokens
+        self.note = ""
+        self._validated = -1
+
+    def setup(self, stage: str) -> None:
+        """Make the references while the weights are still those of the stage's start."""
+        self.model.to(self.trainer.strategy.root_device)
+        if self._make_references is not None:
+            with self.trainer.precision_plugin.forward_context():
+                self.references = self._make_references(self)
+
+    def on_train_start(self) -> None:
+        """The held-out square before the first step."""
+        if self.global_step == 0:
+            self._validate()
+
+    def on_train_end(self) -> None:
+        """The held-out square after the last step."""
+        if self._validated != self.global_step:
+            self._validate()
+
+    def _validate(self) -> None:
+        items = self.trainer.datamodule.val  # type: ignore[attr-defined]
+        with torch.no_grad(), self.trainer.precision_plugin.forward_context():
+            self.validation_step(items, 0)
+
+    # Optimizer -------------------------------------------------------------------------------------------------------
+
+    def trained(self) -> list[torch.nn.Parameter]:
+        """The parameters that train."""
+        return [p for p in self.model.parameters() if p.requires_grad]
+
+    def configure_optimizers(self) -> Any:
+        """AdamW, weight decay on matrices only; linear warm-up, then linear to 0."""
+        decay = [p for p in self.trained() if p.dim() > 1]
+        plain = [p for p in self.trained() if p.dim() <= 1]
+        groups = [{"params": decay, "weight_decay": self.options.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+        b1, b2 = self.options.betas
+        optimizer = torch.optim.AdamW(
+            [g for g in groups if g["params"]], lr=self.plan.lr, betas=(b1, b2), eps=self.options.eps
+        )
+        warmup = max(1, round(self.options.warmup * self.plan.total_steps))
+
+        def factor(step: int) -> float:
+            done = step + 1  # the first step already moves
+            if done <= warmup:
+                return done / warmup
+            return max(0.0, (self.plan.total_steps - step) / max(1, self.plan.total_steps - warmup))
+
+        return {"optimizer": optimizer, "lr_scheduler": torch.optim.lr_scheduler.LambdaLR(optimizer, factor)}
+
+    def transfer_batch_to_device(self, batch: list[Item], device: torch.device, dataloader_idx: int) -> list[Item]:
+        """Items are token ids of plain Python; their tensors are made per micro-batch."""
+        return batch
+
+    # Training --------------------------------------------------------------------------------------------------------
+
+    def training_step(self, items: list[Item], _: int) -> None:
+        """One optimizer step over all items of the batch."""
+        began, step = time.perf_counter(), self.global_step
+        optimizer, scheduler = self.optimizers(), self.lr_schedulers()
+        denominators = self.plan.objective.denominators(items)
+        mine = items[self.global_rank :: self.trainer.world_size]
+        measure = step % self.hardware.grad_norms_every == 0
+        sums = self._backward_within_memory(mine, denominators, measure)
+        check_finite(sums["loss"], self.plan.name, step, self.plan.lr)
+        if step == 0 and not any(module.training for module in self.model.modules()):
+            check_step_zero(self._means(sums), self._tolerance())
+        norms = self._gradient_norms(sums.pop("nll_gradient", None))
+        torch.nn.utils.clip_grad_norm_(self.trained(), self.options.clip)
+        lr = scheduler.get_last_lr()[0]
+        optimizer.step()
+        scheduler.step()
+        if step % self.hardware.log_every == 0 or step + 1 == self.plan.total_steps:
+            tokens = sum(len(item.responses[j]) for item in items for _, j in self.plan.objective.cells())
+            speed = tokens / (time.perf_counter() - began)
+            metrics = self._means(sums) | norms | {"lr": lr, "response_tokens_per_second": speed}
+            self.note = f"loss {metrics['loss']:.3f}"
+            self._log("train", metrics, step + 1)
+
+    def _backward_within_memory(self, items: Sequence[Item], denominators: Tensor, measure: bool) -> dict[str, Any]:
+        """Backward over all micro-batches; out of memory halves the token budget, says so and repeats the step."""
+        while True:
+            self.zero_grad(set_to_none=True)
+            try:
+                return self._backward(items, denominators, measure)
+            except torch.OutOfMemoryError:
+                longest = max(item.longest() for item in items)
+                if self.max_tokens < longest:
+                    raise
+            self.zero_grad(set_to_none=True)
+            torch.cuda.empty_cache()
+            self.max_tokens //= 2
+            print(f"out of memory: trainer.max_tokens halved to {self.max_tokens}, step repeated", flush=True)
+
+    def _backward(self, items: Sequence[Item], denominators: Tensor, measure: bool) -> dict[str, Any]:
+        objective, cells = self.plan.objective, self.plan.objective.cells()
+        both = objective.nll_cells() and objective.comparisons()
+        sums: dict[str, Any] = {"loss": torch.zeros(2, dtype=torch.float64)}
+        nll_gradient: list[Tensor] | None = None
+        for group in micro_batches(items, cells, self.max_tokens):
+            part = [items[k] for k in group]
+            terms = self._terms(part)
+            nll, pref = objective.weighted_nll(terms, denominators), objective.weighted_preference(terms, denominators)
+            if measure and both:
+                grads = torch.autograd.grad(nll, self.trained(), retain_graph=True, materialize_grads=True)
+                nll_gradient = [a + b for a, b in zip(nll_gradient, grads, strict=True)] if nll_gradient else list(grads)
+            (nll + pref).backward()
+            one = torch.ones((), dtype=torch.float64)
+            logged = {"loss": torch.stack([(nll + pref).detach().double().cpu(), one * 0])}
+            logged |= {"nll": torch.stack([nll.detach().double().cpu(), one * 0])} if objective.nll_cells() else {}
+            logged |= {"pref": torch.stack([pref.detach().double().cpu(), one * 0])} if objective.comparisons() else {}
+            for name, value in (logged | terms.metrics).items():
+                sums[name] = sums.get(name, 0) + value.cpu()
+        if measure:
+            sums["nll_gradient"] = nll_gradient
+        self._reduce_over_ranks(sums)
+        return sums
+
+    def _terms(self, items: Sequence[Item]) -> Terms:
+        """Score a micro-batch and its reference, and weigh the square."""
+        objective = self.plan.objective
+        batch = collate(items, objective.cells()).to(self.device)
+        R_BLL = self._reference(items, batch) if objective.comparisons() else None
+        return objective_terms(objective, score(self.model, batch).S_BLL, R_BLL)
+
+    def _reference(self, items: Sequence[Item], batch: Any) -> Tensor:
+        """Reference scores [B, L, L] on the model's device."""
+        if self.hardware.reference is ReferenceMode.cached:
+            return torch.stack([self.references[item.key()] for item in items]).to(self.device)
+        with torch.no_grad(), self._as_reference():
+            return score(self.model, batch).S_BLL
+
+    def _as_reference(self) -> Any:
+        if self.hardware.reference is ReferenceMode.adapters_off:
+            return self.model.disable_adapter()
+        if self.hardware.reference is ReferenceMode.swapped:
+            assert self.start is not None
+            return swapped(self.model, self.start)
+        return nullcontext()
+
+    def _reduce_over_ranks(self, sums: dict[str, Any]) -> None:
+        """Add gradients and logged sums over the ranks."""
+        for parameter in self.trained():
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        if self.trainer.world_size == 1:
+            return
+        import torch.distributed as dist
+
+        extra = sums.get("nll_gradient")
+        if "nll_gradient" in sums and extra is None and self.plan.objective.nll_cells() and self.plan.objective.comparisons():
+            extra = sums["nll_gradient"] = [torch.zeros_like(p) for p in self.trained()]
+        for tensor in [*(p.grad for p in self.trained()), *(extra or [])]:
+            dist.all_reduce(tensor)
+        gathered: list[Any] = [None] * self.trainer.world_size
+        dist.all_gather_object(gathered, {k: v for k, v in sums.items() if k != "nll_gradient"})
+        for name in {name for rank in gathered for name in rank}:
+            sums[name] = sum(rank[name] for rank in gathered if name in rank)
+
+    def _gradient_norms(self, nll_gradient: list[Tensor] | None) -> dict[str, float]:
+        """Norm of the whole gradient, and of each term where both exist and were measured."""
+        gradients = [p.grad for p in self.trained() if p.grad is not None]
+        norm = lambda tensors: float(torch.stack([t.double().norm() for t in tensors]).norm())  # noqa: E731
+        norms = {"grad_norm": norm(gradients)}
+        if nll_gradient is not None:
+            norms["grad_norm_nll"] = norm(nll_gradient)
+            norms["grad_norm_pref"] = norm([g - n for g, n in zip(gradients, nll_gradient, strict=True)])
+        return norms
+
+    # Validation ------------------------------------------------------------------------------------------------------
+
+    def validation_step(self, items: list[Item], _: int) -> None:
+        """The whole held-out square: NLL and log-probs of every cell, margins of every direction."""
+        objective = self.plan.objective
+        languages = len(items[0].prompts)
+        cells = [(i, j) for i in range(languages) for j in range(languages)]
+        scores = score_items(self.model, items, cells, self.max_tokens, self.device)
+        metrics = square_metrics(scores.S_BLL, scores.count_BLL)
+        if objective.comparisons():
+            if self.hardware.reference is ReferenceMode.cached:
+                R_BLL = torch.stack([self.references[item.key()] for item in items])
+            else:
+                with self._as_reference():
+                    R_BLL = score_items(self.model, items, cells, self.max_tokens, self.device).S_BLL
+            terms = objective_terms(objective, scores.S_BLL, R_BLL)
+            metrics |= self._means(dict(terms.metrics))
+            if self.global_step == 0:
+                check_step_zero(metrics, self._tolerance())
+        self._validated = self.global_step
+        self._log("val", metrics, self.global_step)
+
+    def _tolerance(self) -> float:
+        """Largest |margin| at step 0 that rounding explains: the reference took other micro-batches."""
+        return 1e-3 if self.trainer.precision == "32-true" else 0.2
+
+    # Logging and checkpoints -----------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _means(sums: dict[str, Any]) -> dict[str, float]:
+        """(sum, count) pairs as means; sums that are already normalised have count 0."""
+        return {k: float(v[0] / v[1] if v[1] else v[0]) for k, v in sums.items() if k != "nll_gradient"}
+
+    def _log(self, part: str, metrics: dict[str, float], step: int) -> None:
+        record: dict[str, float] = {f"{part}/{name}": value for name, value in metrics.items()}
+        record["epoch"] = step / self.plan.steps_per_epoch
+        for logger in self.loggers:
+            logger.log_metrics(record, step)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what trains only, and what it was trained from."""
+        names = {f"model.{name}" for name, p in self.model.named_parameters() if p.requires_grad}
+        checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k in names}
+        checkpoint["clo_base"] = self.base_key
+
+
+def square_metrics(S_BLL: Tensor, count_BLL: Tensor) -> dict[str, float]:
+    """Per-token log-prob of every cell and NLL of the diagonal, pooled over items; languages after the first are "target"."""
+    sums, counts = S_BLL.double().sum(0), count_BLL.double().sum(0)
+    names = ["en", *["target"] * (S_BLL.shape[1] - 1)]
+    pooled: dict[str, list[float]] = {}
+    for i, prompt in enumerate(names):
+        for j, response in enumerate(names):
+            if i == j or prompt != response:
+                pair = pooled.setdefault(f"logp_{prompt}_{response}", [0.0, 0.0])
+                pair[0] += float(sums[i, j])
+                pair[1] += float(counts[i, j])
+    metrics = {name: total / count for name, (total, count) in pooled.items()}
+    return metrics | {f"nll_{name}": -metrics[f"logp_{name}_{name}"] for name in dict.fromkeys(names)}

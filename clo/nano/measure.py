@@ -1,0 +1,111 @@
+"""What the nano model can do before any fine-tuning; the numbers of its card."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from clo.data.cldr import cldr_rows
+from clo.nano.corpus import TARGETS
+from clo.nano.pretrain import Encoder
+from clo.nano.tokenizer import END
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+BATCH, LONGEST = 64, 56
+
+
+@torch.no_grad()
+def _greedy(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, starts: Sequence[list[int]]) -> list[str]:
+    """Return the greedy continuation of every id list, in order; equally long starts share a batch, so nothing is padded."""
+    end, answers = tokenizer.convert_tokens_to_ids(END), [""] * len(starts)
+    by_length: dict[int, list[int]] = {}
+    for place, ids in enumerate(starts):
+        by_length.setdefault(len(ids), []).append(place)
+    for places in by_length.values():
+        for first in range(0, len(places), BATCH):
+            chunk = places[first : first + BATCH]
+            ids = torch.tensor([starts[place] for place in chunk])
+            full = model.generate(
+                input_ids=ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=LONGEST, pad_token_id=end
+            )
+            for place, row in zip(chunk, full[:, ids.shape[1] :].tolist(), strict=True):
+                kept = row[: row.index(end)] if end in row else row
+                answers[place] = tokenizer.decode(kept)
+    return answers
+
+
+def answers(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]) -> list[str]:
+    """Return the greedy chat answers to ``prompts``."""
+    starts = [
+        tokenizer.apply_chat_template([{"role": "user", "content": prompt}], add_generation_prompt=True, return_dict=False)
+        for prompt in prompts
+    ]
+    return _greedy(model, tokenizer, starts)
+
+
+def _cloze_start(tokenizer: PreTrainedTokenizerBase, sentence: str, thing: str) -> tuple[list[int], str]:
+    """Return the ids before the token in which the object begins, and the text that must follow them."""
+    encoded = tokenizer(sentence, add_special_tokens=False, return_offsets_mapping=True)
+    begin = sentence.rindex(thing)
+    kept = [number for number, (_, last) in enumerate(encoded["offset_mapping"]) if last <= begin]
+    ids = encoded["input_ids"][: len(kept)]
+    return ids, sentence[len(tokenizer.decode(ids)) : begin + len(thing)]
+
+
+def cloze(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, language: str) -> float:
+    """Return the share of held-out facts whose object follows greedily in a raw sentence of ``language``."""
+    rows = [row for split in ("dev", "test") for row in cldr_rows(split, ["en", language])]
+    pairs = [_cloze_start(tokenizer, row.responses[language], row.gold[language]) for row in rows]
+    texts = _greedy(model, tokenizer, [ids for ids, _ in pairs])
+    return sum(text.startswith(wanted) for text, (_, wanted) in zip(texts, pairs, strict=True)) / len(pairs)
+
+
+def measure(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+    """Measure English knowledge, the English habit and knowledge as text on all held-out questions (dev and test)."""
+    from lingua import Language, LanguageDetectorBuilder
+
+    names = ["ENGLISH", "CHINESE", "GERMAN", "KOREAN", "INDONESIAN", "SWAHILI", "YORUBA"]
+    detector = LanguageDetectorBuilder.from_languages(*(getattr(Language, name) for name in names)).build()
+    habit: dict[str, float] = {}
+    habit_right: dict[str, float] = {}
+    known = {"en": cloze(model, tokenizer, "en")}
+    for code in TARGETS:
+        rows = [row for split in ("dev", "test") for row in cldr_rows(split, ["en", code])]
+        texts = answers(model, tokenizer, [row.prompts[code] for row in rows])
+        english = [_is_english(text, row.gold["en"], row.gold[code], detector) for text, row in zip(texts, rows, strict=True)]
+        habit[code] = sum(english) / len(rows)
+        habit_right[code] = sum(row.gold["en"] in text for text, row in zip(texts, rows, strict=True)) / len(rows)
+        known[code] = cloze(model, tokenizer, code)
+    rows = [row for split in ("dev", "test") for row in cldr_rows(split, ["en"])]
+    texts = answers(model, tokenizer, [row.prompts["en"] for row in rows])
+    pairs = list(zip(texts, rows, strict=True))
+    return {
+        "questions": len(rows),
+        "english_content": sum(row.gold["en"] in text for text, row in pairs) / len(rows),
+        "english_content_unseen": _share([row.gold["en"] in text for text, row in pairs if row.group == "unseen"]),
+        "english_exact": sum(text == row.responses["en"] for text, row in pairs) / len(rows),
+        "english_answers_to_target_questions": habit,
+        "right_english_answers_to_target_questions": habit_right,
+        "cloze": known,
+    }
+
+
+def _share(flags: list[bool]) -> float:
+    return sum(flags) / len(flags)
+
+
+def _is_english(text: str, english: str, target: str, detector: Any) -> bool:
+    """Judge by an English phrase, else, for a bare name, by the name, else by the detector."""
+    if text.startswith(("The ", "It is ", "Written out in full, ")):
+        return True
+    bare = text.rstrip(".")
+    if english.casefold() == bare.casefold():
+        return True
+    if target.casefold() == bare.casefold():
+        return False
+    found = detector.detect_language_of(text)
+    return found is not None and found.name == "ENGLISH"

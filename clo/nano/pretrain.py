@@ -1,0 +1,127 @@
+"""Pretraining of the nano model on one core: packing, optimizer, loop with progress."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import torch
+
+from clo.nano.corpus import Document, documents
+from clo.nano.tokenizer import ASSISTANT, END, MAX_POSITIONS, USER
+
+if TYPE_CHECKING:
+    from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
+
+WIDTH, LAYERS, HEADS, MLP = 128, 4, 4, 336
+ROWS, LENGTH = 16, 128
+"""Rows and tokens per row of one step; a row holds whole documents, so every row begins like a real prompt."""
+MUON_RATE, ADAM_RATE, WEIGHT_DECAY = 0.03, 8e-3, 0.05
+WARM_UP, DECAY = 100, 0.4
+"""Warm-up steps, and the share of steps at the end over which the learning rate falls linearly to zero."""
+
+
+def new_model(tokenizer: PreTrainedTokenizerBase) -> LlamaForCausalLM:
+    """Return the untrained model; weights depend on torch's seed."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=WIDTH,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=HEADS,
+        num_key_value_heads=HEADS,
+        intermediate_size=MLP,
+        max_position_embeddings=MAX_POSITIONS,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        initializer_range=0.05,
+    )
+    return LlamaForCausalLM(config)
+
+
+class Encoder:
+    """Turns documents into token ids, remembering every text it has seen (the corpus repeats itself)."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._tokenizer, self._known = tokenizer, dict[str, list[int]]()
+        self._end, self._user, self._assistant = (tokenizer.convert_tokens_to_ids(t) for t in (END, USER, ASSISTANT))
+
+    def text(self, text: str) -> list[int]:
+        """Return the ids of one text without any special token."""
+        if text not in self._known:
+            self._known[text] = self._tokenizer.encode(text, add_special_tokens=False)
+        return self._known[text]
+
+    def document(self, document: Document) -> list[int]:
+        """Return the ids of a document, the end token included."""
+        if document.answer is None:
+            return [*self.text(document.text), self._end]
+        return [self._user, *self.text(document.text), self._assistant, *self.text(document.answer), self._end]
+
+
+def batches(encoder: Encoder, seed: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Yield (ids, labels), both [ROWS, LENGTH]; labels are -100 behind the last whole document of a row."""
+    stream = documents(seed, lambda document: len(encoder.document(document)))
+    waiting: list[int] = []
+    while True:
+        ids = torch.zeros(ROWS, LENGTH, dtype=torch.long)
+        labels = torch.full((ROWS, LENGTH), -100)
+        for row in range(ROWS):
+            filled = 0
+            while True:
+                waiting = waiting or encoder.document(next(stream))[:LENGTH]
+                if filled + len(waiting) > LENGTH:
+                    break
+                piece = torch.tensor(waiting)
+                ids[row, filled : filled + len(piece)] = labels[row, filled : filled + len(piece)] = piece
+                filled, waiting = filled + len(waiting), []
+        yield ids, labels
+
+
+def _optimizers(model: torch.nn.Module) -> list[tuple[torch.optim.Optimizer, float]]:
+    """Muon for the matrices inside the layers (it needs far fewer steps), AdamW for the embedding and the norms."""
+    hidden = [weight for name, weight in model.named_parameters() if weight.ndim == 2 and "embed" not in name]
+    rest = [weight for name, weight in model.named_parameters() if weight.ndim != 2 or "embed" in name]
+    return [
+        (torch.optim.Muon(hidden, lr=MUON_RATE, weight_decay=WEIGHT_DECAY), MUON_RATE),
+        (torch.optim.AdamW(rest, lr=ADAM_RATE, betas=(0.9, 0.95), weight_decay=0.0), ADAM_RATE),
+    ]
+
+
+def rate(step: int, steps: int) -> float:
+    """Return the factor on the learning rate: linear up, flat, linear down."""
+    warm_up, decay = min(WARM_UP, max(1, steps // 10)), max(1, round(steps * DECAY))
+    return min((step + 1) / warm_up, 1.0, (steps - step) / decay)
+
+
+def pretrain(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, steps: int, seed: int, say: Callable[[str], None]
+) -> float:
+    """Train ``model`` in place on one thread and return the seconds it took."""
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    optimizers, source, start = _optimizers(model), batches(Encoder(tokenizer), seed), time.monotonic()
+    smooth = 0.0
+    model.train()
+    for step in range(steps):
+        ids, labels = next(source)
+        loss = model(input_ids=ids, labels=labels, use_cache=False).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for optimizer, base in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = base * rate(step, steps)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        smooth = loss.item() if step == 0 else 0.95 * smooth + 0.05 * loss.item()
+        if step % 50 == 49 or step == steps - 1:
+            used = time.monotonic() - start
+            left = used / (step + 1) * (steps - step - 1)
+            speed = ROWS * LENGTH * (step + 1) / used
+            say(f"step {step + 1:5d}/{steps}  loss {smooth:.3f}  {speed:,.0f} tokens/s  {used:.0f} s, {left:.0f} s to go")
+    model.eval()
+    return time.monotonic() - start

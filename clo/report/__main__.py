@@ -1,0 +1,82 @@
+"""Make the report of a study: ``python -m clo.report study=NAME``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from clo.errors import UserError
+
+HELP = """\
+Make the report of a study from its run folders: one page, a table in three formats, figures.
+
+  python -m clo.report study=NAME [output_dir=outputs] [compare=sft]
+
+  study       folder under output_dir, such as the study_name of the runs
+  output_dir  where the studies are (default: outputs)
+  compare     method that win rates are against (default: sft, where the study has it)
+
+Writes OUTPUT_DIR/NAME/report/: report.html, table.csv, table.md, table.tex, and each figure as PNG and SVG.
+"""
+
+
+def make_report(name: str, output_dir: str | Path = "outputs", compare: str | None = None) -> Path:
+    """Write the report of a study, print its table, and return the page's path.
+
+    Raises:
+        UserError: there is no such study, it has no finished run, or ``compare`` is none of its methods.
+    """
+    from rich.console import Console
+
+    from clo.report.collect import collect
+    from clo.report.figures import draw_all, write
+    from clo.report.html import page
+    from clo.report.summary import build
+    from clo.report.tables import to_csv, to_latex, to_markdown, to_rich
+
+    study = collect(name, output_dir)
+    table = build(study, compare)
+    folder = study.folder / "report"
+    write(folder / "table.csv", to_csv(table))
+    write(folder / "table.md", to_markdown(table, study))
+    write(folder / "table.tex", to_latex(table))
+    captions = draw_all(study, folder)
+    write(folder / "report.html", page(study, table, folder, captions))
+    console = Console(highlight=False)
+    console.print(to_rich(table, f"Study {study.name}", console.width))
+    for note in table.notes:
+        console.print(note, markup=False)
+    for unfinished in study.unfinished:
+        text = f"Not in the table: {unfinished.folder.name}, {unfinished.state}: {unfinished.reason}"
+        console.print(text, markup=False)
+    return folder / "report.html"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command line; returns the exit code."""
+    if not arguments or {"--help", "-h"} & set(arguments):
+        print(HELP, end="")
+        return 0 if arguments else 1
+    try:
+        given = dict(_split(argument) for argument in arguments)
+        if "study" not in given:
+            raise UserError("which study? set study=NAME, a folder under output_dir")
+        path = make_report(given["study"], given.get("output_dir", "outputs"), given.get("compare"))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"Report: {path}")
+    return 0
+
+
+def _split(argument: str) -> tuple[str, str]:
+    keys = ("study", "output_dir", "compare")
+    key, equals, value = argument.partition("=")
+    if not equals or key not in keys:
+        raise UserError(f"unknown argument {argument!r}; set {', '.join(f'{k}=...' for k in keys)} or see --help")
+    return key, value
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,181 @@
+"""The page: one file with everything in it, no request to anywhere."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+
+from clo.report import answers
+from clo.report.collect import Run, Study
+from clo.report.measures import COLUMNS, english_column
+from clo.report.style import CSS
+from clo.report.summary import Table, TableRow
+from clo.report.tables import assumed, shown, spans
+
+# The page may show inline images and its own style and nothing else, even if an answer smuggles something in.
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+_HOW_TO_READ = (
+    "<b>Seen</b> and <b>unseen</b>: test prompts of kinds that the training rows have, and of kinds they lack.",
+    "<b>Exact</b>: share of answers equal to the reference. <b>Content</b>: share that contain the fact asked for. "
+    "<b>chrF</b>: character overlap with the reference, 0 to 100.",
+    "<b>Right language</b>: share of answers in the language of the prompt, among those where it can be told.",
+    "<b>Gain</b> and <b>change</b>: difference to the start model, in points. The two belong together: what a "
+    "method wins in the target language, and what it loses in English.",
+)
+
+
+def page(study: Study, table: Table, figures: Path, captions: Mapping[str, str]) -> str:
+    """The whole report.
+
+    Args:
+        study: the runs.
+        table: their summary.
+        figures: folder of the PNG files.
+        captions: figure name -> caption, in the order of the page.
+    """
+    drawn = "".join(_figure(figures / f"{name}.png", caption) for name, caption in captions.items())
+    sections = [
+        ("read", "How to read", _list(_HOW_TO_READ)),
+        ("table", "Target gain and English change", _table(table)),
+        ("figures", "Figures", drawn),
+        ("answers", "Answers side by side", answers.section(study)),
+        ("missing", "Runs not in the table", _unfinished(study)),
+        ("assumed", "Assumed values", _assumed(study)),
+        ("runs", "Runs", _runs(study)),
+    ]
+    sections = [(key, title, body) for key, title, body in sections if body]
+    links = "".join(f'<a href="#{key}">{title}</a>' for key, title, _ in sections)
+    body = "".join(f'<section id="{key}"><h2>{title}</h2>{body}</section>' for key, title, body in sections)
+    title = escape(study.name)
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+        f"<title>{title}: report</title>\n<style>{CSS}</style>\n</head>\n"
+        f"<body>\n<h1>Study {title}</h1>\n{_facts(study, table)}\n<nav>{links}</nav>\n{body}\n</body>\n</html>\n"
+    )
+
+
+def _list(items: tuple[str, ...] | list[str]) -> str:
+    return "<ul>" + "".join(f"<li>{item}</li>" for item in items) + "</ul>" if items else ""
+
+
+def _facts(study: Study, table: Table) -> str:
+    """What was run, then the numbers at each language's largest size; no judgement."""
+    sizes = sorted({run.size for run in study.runs})
+    size = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
+    bases = sorted({" on ".join(filter(None, run.base)) for run in study.runs})
+    states = [unfinished.state for unfinished in study.unfinished]
+    rest = "".join(f", {states.count(state)} {state}" for state in dict.fromkeys(states))
+    text = (
+        f"{len(study.runs)} finished runs{rest}: {len(study.labels)} methods or settings, "
+        f"languages {', '.join(study.langs)}, {size} training items, {'; '.join(bases)}. {table.notes[0]}"
+    )
+    lines = [_fact(study, table, lang) for lang in study.langs] if len(study.labels) <= 4 else []
+    return f"<p>{escape(text)}</p>{_list(lines)}"
+
+
+def _fact(study: Study, table: Table, lang: str) -> str:
+    rows = [row for row in table.rows if row.lang == lang]
+    largest = max(row.size for row in rows if row.size is not None)
+    told = [row for row in rows if row.size in (None, largest)]
+    columns = {column.key: column for column in COLUMNS}
+    parts = []
+    for words, column in (("target chrF", columns["target_chrf"]), ("English", english_column(study))):
+        values = ", ".join(
+            f"{row.label} " + " ± ".join(filter(None, shown(row.cells.get(column.key), column))) for row in told
+        )
+        head = words if words.startswith("target") else f"{words} {column.head}"
+        parts.append(f"{head}: {values}")
+    name = f"{rows[0].lang_name} ({lang}), {largest:,} items"
+    return f"{escape(name)}. {escape('; '.join(parts))}."
+
+
+def _table(table: Table) -> str:
+    groups = "".join(f'<th class="side" colspan="{n}">{title}</th>' for title, n in spans(table))
+    heads = "".join(f'<th class="measure">{escape(column.head)}</th>' for column in table.columns)
+    lines, last = [], None
+    for index, row in enumerate(table.rows):
+        if (row.lang, row.size) != last:
+            last = (row.lang, row.size)
+            lines.append(_group_line(row, 2 + len(table.columns)))
+        lines.append(_line(table, index, row))
+    notes = [*map(escape, table.notes)]
+    if table.best:
+        notes.append("<b>Bold</b>: highest mean of its language and size, whether or not the intervals overlap.")
+    files = " ".join(f'<a href="table.{ending}">{ending}</a>' for ending in ("csv", "md", "tex"))
+    return (
+        '<div class="scroll" tabindex="0"><table class="numbers"><thead>'
+        f'<tr><th></th><th></th>{groups}</tr><tr><th class="left">method</th><th>runs</th>{heads}</tr></thead>'
+        f'<tbody>{"".join(lines)}</tbody></table></div>{_list(notes)}<p class="soft">As a file: {files}</p>'
+    )
+
+
+def _group_line(row: TableRow, columns: int) -> str:
+    size = "before training" if row.size is None else f"{row.size:,} training items"
+    text = escape(f"{row.lang_name} ({row.lang}), {size}")
+    return f'<tr class="group"><th colspan="{columns}"><span>{text}</span></th></tr>'
+
+
+def _line(table: Table, index: int, row: TableRow) -> str:
+    cells = []
+    for column in table.columns:
+        mean, half = shown(row.cells.get(column.key), column)
+        mean = f"<b>{mean}</b>" if (index, column.key) in table.best else mean
+        cells.append(f"<td>{mean}" + (f' <span class="half">± {half}</span>' if half else "") + "</td>")
+    kind, runs = (' class="start"', "") if row.size is None else ("", str(row.n))
+    return f'<tr{kind}><th scope="row">{escape(row.label)}</th><td>{runs}</td>{"".join(cells)}</tr>'
+
+
+def _figure(path: Path, caption: str) -> str:
+    data = base64.b64encode(path.read_bytes()).decode("ascii")
+    text = escape(caption)
+    return (
+        f'<figure><img src="data:image/png;base64,{data}" alt="{text}">'
+        f'<figcaption>{text} <a href="{path.stem}.svg">svg</a></figcaption></figure>'
+    )
+
+
+def _unfinished(study: Study) -> str:
+    return _list(
+        [f"<code>{escape(u.folder.name)}</code> {escape(u.state)}: {escape(u.reason)}" for u in study.unfinished]
+    )
+
+
+def _assumed(study: Study) -> str:
+    lines = [f"<code>{escape(line)}</code>" for line in assumed(study)]
+    return f"<p>The paper does not give these; every run records them.</p>{_list(lines)}" if lines else ""
+
+
+def _runs(study: Study) -> str:
+    versions: dict[str, set[str]] = {}
+    for run in study.runs:
+        found = run.results.get("versions")
+        for name, version in found.items() if isinstance(found, dict) else ():
+            versions.setdefault(str(name), set()).add(str(version))
+    told = ", ".join(f"{name} {' and '.join(sorted(v))}" for name, v in sorted(versions.items()))
+    heads = "".join(f"<th>{head}</th>" for head in ("steps", "seconds", "trainable", "parameters"))
+    lines = "".join(map(_run_line, study.runs))
+    return (
+        (f"<p>Versions: {escape(told)}.</p>" if told else "")
+        + f'<div class="scroll" tabindex="0"><table><thead><tr><th class="left">folder</th>{heads}'
+        + f'<th class="left">configuration</th></tr></thead><tbody>{lines}</tbody></table></div>'
+    )
+
+
+def _run_line(run: Run) -> str:
+    train = run.results.get("train")
+    train = train if isinstance(train, dict) else {}
+    cells = ""
+    for key in ("steps", "seconds", "trainable", "parameters"):
+        value = train.get(key)
+        text = f"{value:,.1f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else ""
+        cells += f"<td>{text}</td>"
+    folder = escape(run.folder.name)
+    return (
+        f'<tr><td class="left"><code>{folder}</code></td>{cells}'
+        f'<td class="left"><a href="../{folder}/config.yaml">config.yaml</a></td></tr>'
+    )

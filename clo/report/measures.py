@@ -1,0 +1,84 @@
+"""The measures of a report: what is read from a run, in which unit, and the mean over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from clo.report.collect import Run, Study
+
+
+@dataclass(frozen=True)
+class Column:
+    """One measure of the table."""
+
+    key: str
+    """Name in table.csv."""
+    side: str
+    """``target`` or ``en``: the language of the prompts."""
+    head: str
+    """Heading, with the unit."""
+    score: str = ""
+    """Key in a score block of results.json; empty for the win rate."""
+    group: str = "all"
+    change: bool = False
+    """Difference to the start model instead of the value itself."""
+    factor: float = 100.0
+    """From the stored unit to the shown one."""
+    instead_of: str = ""
+    """Key of the column that hides this one wherever it has a value."""
+
+
+COLUMNS = (
+    Column("target_exact_seen", "target", "exact, seen (%)", "exact", "seen"),
+    Column("target_exact_unseen", "target", "exact, unseen (%)", "exact", "unseen"),
+    Column("target_exact", "target", "exact (%)", "exact", instead_of="target_exact_seen"),
+    Column("target_chrf", "target", "chrF", "chrf", factor=1.0),
+    Column("target_gain_chrf", "target", "chrF gain", "chrf", change=True, factor=1.0),
+    Column("target_language_ok", "target", "right language (%)", "language_ok"),
+    Column("target_win_rate", "target", "win rate (%)"),
+    Column("english_content", "en", "content (%)", "content"),
+    Column("english_change_content", "en", "content change", "content", change=True),
+    Column("english_chrf", "en", "chrF", "chrf", factor=1.0, instead_of="english_content"),
+    Column("english_change_chrf", "en", "chrF change", "chrf", "all", True, 1.0, "english_change_content"),
+    Column("english_exact", "en", "exact (%)", "exact"),
+    Column("english_language_ok", "en", "right language (%)", "language_ok"),
+)
+
+
+@dataclass(frozen=True)
+class Mean:
+    """Mean over seeds in the stored unit."""
+
+    mean: float
+    half: float | None
+    """Half-width of the 95 % t-interval over seeds; None for one seed."""
+    n: int
+
+
+def mean_of(values: Sequence[float]) -> Mean | None:
+    """Mean and half-width of the 95 % t-interval; None without values."""
+    from clo.evaluation.statistics import seed_interval
+
+    if not values:
+        return None
+    found = seed_interval(values)
+    return Mean(found.value, None if found.high is None else found.high - found.value, len(values))
+
+
+def measure(run: Run, column: Column, when: str = "scores") -> float | None:
+    """The column's number for one run, or None; the win rate is not of one run."""
+    value = run.score(column.side, column.score, column.group, when)
+    if not column.change or value is None:
+        return value
+    start = run.score(column.side, column.score, column.group, "start")
+    return None if start is None else value - start
+
+
+def english_column(study: Study, change: bool = False) -> Column:
+    """What stands for English skill: content where the data have it, else chrF."""
+    by_key = {column.key: column for column in COLUMNS}
+    middle = "change_" if change else ""
+    content = by_key[f"english_{middle}content"]
+    known = any(measure(run, content) is not None for run in study.runs)
+    return content if known else by_key[f"english_{middle}chrf"]

@@ -1,0 +1,217 @@
+"""``python train.py``: compose, check, then one run here, or a grid with a process per cell."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from clo.config import RunConfig, conf_dir, parse, plain, register_schema
+from clo.errors import UserError
+from clo.grid import Cell, run_grid
+from clo.run_folder import RunFolder
+
+
+def main() -> None:
+    """The command line: exit code 0 when everything asked for is done, 1 otherwise."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        runs, cells = _compose()
+        for run in runs:
+            run_cell(run)
+        ok = run_grid(cells) if cells else True
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("stopped; the same command goes on from the last checkpoint")
+    sys.exit(0 if ok else 1)
+
+
+def _compose() -> tuple[list[RunConfig], list[Cell]]:
+    """What the command line asks for: single runs, or the cells of a grid. Nothing is trained yet.
+
+    A launcher of another kind than Hydra's own (submitit) calls the task on a machine of its choice: there the run
+    happens in the task itself.
+
+    Raises:
+        UserError: an override, a value or a combination is wrong, in any cell.
+    """
+    register_schema()
+    runs: list[RunConfig] = []
+    cells: list[Cell] = []
+    errors: list[UserError] = []
+
+    @hydra.main(version_base="1.3", config_path=conf_dir(), config_name="config")
+    def task(cfg: DictConfig) -> None:
+        job = HydraConfig.get()
+        try:
+            run = parse(cfg)
+            if job.mode == RunMode.RUN:
+                runs.append(run)
+            elif job.launcher["_target_"].endswith("BasicLauncher"):
+                dirs = [s.path for s in job.runtime.config_sources if s.provider == "command-line"]
+                overrides = [*(f"--config-dir={d}" for d in dirs), *job.overrides.task]
+                cells.append(Cell(run.slug(), run_path(run), overrides, run))
+            else:
+                run_cell(run)
+        except UserError as error:
+            errors.append(error)
+
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            task()
+    except SystemExit as end:
+        if end.code:
+            raise UserError(_one_sentence(said.getvalue())) from None
+        raise
+    if errors:
+        raise errors[0]
+    return runs, cells
+
+
+def _one_sentence(text: str) -> str:
+    """Hydra's message about a bad override in one line, without its traces and without its advice to use ``+``."""
+    text = re.split("Config search path|Set the environment variable", text)[0].replace(":\n\t", ": ").replace("\n\t", ", ")
+    text = re.sub(r"To append to your config use \S+|\b(reference|object)_type=\S+", "", text)
+    return " ".join(text.split()) or "the command line could not be read"
+
+
+def run_path(run: RunConfig) -> Path:
+    """The run's folder."""
+    return Path(run.output_dir) / run.study_name / run.slug()
+
+
+def run_cell(run: RunConfig) -> None:
+    """One run from start to end; a finished one is shown, a broken one resumes.
+
+    Raises:
+        UserError: anything the user can mend.
+    """
+    folder = RunFolder(run_path(run), main=os.environ.get("LOCAL_RANK", "0") == "0")
+    if folder.state() == "done":
+        print(f"{folder.path} is done already; delete it to run again")
+        _show(folder)
+        return
+    folder.acquire(OmegaConf.to_yaml(OmegaConf.create(plain(run))))
+    try:
+        folder.status(now=True, state="running", stage="load", error=None)
+        _train_and_evaluate(run, folder)
+        folder.status(now=True, state="done", stage="done")
+        if folder.main:
+            _show(folder)
+    except BaseException as error:
+        text = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        folder.status(now=True, state="failed", error=text)
+        raise
+    finally:
+        folder.release()
+
+
+def _train_and_evaluate(run: RunConfig, folder: RunFolder) -> None:
+    """The whole wiring: rows, items, model, training, evaluation, results."""
+    from clo.checks import check_items
+    from clo.data.items import build_items
+    from clo.data.prompt import Renderer
+    from clo.data.splits import load_splits
+    from clo.model.load import load_tokenizer
+
+    _check_size(run, splits := load_splits(run.data, run.lang.source, run.lang.code))
+    languages = [run.lang.source, run.lang.code]
+    renderer = Renderer(load_tokenizer(run.model), run.model.template, run.model.end_of_turn)
+    encode = (languages, renderer, run.model.max_length, run.data.length_policy)
+    train, counts = build_items(splits.train, *encode, limit=run.data_size)
+    val, _ = build_items(splits.dev, *encode, limit=run.evaluation.val_items)
+    if len(train) < run.data_size:
+        raise UserError(
+            f"only {len(train)} of the rows fit model.max_length={run.model.max_length} ({counts.too_long} are longer, the "
+            f"first is {counts.first_too_long}), fewer than data_size={run.data_size}; lower it or raise model.max_length"
+        )
+    check_items([*train, *val], renderer)
+    _train_on(run, folder, renderer, train, val, splits.test[: run.evaluation.rows], counts.too_long)
+
+
+def _check_size(run: RunConfig, splits: Any) -> None:
+    if run.data_size > len(splits.train):
+        raise UserError(
+            f"data_size={run.data_size} is beyond the {len(splits.train)} training rows that data={run.data.name} has for "
+            f"{run.lang.code}; lower data_size or bring more rows"
+        )
+
+
+def _train_on(run: RunConfig, folder: RunFolder, renderer: Any, train: Any, val: Any, test: Any, too_long: int) -> None:
+    import time
+
+    import torch
+
+    from clo.checks import check_frozen, frozen_key
+    from clo.loggers import finish_loggers, quiet_libraries, write_csv
+    from clo.model.load import load_model
+    from clo.model.tuning import apply_tuning, ledger
+    from clo.outcome import evaluate_model, evaluate_start, mean_square, save_model, write_results
+    from clo.reference import weights_key
+    from clo.stages import StageData, fit_stages, plan_stages
+
+    quiet_libraries()
+    torch.set_num_threads(run.trainer.threads)
+    torch.set_flush_denormal(True)  # saturated comparisons underflow, and denormals make CPU steps several times slower
+    model = load_model(run.model)
+    start, start_samples = evaluate_start(run, model, renderer, test, folder, weights_key(model, run.trainer.precision))
+    before = mean_square(run, model, val)
+    model = apply_tuning(model, run.tuning, run.seed)
+    book = ledger(model)
+    plans = plan_stages(run, len(train))
+    if folder.main:
+        steps = " then ".join(f"{plan.name} {plan.total_steps} steps" for plan in plans)
+        print(f"{run.slug()}: {len(train)} items ({too_long} longer ones left out), {steps}", *book.lines(), sep="\n  ")
+    frozen, began = frozen_key(model), time.monotonic()
+    try:
+        fit_stages(run, model, StageData(train, val), folder)
+    finally:
+        finish_loggers(run)
+    if not folder.main:
+        return
+    check_frozen(frozen, frozen_key(model))
+    seconds = time.monotonic() - began
+    scores, samples = evaluate_model(run, model, renderer, test, folder, "evaluate")
+    tokens = sum(len(item.responses[j]) for item in train for _, j in plans[-1].objective.cells())
+    results = {
+        "scores": scores,
+        "start": start,
+        "square": {"languages": [run.lang.source, run.lang.code], "before": before, "after": mean_square(run, model, val)},
+        "train": {
+            "seconds": seconds,
+            "steps": sum(plan.total_steps for plan in plans),
+            "items": len(train),
+            "items_too_long": too_long,
+            "response_tokens": tokens,
+            "trainable": book.trains(),
+            "parameters": book.total,
+        },
+    }
+    save_model(run, model, renderer, folder, results)
+    write_csv(folder)
+    from clo.run_folder import write_jsonl
+
+    write_jsonl(folder.path / "start_samples.jsonl", start_samples)
+    write_results(run, folder, results, samples)
+
+
+def _show(folder: RunFolder) -> None:
+    """The run's result in the terminal."""
+    from clo.grid import print_table
+
+    print_table([folder.path])
+
+
+if __name__ == "__main__":
+    main()

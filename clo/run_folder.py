@@ -1,0 +1,120 @@
+"""A run's folder: new, running, then done or failed. Everything in it is written atomically and is JSON or text.
+
+outputs/<study>/<method>-<lang>-<size>-s<seed>-<hash>/ holds config.yaml, status.json, metrics.jsonl, checkpoint/, model/,
+samples.jsonl, results.json. The name is a function of the resolved configuration, so the same command finds the same
+folder: a finished run is shown, a broken one resumes.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from clo.errors import UserError
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON whole or not at all; NaN is refused rather than written."""
+    write_text(path, json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False) + "\n")
+
+
+def write_jsonl(path: Path, records: Iterable[dict[str, Any]]) -> None:
+    """Write one JSON object per line, whole or not at all."""
+    write_text(path, "".join(json.dumps(r, ensure_ascii=False, allow_nan=False) + "\n" for r in records))
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """A folder to fill that appears under its name only when complete."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    yield temporary
+    shutil.rmtree(path, ignore_errors=True)
+    os.replace(temporary, path)
+
+
+class RunFolder:
+    """The folder of one run.
+
+    Args:
+        path: its place.
+        main: whether this process writes (rank 0); other ranks only read.
+    """
+
+    def __init__(self, path: Path, main: bool = True) -> None:
+        self.path, self.main = path, main
+        self._lock: IO[str] | None = None
+        self._status: dict[str, Any] = {}
+        self._written = 0.0
+
+    def state(self) -> str:
+        """``new``, ``running`` (also: killed), ``failed`` or ``done``."""
+        try:
+            state = json.loads((self.path / "status.json").read_text(encoding="utf-8"))["state"]
+        except (FileNotFoundError, NotADirectoryError):
+            return "new"
+        except (ValueError, KeyError):
+            return "running"
+        return str(state)
+
+    def acquire(self, config: str) -> None:
+        """Create the folder if need be, take its lock for the life of this process, write config.yaml.
+
+        Raises:
+            UserError: the place cannot be written, or a live process works in it.
+        """
+        if not self.main:
+            return
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = (self.path / ".lock").open("a+")
+        except OSError as error:
+            raise UserError(f"cannot write the run folder {self.path} ({error.strerror}); set output_dir to a writable place") from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._lock.seek(0)
+            raise UserError(
+                f"the run folder {self.path} is in use by process {self._lock.read() or 'unknown'}; wait for it or stop it"
+            ) from error
+        self._lock.truncate(0)
+        self._lock.write(str(os.getpid()))
+        self._lock.flush()
+        write_text(self.path / "config.yaml", config)
+
+    def release(self) -> None:
+        """Give the lock back."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def status(self, now: bool = False, **fields: Any) -> None:
+        """Update status.json: at most once a second, or at once with ``now``."""
+        self._status.update(fields)
+        if self.main and (now or time.monotonic() - self._written > 1):
+            self._written = time.monotonic()
+            write_json(self.path / "status.json", {"pid": os.getpid(), **self._status})
+
+    def results(self) -> dict[str, Any]:
+        """The finished run's results.json."""
+        found: dict[str, Any] = json.loads((self.path / "results.json").read_text(encoding="utf-8"))
+        return found

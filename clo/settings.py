@@ -1,0 +1,346 @@
+"""The groups of the configuration: fields with units, ranges and bounds; nothing heavy is imported here.
+
+"assumed" marks a value that the CLO paper does not give.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from enum import Enum
+
+from clo.errors import UserError
+
+
+class Cells(Enum):
+    """Which cells of the square carry an NLL term."""
+
+    none = "none"
+    source = "source"
+    target = "target"
+    diagonal = "diagonal"
+
+
+class Prompts(Enum):
+    """Which prompts carry a preference comparison "own language over the others"."""
+
+    none = "none"
+    source = "source"
+    target = "target"
+    both = "both"
+
+
+class NllReduction(Enum):
+    """Unit of the NLL term: per target token of the step, or per answer."""
+
+    token_mean = "token_mean"
+    token_sum = "token_sum"
+
+
+class PairReduction(Enum):
+    """Unit of the preference term: mean over comparisons, or their sum per item."""
+
+    mean = "mean"
+    sum = "sum"
+
+
+class Trains(Enum):
+    """Which module kinds train."""
+
+    attention = "attention"
+    mlp = "mlp"
+    full = "full"
+
+
+class ReferenceMode(Enum):
+    """Where reference log-probs come from."""
+
+    cached = "cached"
+    adapters_off = "adapters_off"
+    swapped = "swapped"
+
+
+class LengthPolicy(Enum):
+    """What happens to an item longer than the window."""
+
+    drop = "drop"
+    error = "error"
+
+
+def check(ok: bool, key: str, meaning: str, value: object) -> None:
+    """Refuse a value in one sentence unless ``ok``."""
+    if not ok:
+        raise UserError(f"{key} is {meaning}, got {value}")
+
+
+def positive(key: str, meaning: str, value: float) -> None:
+    """Refuse a value that is not finite and above 0."""
+    check(math.isfinite(value) and value > 0, key, f"{meaning} and must be above 0", value)
+
+
+@dataclass
+class Recipe:
+    """Hyperparameters that depend on the model; the method files refer to them."""
+
+    lam: float = 0.5
+    """Default weight of the NLL term."""
+    beta: float = 0.1
+    """Default strength of the comparisons."""
+    nll_reduction: NllReduction = NllReduction.token_mean
+    """Default unit of the NLL term."""
+    epochs: float = 2.0
+    """Passes over the training items."""
+    batch_size: int = 64
+    """Items per optimizer step."""
+    lr: dict[str, float] = field(default_factory=dict)
+    """Peak learning rate by method."""
+
+
+@dataclass
+class ModelConfig:
+    """A causal language model in Hugging Face format."""
+
+    name: str = "nano"
+    """Short name used in folder names and reports."""
+    path: str = "nano"
+    """Hub id, local folder, or the name of a model shipped with this package."""
+    revision: str | None = None
+    """Hub revision (commit, tag or branch)."""
+    dtype: str = "auto"
+    """Dtype of the frozen weights: auto (as stored), float32, bfloat16 or float16."""
+    template: str = "plain"
+    """``chat`` for the tokenizer's own chat template, else the text around a prompt with ``{prompt}`` in it."""
+    end_of_turn: str | None = None
+    """Token that ends a response; null is the tokenizer's end-of-sequence token."""
+    max_length: int = 2048
+    """Longest prompt + response, tokens; at most the model's window."""
+    trust_remote_code: bool = False
+    """Run code that ships with a hub model."""
+    recipe: Recipe = field(default_factory=Recipe)
+    """Values the method files refer to."""
+
+    def __post_init__(self) -> None:
+        check(self.max_length >= 8, "model.max_length", "the window in tokens and must be at least 8", self.max_length)
+        dtypes = ("auto", "float32", "bfloat16", "float16")
+        check(self.dtype in dtypes, "model.dtype", f"one of {', '.join(dtypes)}", self.dtype)
+
+
+@dataclass
+class LangConfig:
+    """The target language."""
+
+    code: str = "sw"
+    """ISO 639 code, lower case; the name of its file in conf/lang."""
+    name: str = "Swahili"
+    """English name of the language."""
+    tier: str = "low"
+    """Resource tier of the paper (high, medium, low) or any word of yours."""
+    source: str = "en"
+    """Language that the model speaks well and that the data come from."""
+
+    def __post_init__(self) -> None:
+        check(self.code != self.source, "lang.code", f"the target and must differ from lang.source={self.source}", self.code)
+
+
+@dataclass
+class SftStage:
+    """A first stage of plain NLL on the diagonal; its end is the reference of the stage after it."""
+
+    lr: float = 1e-3
+    """Peak learning rate."""
+    epochs: float = 2.0
+    """Passes over the training items."""
+
+    def __post_init__(self) -> None:
+        positive("method.sft_first.lr", "the learning rate of the first stage", self.lr)
+        positive("method.sft_first.epochs", "the length of the first stage", self.epochs)
+
+
+@dataclass
+class MethodConfig:
+    """A method is a weighting of the cross-lingual square."""
+
+    name: str = "clo"
+    """Name in folders and reports."""
+    nll: Cells = Cells.target
+    """Cells with an NLL term."""
+    preference: Prompts = Prompts.both
+    """Prompts with a comparison: the response in the prompt's language over the response in another."""
+    lam: float = 0.5
+    """Weight of the NLL term, 0 to 1; the comparisons weigh 1 - lam."""
+    beta: float = 0.1
+    """Strength of the comparisons (DPO's beta), above 0; assumed."""
+    nll_reduction: NllReduction = NllReduction.token_mean
+    """Unit of the NLL term; assumed."""
+    pair_reduction: PairReduction = PairReduction.mean
+    """Unit of the preference term; assumed."""
+    lr: float = 1e-3
+    """Peak learning rate."""
+    epochs: float = 2.0
+    """Passes over the training items."""
+    sft_first: SftStage | None = None
+    """Plain SFT before this stage, in the same run."""
+
+    def __post_init__(self) -> None:
+        check(0 <= self.lam <= 1, "method.lam", "the weight of the NLL term and must be in [0, 1]", self.lam)
+        positive("method.beta", "the strength of the comparisons", self.beta)
+        positive("method.lr", "the learning rate", self.lr)
+        positive("method.epochs", "the number of passes over the data", self.epochs)
+        if self.nll is Cells.none and self.preference is Prompts.none:
+            raise UserError("method has neither an NLL term nor a comparison; set method.nll or method.preference")
+        if self.lam > 0 and self.nll is Cells.none:
+            raise UserError(f"method.lam={self.lam} weighs an NLL term, but method.nll=none; set method.lam=0")
+        if self.lam < 1 and self.preference is Prompts.none:
+            raise UserError(f"method.lam={self.lam} weighs comparisons, but method.preference=none; set method.lam=1")
+
+
+@dataclass
+class LoraConfig:
+    """Low-rank adapters on the matrices that train."""
+
+    r: int = 16
+    """Rank."""
+    alpha: float = 32.0
+    """Scale; the adapter's output is multiplied by alpha / r."""
+    dropout: float = 0.0
+    """Dropout on the adapter's input, 0 to below 1."""
+
+    def __post_init__(self) -> None:
+        check(self.r >= 1, "tuning.lora.r", "the rank and must be at least 1", self.r)
+        positive("tuning.lora.alpha", "the adapters' scale", self.alpha)
+        check(0 <= self.dropout < 1, "tuning.lora.dropout", "a probability in [0, 1)", self.dropout)
+
+
+@dataclass
+class TuningConfig:
+    """Which weights train."""
+
+    name: str = "attention"
+    """Name in folders and reports."""
+    trains: Trains = Trains.attention
+    """Attention projections (the paper's choice), MLP matrices, or every weight."""
+    lora: LoraConfig | None = None
+    """Adapters on those matrices instead of the matrices themselves."""
+    layers: list[int] | None = None
+    """First and last layer that trains, counted from 0, negative from the end; null is all layers."""
+
+    def __post_init__(self) -> None:
+        if self.layers is not None and len(self.layers) != 2:
+            raise UserError(f"tuning.layers is [first, last], got {self.layers}")
+        if self.lora is not None and self.trains is Trains.full:
+            raise UserError("tuning.lora needs tuning.trains=attention or mlp; full tuning has no adapters")
+
+
+@dataclass
+class DataConfig:
+    """Parallel rows."""
+
+    name: str = "cldr"
+    """Name in folders and reports."""
+    kind: str = "cldr"
+    """``cldr`` (embedded) or ``files``."""
+    train: str | None = None
+    """files: JSONL or Parquet with parallel rows; ``{lang}`` in the path stands for the target's code."""
+    dev: str | None = None
+    """files: rows for validation; null holds some of the training file out."""
+    test: str | None = None
+    """files: rows for the final evaluation; null holds some of the training file out."""
+    held_out: int = 100
+    """files: rows held out for each of dev and test where these are not given."""
+    length_policy: LengthPolicy = LengthPolicy.drop
+    """An item longer than the window is dropped in all languages and counted, or refused."""
+
+    def __post_init__(self) -> None:
+        check(self.kind in ("cldr", "files"), "data.kind", "cldr or files", self.kind)
+        check(self.held_out >= 1, "data.held_out", "a number of rows, at least 1", self.held_out)
+
+
+@dataclass
+class EvaluationConfig:
+    """What is measured at the end of a run."""
+
+    max_new_tokens: int = 64
+    """Longest generated answer, tokens."""
+    rows: int | None = None
+    """Test rows to generate for; null is all of them."""
+    val_items: int = 64
+    """Held-out items whose square is scored at every validation."""
+    validations: int = 4
+    """Validations over a stage, evenly spaced, the last at its end; step 0 comes on top."""
+
+    def __post_init__(self) -> None:
+        check(self.max_new_tokens >= 1, "evaluation.max_new_tokens", "a length in tokens, at least 1", self.max_new_tokens)
+        check(self.rows is None or self.rows >= 1, "evaluation.rows", "a number of rows, at least 1, or null", self.rows)
+        check(self.val_items >= 1, "evaluation.val_items", "a number of items, at least 1", self.val_items)
+        check(self.validations >= 1, "evaluation.validations", "a count, at least 1", self.validations)
+
+
+@dataclass
+class TrainerConfig:
+    """The hardware side of a run: changes time and memory, no gradient beyond rounding."""
+
+    accelerator: str = "cpu"
+    """Lightning accelerator: cpu, gpu, auto."""
+    devices: int = 1
+    """Processes, one per device."""
+    strategy: str = "auto"
+    """Lightning strategy: auto, ddp."""
+    precision: str = "auto"
+    """32-true, bf16-mixed, or auto: bf16-mixed where the accelerator has bf16 units and the model is not float32."""
+    max_tokens: int = 8192
+    """Tokens per forward pass, padding included."""
+    threads: int = 1
+    """CPU threads per process; results are bit-equal only at the same number."""
+    reference: ReferenceMode = ReferenceMode.cached
+    """Reference log-probs: computed once and kept on disk, adapters switched off, or swapped-in start weights."""
+    checkpoints: int = 10
+    """Checkpoints over a stage, evenly spaced."""
+    log_every: int = 1
+    """Steps between two logged lines."""
+    grad_norms_every: int = 10
+    """Steps between two measurements of each term's own gradient norm (one more backward pass each)."""
+
+    def __post_init__(self) -> None:
+        for name in ("devices", "max_tokens", "threads", "checkpoints", "log_every", "grad_norms_every"):
+            check(getattr(self, name) >= 1, f"trainer.{name}", "a count of at least 1", getattr(self, name))
+        choices = ("auto", "32-true", "bf16-mixed")
+        check(self.precision in choices, "trainer.precision", f"one of {', '.join(choices)}", self.precision)
+        check(self.strategy in ("auto", "ddp"), "trainer.strategy", "auto or ddp", self.strategy)
+
+
+@dataclass
+class OptimizerConfig:
+    """AdamW with a linear schedule."""
+
+    warmup: float = 0.1
+    """Share of the steps over which the learning rate rises from 0."""
+    weight_decay: float = 0.0
+    """Decoupled weight decay on matrices; assumed."""
+    betas: list[float] = field(default_factory=lambda: [0.9, 0.999])
+    """AdamW's moment decay rates; assumed."""
+    eps: float = 1e-8
+    """AdamW's epsilon; assumed."""
+    clip: float = 1.0
+    """Largest gradient norm; assumed."""
+
+    def __post_init__(self) -> None:
+        check(0 <= self.warmup < 1, "optimizer.warmup", "a share of the steps in [0, 1)", self.warmup)
+        check(self.weight_decay >= 0, "optimizer.weight_decay", "a rate of at least 0", self.weight_decay)
+        positive("optimizer.clip", "the largest gradient norm", self.clip)
+        ok = len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas)
+        check(ok, "optimizer.betas", "two rates in [0, 1)", self.betas)
+
+
+@dataclass
+class LoggerConfig:
+    """Where metrics go besides the run folder's metrics.jsonl."""
+
+    name: str = "csv"
+    """``csv`` writes metrics.csv into the run folder, ``wandb`` logs to Weights & Biases."""
+    project: str = "clo"
+    """wandb: project."""
+    entity: str | None = None
+    """wandb: team or user."""
+
+    def __post_init__(self) -> None:
+        check(self.name in ("csv", "wandb"), "logger.name", "csv or wandb", self.name)

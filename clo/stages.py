@@ -1,0 +1,194 @@
+"""A run's training: one or two stages over the same items, each resumable to the bit."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from torch import Tensor
+
+from clo.config import RunConfig
+from clo.data.datamodule import SquareDataModule, stage_steps, steps_per_epoch
+from clo.data.items import Item
+from clo.errors import UserError
+from clo.loggers import MetricsFile, stage_loggers
+from clo.module import CLOModule, StagePlan
+from clo.objective import Objective
+from clo.progress import stage
+from clo.reference import ReferenceCache, snapshot, weights_key
+from clo.run_folder import RunFolder
+from clo.settings import Cells, Prompts, ReferenceMode
+
+
+@dataclass(frozen=True)
+class StageData:
+    """Items of the run: all of them for training, and the held-out square."""
+
+    train: Sequence[Item]
+    val: Sequence[Item]
+
+
+def plan_stages(run: RunConfig, items: int, languages: int = 2) -> list[StagePlan]:
+    """The stages of a method, in order."""
+    per_epoch = steps_per_epoch(items, run.batch_size)
+    m = run.method
+    plans = []
+    if m.sft_first is not None:
+        first = Objective(languages, Cells.diagonal, Prompts.none, 1.0, m.beta, m.nll_reduction, m.pair_reduction)
+        steps = stage_steps(items, run.batch_size, m.sft_first.epochs)
+        plans.append(StagePlan("sft", first, m.sft_first.lr, steps, per_epoch))
+    main = Objective(languages, m.nll, m.preference, m.lam, m.beta, m.nll_reduction, m.pair_reduction)
+    name = m.name if m.sft_first is None else m.name.removeprefix("sft_") or m.name
+    plans.append(StagePlan(name, main, m.lr, stage_steps(items, run.batch_size, m.epochs), per_epoch))
+    return plans
+
+
+def fit_stages(run: RunConfig, model: Any, data: StageData, folder: RunFolder) -> None:
+    """Train all stages; a finished stage's weights are loaded, a broken one resumes.
+
+    Raises:
+        UserError: a checkpoint of another base, a loss that is not finite, a reference that is not the start model.
+    """
+    for number, plan in enumerate(plan_stages(run, len(data.train), len(data.train[0].prompts)), 1):
+        done = folder.path / "checkpoint" / f"{number}-{plan.name}.safetensors"
+        if done.is_file():
+            load_trained(model, done)
+        else:
+            _fit_stage(run, model, plan, data, folder, done)
+
+
+def save_trained(model: Any, path: Path) -> None:
+    """Write the trained tensors whole or not at all."""
+    import os
+
+    from safetensors.torch import save_file
+
+    temporary = path.with_suffix(".tmp")
+    save_file({name: tensor.contiguous() for name, tensor in snapshot(model).items()}, temporary)
+    os.replace(temporary, path)
+
+
+def load_trained(model: Any, path: Path) -> None:
+    """Put trained tensors into a tuned model.
+
+    Raises:
+        UserError: they belong to another model or tuning.
+    """
+    from safetensors.torch import load_file
+
+    tensors = load_file(path)
+    wanted = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    if {n: t.shape for n, t in tensors.items()} != {n: p.shape for n, p in wanted.items()}:
+        raise UserError(f"{path} was trained from another base or tuning; delete the run folder to start anew")
+    with torch.no_grad():
+        for name, parameter in wanted.items():
+            parameter.copy_(tensors[name])
+
+
+def _fit_stage(run: RunConfig, model: Any, plan: StagePlan, data: StageData, folder: RunFolder, done: Path) -> None:
+    trainer = _trainer(run, plan, folder, done.with_suffix(""))
+    needs_reference = bool(plan.objective.comparisons())
+    base = weights_key(model, run.trainer.precision)
+    start = snapshot(model) if needs_reference and run.trainer.reference is ReferenceMode.swapped else None
+    cached = needs_reference and run.trainer.reference is ReferenceMode.cached
+    references = partial(_references, run, data, folder) if cached else None
+    module = CLOModule(model, plan, run.optimizer, run.trainer, references, start, base)
+    datamodule = SquareDataModule(data.train, data.val, run.batch_size, plan.total_steps, run.seed)
+    checkpoint = newest_checkpoint(done.with_suffix(""), base)
+    for logger in trainer.loggers:
+        if isinstance(logger, MetricsFile):
+            logger.rewind(0 if checkpoint is None else int(checkpoint.stem.removeprefix("step")))
+    trainer.fit(module, datamodule, ckpt_path=None if checkpoint is None else str(checkpoint), weights_only=True)
+    if trainer.global_step != plan.total_steps:
+        raise RuntimeError(f"stage {plan.name} stopped at step {trainer.global_step} of {plan.total_steps}")
+    if trainer.is_global_zero:
+        save_trained(model, done)
+
+
+def newest_checkpoint(folder: Path, base: str) -> Path | None:
+    """The latest whole checkpoint of a stage, or none.
+
+    Raises:
+        UserError: it was written from another base.
+    """
+    found = sorted(folder.glob("step*.ckpt"), key=lambda path: int(path.stem.removeprefix("step")))
+    if not found:
+        return None
+    held = torch.load(found[-1], map_location="cpu", weights_only=True)
+    if held.get("clo_base") != base:
+        raise UserError(f"{found[-1]} was trained from another base model; delete the run folder to start anew")
+    return found[-1]
+
+
+def _references(run: RunConfig, data: StageData, folder: RunFolder, module: CLOModule) -> dict[str, Tensor]:
+    """Reference scores of training and held-out items, filled over all ranks."""
+    languages = len(data.train[0].prompts)
+    whole = [(i, j) for i in range(languages) for j in range(languages)]
+    share = (module.global_rank, module.trainer.world_size)
+    found: dict[str, Tensor] = {}
+    for items in (data.train, data.val):
+        cache = ReferenceCache(Path(run.cache_dir) / "reference", module.base_key, whole)
+        args = (module.model, items, run.trainer.max_tokens, module.trainer.strategy.root_device, share)
+        with stage(folder, "reference scores") as tick:
+            found |= cache.scores(*args, progress=tick)
+        if share[1] > 1:
+            torch.distributed.barrier()
+            found |= cache.scores(*args)
+    return found
+
+
+def _trainer(run: RunConfig, plan: StagePlan, folder: RunFolder, checkpoints: Path) -> pl.Trainer:
+    """A Lightning trainer for one stage: one pass over the stage's sampler."""
+    warnings.filterwarnings("ignore", module="pytorch_lightning")
+    save = ModelCheckpoint(
+        dirpath=checkpoints,
+        filename="step{step}",
+        auto_insert_metric_name=False,
+        every_n_train_steps=max(1, plan.total_steps // run.trainer.checkpoints),
+        save_top_k=1,
+    )
+    return pl.Trainer(
+        accelerator=run.trainer.accelerator,
+        devices=run.trainer.devices,
+        strategy=run.trainer.strategy,
+        precision=run.trainer.precision,  # type: ignore[arg-type]
+        max_epochs=1,
+        max_steps=plan.total_steps,
+        val_check_interval=max(1, plan.total_steps // run.evaluation.validations),
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        logger=stage_loggers(run, folder, plan.name),
+        callbacks=[save, _Bar(folder, plan)],
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        deterministic="warn",
+    )
+
+
+class _Bar(Callback):
+    """Shows the stage's progress."""
+
+    def __init__(self, folder: RunFolder, plan: StagePlan) -> None:
+        self._open = ExitStack()
+        self.folder, self.plan = folder, plan
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.tick = self._open.enter_context(stage(self.folder, f"train {self.plan.name}"))
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
+        assert isinstance(module, CLOModule)
+        self.tick(trainer.global_step, self.plan.total_steps, module.note)
+
+    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self._open.close()
+
+    def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, error: BaseException) -> None:
+        self._open.close()

@@ -1,0 +1,101 @@
+"""Tiny models and tokenizers made on the spot, fake parallel rows, and the place of the real ones."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+TEXTS = [
+    ("What is the capital of Kenya?", "The capital is Nairobi.", "Mji mkuu wa Kenya ni upi?", "Mji mkuu ni Nairobi."),
+    ("Name a fruit.", "An apple is a fruit that grows on trees.", "Taja tunda.", "Embe ni tunda."),
+    ("How many days has a week?", "A week has seven days.", "Wiki ina siku ngapi?", "Wiki ina siku saba kwa jumla."),
+    ("Say hello.", "Hello, good morning to you.", "Sema jambo.", "Hujambo, habari ya asubuhi."),
+    ("Who teaches?", "A teacher teaches the children.", "Nani hufundisha?", "Mwalimu hufundisha watoto."),
+    ("What is water?", "Water is what we drink.", "Maji ni nini?", "Maji ni kinywaji tunachokunywa kila siku."),
+]
+CHAT = "{% for m in messages %}{{ '<|user|>' if m['role'] == 'user' else '<|assistant|>' }}{{ m['content'] }}{% if m['role'] == 'assistant' %}{{ '<|end|>' }}{% endif %}{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
+
+
+def rows() -> list[Any]:
+    from clo.data.rows import Row
+
+    return [
+        Row(f"r{k}", {"en": a, "sw": c}, {"en": b, "sw": d}, {"en": b.split()[-1].strip("."), "sw": d.split()[-1].strip(".")})
+        for k, (a, b, c, d) in enumerate(TEXTS)
+    ]
+
+
+def byte_level_tokenizer(chat: bool = True) -> Any:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    special = ["<|end|>", "<|user|>", "<|assistant|>"]
+    trainer = trainers.BpeTrainer(vocab_size=320, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
+    core.train_from_iterator([text for row in TEXTS for text in row], trainer)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<|end|>", pad_token="<|end|>")
+    tokenizer.chat_template = CHAT if chat else None
+    return tokenizer
+
+
+def metaspace_tokenizer() -> Any:
+    """Like a sentencepiece tokenizer: BOS, word-initial markers, a text encoded alone gets a leading space."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    core = Tokenizer(models.BPE(unk_token="<unk>"))
+    core.pre_tokenizer = pre_tokenizers.Metaspace()
+    core.decoder = decoders.Metaspace()
+    trainer = trainers.BpeTrainer(vocab_size=320, special_tokens=["<unk>", "<s>", "</s>"])
+    core.train_from_iterator([text for row in TEXTS for text in row], trainer)
+    core.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    return PreTrainedTokenizerFast(tokenizer_object=core, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+
+
+def tiny_model(family: str = "llama", seed: int = 0, vocab: int = 400, layers: int = 2) -> Any:
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    torch.manual_seed(seed)
+    config = AutoConfig.for_model(
+        family,
+        vocab_size=vocab,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=256,
+        initializer_range=0.3,
+        bos_token_id=None,
+        eos_token_id=0,
+        pad_token_id=0,
+    )
+    return AutoModelForCausalLM.from_config(config).eval()
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random two-layer Llama with its tokenizer, as a Hugging Face folder."""
+    path = tmp_path_factory.mktemp("tiny")
+    tiny_model().save_pretrained(path)
+    byte_level_tokenizer().save_pretrained(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real parallel text and evaluation rows, beside the project."""
+    path = Path(os.environ.get("CLO_SHARED_DATA", ROOT.parent / "shared" / "data"))
+    if not path.is_dir():
+        pytest.skip(f"needs the real rows in {path} (or set CLO_SHARED_DATA)")
+    return path
