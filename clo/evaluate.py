@@ -1,0 +1,131 @@
+"""``python -m clo.evaluate run=<folder> [against=<folder>]``: evaluate a finished run again, or compare two runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from clo.errors import UserError
+
+USAGE = """usage: python -m clo.evaluate run=<folder> [against=<folder>] [max_tokens=<n>]
+
+  run=<folder>      a finished run's folder: answers are generated and scored again from its model/
+  against=<folder>  instead: win rate of run against another run of the same test rows, with ties and a 95 % interval
+  max_tokens=<n>    tokens per forward pass (default: the run's own)"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if not arguments or {"-h", "--help"} & set(arguments):
+        print(USAGE)
+        sys.exit(0 if arguments else 1)
+    try:
+        options = _options(arguments)
+        if "against" in options:
+            compare(Path(options["run"]), Path(options["against"]))
+        else:
+            evaluate_again(Path(options["run"]), int(options["max_tokens"]) if "max_tokens" in options else None)
+    except UserError as error:
+        sys.exit(f"error: {error}")
+
+
+def _options(arguments: Sequence[str]) -> dict[str, str]:
+    options: dict[str, str] = {}
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if not equals or key not in ("run", "against", "max_tokens"):
+            raise UserError(f"unknown argument {argument!r}; known are run=, against= and max_tokens=")
+        options[key] = value
+    if "run" not in options:
+        raise UserError("run=<folder> is missing; give a folder under outputs/")
+    if not options.get("max_tokens", "1").isdigit():
+        raise UserError(f"max_tokens={options['max_tokens']} is not a number of tokens")
+    return options
+
+
+def compare(run: Path, against: Path) -> None:
+    """Print the win rate of one run over another, in the target language and in English.
+
+    Raises:
+        UserError: a run without samples, or two runs without a common prompt.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from clo.evaluation.win_rate import compare_runs
+
+    table = Table(title=f"{run.name} against {against.name}", title_justify="left")
+    for name in ("prompts in", "wins", "ties", "losses", "win rate", "95 % interval", "of the decided"):
+        table.add_column(name, justify="right")
+    for side, r in compare_runs(run, against).items():
+        decided = "–" if r["decided_win_rate"] is None else f"{r['decided_win_rate']:.3f}"
+        low, high = r["interval"]
+        counts = [str(r[name]) for name in ("wins", "ties", "losses")]
+        table.add_row("English" if side == "en" else "target", *counts, f"{r['win_rate']:.3f}", f"{low:.3f} to {high:.3f}", decided)
+    Console().print(table)
+
+
+def evaluate_again(path: Path, max_tokens: int | None = None) -> None:
+    """Generate and score the answers of a finished run again, replacing its samples.jsonl and scores.
+
+    Raises:
+        UserError: not a finished run.
+    """
+    from dataclasses import replace
+
+    from omegaconf import OmegaConf
+
+    from clo.config import parse
+    from clo.data.prompt import Renderer
+    from clo.data.splits import load_splits
+    from clo.grid import print_table
+    from clo.loggers import quiet_libraries
+    from clo.model.load import load_tokenizer
+    from clo.outcome import evaluate_model, write_results
+    from clo.run_folder import RunFolder
+
+    folder = RunFolder(path)
+    if folder.state() != "done":
+        raise UserError(f"{path} is not the folder of a finished run; its command finishes it")
+    config = (path / "config.yaml").read_text(encoding="utf-8")
+    run = parse(OmegaConf.create(config))  # type: ignore[arg-type]
+    folder.acquire(config)
+    quiet_libraries()
+    if max_tokens is not None:
+        run = replace(run, trainer=replace(run.trainer, max_tokens=max_tokens))
+    model = _load_trained(run, path / "model")
+    trained = replace(run.model, path=str(path / "model"), revision=None)
+    renderer = Renderer(load_tokenizer(trained), run.model.template, run.model.end_of_turn)
+    splits = load_splits(run.data, run.lang.source, run.lang.code)
+    results = folder.results()
+    scores, samples = evaluate_model(run, model, renderer, splits.test[: run.evaluation.rows], folder, "evaluate")
+    kept = {key: results[key] for key in ("start", "square", "train")}
+    write_results(run, folder, {"scores": scores, **kept}, samples)
+    folder.status(now=True, state="done", stage="done", error=None)
+    print_table([path])
+
+
+def _load_trained(run: Any, path: Path) -> Any:
+    """The trained model: merged weights, or the adapter on its base."""
+    from dataclasses import replace
+
+    import torch
+
+    from clo.model.load import load_model
+
+    torch.set_num_threads(run.trainer.threads)
+    torch.set_flush_denormal(True)
+    if not path.is_dir():
+        raise UserError(f"{path} is missing; the run's command makes it again after status.json is deleted")
+    if (path / "adapter_config.json").is_file():
+        from peft import PeftModel
+
+        return PeftModel.from_pretrained(load_model(run.model), path).eval()
+    return load_model(replace(run.model, path=str(path), revision=None))
+
+
+if __name__ == "__main__":
+    main()
