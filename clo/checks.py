@@ -23,11 +23,12 @@ def check_items(items: Sequence[Item], renderer: Renderer) -> None:
     for item in items:
         for prompt, response in zip(item.prompts, item.responses, strict=True):
             if not prompt or len(response) < 2:
-                raise UserError(f"item {item.id!r} has an empty prompt or response after tokenization; check the text and the tokenizer")
+                raise UserError(f"item {item.id!r} has an empty prompt or response after tokenization; check its text")
             if bos is not None and bos != end and (prompt.count(bos) > 1 or bos in response):
                 raise UserError(f"item {item.id!r} has more than one beginning-of-sequence token; check model.template")
             if response[-1] != end or end in response[:-1]:
-                raise UserError(f"item {item.id!r}: the end-of-turn token must end the response and occur once; check model.end_of_turn")
+                advice = "check model.end_of_turn"
+                raise UserError(f"item {item.id!r}: the end-of-turn token must close the response, once; {advice}")
 
 
 def check_step_zero(metrics: Mapping[str, float], tolerance: float) -> None:
@@ -39,15 +40,15 @@ def check_step_zero(metrics: Mapping[str, float], tolerance: float) -> None:
     for name, value in metrics.items():
         if name.startswith("margin_") and abs(value) > tolerance:
             raise UserError(
-                f"step 0: {name} is {value:.4g}, not 0, so the reference is not the start model (preference loss off ln 2 = "
-                f"{math.log(2):.4f}); delete the reference cache (cache_dir) and run again"
+                f"step 0: {name} is {value:.4g}, not 0, so the reference is not the start model (preference loss off "
+                f"ln 2 = {math.log(2):.4f}); delete the reference cache (cache_dir) and run again"
             )
 
 
-def check_finite(loss: Any, stage: str, step: int, lr: float) -> None:
+def check_finite(loss: float, stage: str, step: int, lr: float) -> None:
     """Stop before a loss that is not a number reaches the weights."""
-    if not math.isfinite(float(loss[0])):
-        raise UserError(f"the loss of stage {stage} is {float(loss[0])} at step {step}; lower method.lr={lr} or check the data")
+    if not math.isfinite(loss):
+        raise UserError(f"the loss of stage {stage} is {loss} at step {step}; lower method.lr={lr} or check the data")
 
 
 def frozen_key(model: Any) -> str:

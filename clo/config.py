@@ -19,6 +19,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from clo.choices import Prompts, ReferenceMode
 from clo.errors import UserError
 from clo.settings import (
     DataConfig,
@@ -28,8 +29,6 @@ from clo.settings import (
     MethodConfig,
     ModelConfig,
     OptimizerConfig,
-    Prompts,
-    ReferenceMode,
     TrainerConfig,
     TuningConfig,
     check,
@@ -70,10 +69,14 @@ class RunConfig:
         check(self.seed >= 0, "seed", "a whole number of at least 0", self.seed)
         check(self.jobs is None or self.jobs >= 1, "jobs", "a count of at least 1, or null", self.jobs)
         folder_name = self.study_name.replace("-", "").replace("_", "")
-        check(folder_name.isalnum() and folder_name.isascii(), "study_name", "letters, digits, - and _", self.study_name)
+        check(
+            folder_name.isalnum() and folder_name.isascii(), "study_name", "letters, digits, - and _", self.study_name
+        )
         uses_reference = self.method.preference is not Prompts.none
         if uses_reference and self.trainer.reference is ReferenceMode.adapters_off and self.tuning.lora is None:
-            raise UserError("trainer.reference=adapters_off needs adapters; set tuning=attention_lora or reference=cached")
+            raise UserError(
+                "trainer.reference=adapters_off needs adapters; set tuning=attention_lora or reference=cached"
+            )
         if uses_reference and self.trainer.reference is ReferenceMode.adapters_off and self.method.sft_first:
             raise UserError(
                 f"trainer.reference=adapters_off would compare method.name={self.method.name} with the base model, "
@@ -129,7 +132,11 @@ def _unknown_keys(node: Any, cls: type, path: str = "") -> Iterator[str]:
         options = [types[key], *getattr(types[key], "__args__", ())]
         inner = next((t for t in options if dataclasses.is_dataclass(t)), None)
         if inner is not None and OmegaConf.is_dict(node._get_node(key)) and node[key] is not None:
-            yield from _unknown_keys(node[key], inner, f"{path}{key}.")
+            yield from _unknown_keys(
+                node[key],
+                inner,  # type: ignore[arg-type]
+                f"{path}{key}.",
+            )
 
 
 def parse(cfg: DictConfig) -> RunConfig:

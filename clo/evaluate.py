@@ -64,7 +64,13 @@ def compare(run: Path, against: Path) -> None:
         decided = "–" if r["decided_win_rate"] is None else f"{r['decided_win_rate']:.3f}"
         low, high = r["interval"]
         counts = [str(r[name]) for name in ("wins", "ties", "losses")]
-        table.add_row("English" if side == "en" else "target", *counts, f"{r['win_rate']:.3f}", f"{low:.3f} to {high:.3f}", decided)
+        table.add_row(
+            "English" if side == "en" else "target",
+            *counts,
+            f"{r['win_rate']:.3f}",
+            f"{low:.3f} to {high:.3f}",
+            decided,
+        )
     Console().print(table)
 
 
@@ -83,7 +89,7 @@ def evaluate_again(path: Path, max_tokens: int | None = None) -> None:
     from clo.data.splits import load_splits
     from clo.grid import print_table
     from clo.loggers import quiet_libraries
-    from clo.model.load import load_tokenizer
+    from clo.model.load import load_tokenizer, mixed, run_device
     from clo.outcome import evaluate_model, write_results
     from clo.run_folder import RunFolder
 
@@ -101,7 +107,10 @@ def evaluate_again(path: Path, max_tokens: int | None = None) -> None:
     renderer = Renderer(load_tokenizer(trained), run.model.template, run.model.end_of_turn)
     splits = load_splits(run.data, run.lang.source, run.lang.code)
     results = folder.results()
-    scores, samples = evaluate_model(run, model, renderer, splits.test[: run.evaluation.rows], folder, "evaluate")
+    device = run_device(run.trainer.accelerator)
+    with mixed(run.trainer.precision, device):
+        test = splits.test[: run.evaluation.rows]
+        scores, samples = evaluate_model(run, model.to(device), renderer, test, folder, "evaluate")
     kept = {key: results[key] for key in ("start", "square", "train")}
     write_results(run, folder, {"scores": scores, **kept}, samples)
     folder.status(now=True, state="done", stage="done", error=None)

@@ -37,7 +37,9 @@ class Cell:
             self.path.mkdir(parents=True, exist_ok=True)
             self.log = (self.path / "log.txt").open("ab")
         except OSError as error:
-            raise UserError(f"cannot write the run folder {self.path} ({error.strerror}); set output_dir to a writable place") from error
+            raise UserError(
+                f"cannot write the run folder {self.path} ({error.strerror}); set output_dir to a writable place"
+            ) from error
         root = str(Path(__file__).resolve().parent.parent)
         path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
         command = [sys.executable, "-m", "clo.run", *self.overrides, "hydra.mode=RUN"]
@@ -118,7 +120,8 @@ def _run_all(todo: Sequence[Cell], jobs: int) -> list[Cell]:
                     board.finished(cell, ok)
         finally:
             for cell in running:
-                cell.process.terminate()
+                if cell.process is not None:
+                    cell.process.terminate()
     return failed
 
 
@@ -161,7 +164,13 @@ class _Board:
         if ok:
             self.bars.console.print(f"[green]done[/] {cell.name}", highlight=False)
         else:
-            self.bars.console.print(f"[red]failed[/] {cell.name}: ", cell.reason(), f"(log: {cell.path}/log.txt)", markup=True, highlight=False)
+            self.bars.console.print(
+                f"[red]failed[/] {cell.name}: ",
+                cell.reason(),
+                f"(log: {cell.path}/log.txt)",
+                markup=True,
+                highlight=False,
+            )
 
 
 def print_table(paths: Sequence[Path]) -> None:

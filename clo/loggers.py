@@ -48,7 +48,11 @@ class MetricsFile(Logger):
 
     def rewind(self, step: int) -> None:
         """Drop this stage's lines after ``step`` (those at it too when it is 0), and any torn line."""
-        kept = [r for r in read_metrics(self.path) if r.get("stage") != self.stage or 0 < r["step"] <= step or r["step"] < step]
+        kept = [
+            r
+            for r in read_metrics(self.path)
+            if r.get("stage") != self.stage or 0 < r["step"] <= step or r["step"] < step
+        ]
         write_jsonl(self.path, kept)
 
 

@@ -17,12 +17,14 @@ import torch
 from torch import Tensor
 
 from clo.checks import check_finite, check_step_zero
+from clo.choices import ReferenceMode
 from clo.data.batch import collate, micro_batches
 from clo.data.items import Item
 from clo.objective import Objective, Terms, objective_terms
 from clo.reference import swapped
 from clo.scores import score, score_items
-from clo.settings import OptimizerConfig, ReferenceMode, TrainerConfig
+from clo.settings import OptimizerConfig, TrainerConfig
+from clo.step_sums import StepSums
 
 
 @dataclass(frozen=True)
@@ -39,10 +41,10 @@ class StagePlan:
 class CLOModule(pl.LightningModule):
     """Trains one stage of any method.
 
-    Logged names: ``train/loss``, ``train/nll``, ``train/pref`` (weighted as in the loss), ``train/grad_norm`` and of each
-    term, ``train/lr``, ``train/response_tokens_per_second``; ``train/`` and ``val/`` ``margin_d``, ``accuracy_d``,
-    ``chosen_change_d``, ``rejected_change_d`` (nats) for d in en, target, and ``saturated``; ``val/nll_d`` and
-    ``val/logp_d_d`` (nats per token).
+    Logged names: ``train/loss``, ``train/nll``, ``train/pref`` (weighted as in the loss), ``train/grad_norm`` and each
+    term's own, ``train/lr``, ``train/response_tokens_per_second``; ``train/`` and ``val/`` ``margin_d``,
+    ``accuracy_d``, ``chosen_change_d``, ``rejected_change_d`` (nats) for d in en, target, and ``saturated``;
+    ``val/nll_d`` and ``val/logp_d_d`` (nats per token).
 
     Args:
         model: the language model, already tuned (see :mod:`clo.model.tuning`).
@@ -131,27 +133,27 @@ class CLOModule(pl.LightningModule):
     def training_step(self, items: list[Item], _: int) -> None:
         """One optimizer step over all items of the batch."""
         began, step = time.perf_counter(), self.global_step
-        optimizer, scheduler = self.optimizers(), self.lr_schedulers()
+        optimizer: Any = self.optimizers()
+        scheduler: Any = self.lr_schedulers()
         denominators = self.plan.objective.denominators(items)
         mine = items[self.global_rank :: self.trainer.world_size]
-        measure = step % self.hardware.grad_norms_every == 0
-        sums = self._backward_within_memory(mine, denominators, measure)
-        check_finite(sums["loss"], self.plan.name, step, self.plan.lr)
+        sums = self._backward_within_memory(mine, denominators, step % self.hardware.grad_norms_every == 0)
+        metrics = sums.means()
+        check_finite(metrics["loss"], self.plan.name, step, self.plan.lr)
         if step == 0 and not any(module.training for module in self.model.modules()):
-            check_step_zero(self._means(sums), self._tolerance())
-        norms = self._gradient_norms(sums.pop("nll_gradient", None))
+            check_step_zero(metrics, self._tolerance())
+        metrics |= sums.gradient_norms(self.trained())
         torch.nn.utils.clip_grad_norm_(self.trained(), self.options.clip)
-        lr = scheduler.get_last_lr()[0]
+        metrics["lr"] = scheduler.get_last_lr()[0]
         optimizer.step()
         scheduler.step()
         if step % self.hardware.log_every == 0 or step + 1 == self.plan.total_steps:
             tokens = sum(len(item.responses[j]) for item in items for _, j in self.plan.objective.cells())
-            speed = tokens / (time.perf_counter() - began)
-            metrics = self._means(sums) | norms | {"lr": lr, "response_tokens_per_second": speed}
+            metrics["response_tokens_per_second"] = tokens / (time.perf_counter() - began)
             self.note = f"loss {metrics['loss']:.3f}"
             self._log("train", metrics, step + 1)
 
-    def _backward_within_memory(self, items: Sequence[Item], denominators: Tensor, measure: bool) -> dict[str, Any]:
+    def _backward_within_memory(self, items: Sequence[Item], denominators: Tensor, measure: bool) -> StepSums:
         """Backward over all micro-batches; out of memory halves the token budget, says so and repeats the step."""
         while True:
             self.zero_grad(set_to_none=True)
@@ -166,28 +168,28 @@ class CLOModule(pl.LightningModule):
             self.max_tokens //= 2
             print(f"out of memory: trainer.max_tokens halved to {self.max_tokens}, step repeated", flush=True)
 
-    def _backward(self, items: Sequence[Item], denominators: Tensor, measure: bool) -> dict[str, Any]:
-        objective, cells = self.plan.objective, self.plan.objective.cells()
-        both = objective.nll_cells() and objective.comparisons()
-        sums: dict[str, Any] = {"loss": torch.zeros(2, dtype=torch.float64)}
-        nll_gradient: list[Tensor] | None = None
+    def _backward(self, items: Sequence[Item], denominators: Tensor, measure: bool) -> StepSums:
+        objective, cells, sums = self.plan.objective, self.plan.objective.cells(), StepSums()
+        both = bool(objective.nll_cells() and objective.comparisons())
         for group in micro_batches(items, cells, self.max_tokens):
-            part = [items[k] for k in group]
-            terms = self._terms(part)
+            terms = self._terms([items[k] for k in group])
             nll, pref = objective.weighted_nll(terms, denominators), objective.weighted_preference(terms, denominators)
             if measure and both:
-                grads = torch.autograd.grad(nll, self.trained(), retain_graph=True, materialize_grads=True)
-                nll_gradient = [a + b for a, b in zip(nll_gradient, grads, strict=True)] if nll_gradient else list(grads)
+                gradient = torch.autograd.grad(nll, self.trained(), retain_graph=True, materialize_grads=True)
+                sums.add_nll_gradient(gradient)
             (nll + pref).backward()
-            one = torch.ones((), dtype=torch.float64)
-            logged = {"loss": torch.stack([(nll + pref).detach().double().cpu(), one * 0])}
-            logged |= {"nll": torch.stack([nll.detach().double().cpu(), one * 0])} if objective.nll_cells() else {}
-            logged |= {"pref": torch.stack([pref.detach().double().cpu(), one * 0])} if objective.comparisons() else {}
-            for name, value in (logged | terms.metrics).items():
-                sums[name] = sums.get(name, 0) + value.cpu()
-        if measure:
-            sums["nll_gradient"] = nll_gradient
-        self._reduce_over_ranks(sums)
+            sums.add("loss", nll + pref)
+            if objective.nll_cells():
+                sums.add("nll", nll)
+            if objective.comparisons():
+                sums.add("pref", pref)
+            for name, pair in terms.metrics.items():
+                sums.add(name, pair)
+        for parameter in self.trained():
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        if self.trainer.world_size > 1:
+            sums.over_ranks(self.trained(), measure and both)
         return sums
 
     def _terms(self, items: Sequence[Item]) -> Terms:
@@ -212,35 +214,6 @@ class CLOModule(pl.LightningModule):
             return swapped(self.model, self.start)
         return nullcontext()
 
-    def _reduce_over_ranks(self, sums: dict[str, Any]) -> None:
-        """Add gradients and logged sums over the ranks."""
-        for parameter in self.trained():
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-        if self.trainer.world_size == 1:
-            return
-        import torch.distributed as dist
-
-        extra = sums.get("nll_gradient")
-        if "nll_gradient" in sums and extra is None and self.plan.objective.nll_cells() and self.plan.objective.comparisons():
-            extra = sums["nll_gradient"] = [torch.zeros_like(p) for p in self.trained()]
-        for tensor in [*(p.grad for p in self.trained()), *(extra or [])]:
-            dist.all_reduce(tensor)
-        gathered: list[Any] = [None] * self.trainer.world_size
-        dist.all_gather_object(gathered, {k: v for k, v in sums.items() if k != "nll_gradient"})
-        for name in {name for rank in gathered for name in rank}:
-            sums[name] = sum(rank[name] for rank in gathered if name in rank)
-
-    def _gradient_norms(self, nll_gradient: list[Tensor] | None) -> dict[str, float]:
-        """Norm of the whole gradient, and of each term where both exist and were measured."""
-        gradients = [p.grad for p in self.trained() if p.grad is not None]
-        norm = lambda tensors: float(torch.stack([t.double().norm() for t in tensors]).norm())  # noqa: E731
-        norms = {"grad_norm": norm(gradients)}
-        if nll_gradient is not None:
-            norms["grad_norm_nll"] = norm(nll_gradient)
-            norms["grad_norm_pref"] = norm([g - n for g, n in zip(gradients, nll_gradient, strict=True)])
-        return norms
-
     # Validation ------------------------------------------------------------------------------------------------------
 
     def validation_step(self, items: list[Item], _: int) -> None:
@@ -257,7 +230,7 @@ class CLOModule(pl.LightningModule):
                 with self._as_reference():
                     R_BLL = score_items(self.model, items, cells, self.max_tokens, self.device).S_BLL
             terms = objective_terms(objective, scores.S_BLL, R_BLL)
-            metrics |= self._means(dict(terms.metrics))
+            metrics |= {name: float(total / count) for name, (total, count) in terms.metrics.items()}
             if self.global_step == 0:
                 check_step_zero(metrics, self._tolerance())
         self._validated = self.global_step
@@ -268,11 +241,6 @@ class CLOModule(pl.LightningModule):
         return 1e-3 if self.trainer.precision == "32-true" else 0.2
 
     # Logging and checkpoints -----------------------------------------------------------------------------------------
-
-    @staticmethod
-    def _means(sums: dict[str, Any]) -> dict[str, float]:
-        """(sum, count) pairs as means; sums that are already normalised have count 0."""
-        return {k: float(v[0] / v[1] if v[1] else v[0]) for k, v in sums.items() if k != "nll_gradient"}
 
     def _log(self, part: str, metrics: dict[str, float], step: int) -> None:
         record: dict[str, float] = {f"{part}/{name}": value for name, value in metrics.items()}
@@ -288,7 +256,7 @@ class CLOModule(pl.LightningModule):
 
 
 def square_metrics(S_BLL: Tensor, count_BLL: Tensor) -> dict[str, float]:
-    """Per-token log-prob of every cell and NLL of the diagonal, pooled over items; languages after the first are "target"."""
+    """Per-token log-prob of every cell and NLL of the diagonal, pooled over items; later languages are "target"."""
     sums, counts = S_BLL.double().sum(0), count_BLL.double().sum(0)
     names = ["en", *["target"] * (S_BLL.shape[1] - 1)]
     pooled: dict[str, list[float]] = {}

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from clo.settings import Cells, NllReduction, PairReduction, Prompts
+from clo.choices import Cells, NllReduction, PairReduction, Prompts
 
 if TYPE_CHECKING:
     from clo.data.batch import Cell
@@ -83,7 +83,7 @@ class Objective:
         return self.weighted_nll(terms, denominators) + self.weighted_preference(terms, denominators)
 
     def weighted_nll(self, terms: Terms, denominators: Tensor) -> Tensor:
-        """lam * L_nll; exactly 0 without an NLL term."""
+        """Lam * L_nll; exactly 0 without an NLL term."""
         return terms.nll_sum * (self.lam / max(float(denominators[0]), 1.0))
 
     def weighted_preference(self, terms: Terms, denominators: Tensor) -> Tensor:
@@ -100,7 +100,7 @@ class Terms:
     preference_sum: Tensor
     """Scalar: -log sigmoid of all comparisons."""
     metrics: dict[str, Tensor]
-    """name -> detached [2]: (sum, count). Names end in ``_en`` for prompts in language 0, ``_target`` for the others."""
+    """name -> detached float64 [2], (sum, count); ``_en`` is prompts in language 0, ``_target`` in the others."""
 
 
 def objective_terms(objective: Objective, S_BLL: Tensor, R_BLL: Tensor | None = None) -> Terms:

@@ -23,7 +23,9 @@ ASSUMED = ("beta", "nll_reduction", "pair_reduction", "lr", "epochs", "batch_siz
 """Values that the CLO paper does not give; every result names them."""
 
 
-def evaluate_model(run: RunConfig, model: Any, renderer: Renderer, rows: Sequence[Row], folder: RunFolder, name: str) -> Any:
+def evaluate_model(
+    run: RunConfig, model: Any, renderer: Renderer, rows: Sequence[Row], folder: RunFolder, name: str
+) -> Any:
     """Generate and score answers to the test prompts of both languages: (scores, samples as dicts)."""
     from clo.evaluation.evaluate import evaluate
 
@@ -59,7 +61,9 @@ def reference_nll(run: RunConfig, model: Any, renderer: Renderer, rows: list[Row
     return [float(value) for value in nll]
 
 
-def evaluate_start(run: RunConfig, model: Any, renderer: Renderer, rows: Sequence[Row], folder: RunFolder, key: str) -> Any:
+def evaluate_start(
+    run: RunConfig, model: Any, renderer: Renderer, rows: Sequence[Row], folder: RunFolder, key: str
+) -> Any:
     """The start model's scores and samples, made once per weights, rows and language."""
     asked = [run.lang.code, run.lang.source, run.evaluation.max_new_tokens, run.model.template]
     content = [key, asked, [(row.id, row.prompts, row.responses) for row in rows]]
@@ -114,7 +118,7 @@ def write_results(run: RunConfig, folder: RunFolder, results: dict[str, Any], sa
 def versions() -> dict[str, str]:
     """Versions that a result depends on."""
     found = {"python": platform.python_version()}
-    for package in ("clo", "torch", "transformers", "pytorch-lightning", "peft", "babel", "lingua-language-detector"):
+    for package in ("clo", "torch", "transformers", "pytorch-lightning", "peft", "babel", "py3langid"):
         try:
             found[package] = version(package)
         except PackageNotFoundError:
@@ -161,5 +165,3 @@ Prompt template: `{run.model.template!r}`. Values the paper does not give (assum
 def _share(scores: dict[str, Any]) -> str:
     value = scores["language_ok"]
     return "none decided" if value is None else f"{100 * value:.0f} %"
-
-

@@ -1,4 +1,4 @@
-"""Progress of everything that takes long: a bar with time left for a person, status.json for a grid's parent process."""
+"""Progress of everything that takes long: a bar with time left, and status.json for a grid's parent process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,14 @@ Tick = Callable[..., None]
 def stage(folder: RunFolder, name: str) -> Iterator[Tick]:
     """Show one stage of a run; the bar appears only on a terminal and only on the main process."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     console = Console()
     columns = (TextColumn("{task.description:<26}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())

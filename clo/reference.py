@@ -1,4 +1,4 @@
-"""Reference scores of the square: computed once and kept on disk, with the adapters off, or with start weights swapped in.
+"""Reference scores of the square: computed once and kept on disk, or with the start weights swapped in.
 
 Cached scores are kept per block of consecutive items. A block is always scored whole and in the same micro-batches, so
 its numbers are a function of the weights and the block alone: a run that was killed while filling the cache, or that
@@ -135,7 +135,9 @@ def swapped(model: torch.nn.Module, start: dict[str, Tensor]) -> Iterator[None]:
     try:
         for name, tensor in start.items():
             parameters[name].data = tensor.to(parameters[name].device)
+        torch.clear_autocast_cache()  # it may hold casts of the other weights
         yield
     finally:
         for name, data in kept.items():
             parameters[name].data = data
+        torch.clear_autocast_cache()

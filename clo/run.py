@@ -81,7 +81,11 @@ def _compose() -> tuple[list[RunConfig], list[Cell]]:
 
 def _one_sentence(text: str) -> str:
     """Hydra's message about a bad override in one line, without its traces and without its advice to use ``+``."""
-    text = re.split("Config search path|Set the environment variable", text)[0].replace(":\n\t", ": ").replace("\n\t", ", ")
+    text = (
+        re.split("Config search path|Set the environment variable", text)[0]
+        .replace(":\n\t", ": ")
+        .replace("\n\t", ", ")
+    )
     text = re.sub(r"To append to your config use \S+|\b(reference|object)_type=\S+", "", text)
     return " ".join(text.split()) or "the command line could not be read"
 
@@ -133,8 +137,8 @@ def _train_and_evaluate(run: RunConfig, folder: RunFolder) -> None:
     val, _ = build_items(splits.dev, *encode, limit=run.evaluation.val_items)
     if len(train) < run.data_size:
         raise UserError(
-            f"only {len(train)} of the rows fit model.max_length={run.model.max_length} ({counts.too_long} are longer, the "
-            f"first is {counts.first_too_long}), fewer than data_size={run.data_size}; lower it or raise model.max_length"
+            f"only {len(train)} rows fit model.max_length={run.model.max_length}, fewer than data_size={run.data_size} "
+            f"({counts.too_long} are longer, the first is {counts.first_too_long}); lower it or raise model.max_length"
         )
     check_items([*train, *val], renderer)
     _train_on(run, folder, renderer, train, val, splits.test[: run.evaluation.rows], counts.too_long)
@@ -143,7 +147,7 @@ def _train_and_evaluate(run: RunConfig, folder: RunFolder) -> None:
 def _check_size(run: RunConfig, splits: Any) -> None:
     if run.data_size > len(splits.train):
         raise UserError(
-            f"data_size={run.data_size} is beyond the {len(splits.train)} training rows that data={run.data.name} has for "
+            f"data_size={run.data_size} is beyond the {len(splits.train)} training rows of data={run.data.name} for "
             f"{run.lang.code}; lower data_size or bring more rows"
         )
 
@@ -155,7 +159,7 @@ def _train_on(run: RunConfig, folder: RunFolder, renderer: Any, train: Any, val:
 
     from clo.checks import check_frozen, frozen_key
     from clo.loggers import finish_loggers, quiet_libraries, write_csv
-    from clo.model.load import load_model
+    from clo.model.load import check_precision, load_model, mixed, run_device
     from clo.model.tuning import apply_tuning, ledger
     from clo.outcome import evaluate_model, evaluate_start, mean_square, save_model, write_results
     from clo.reference import weights_key
@@ -164,9 +168,13 @@ def _train_on(run: RunConfig, folder: RunFolder, renderer: Any, train: Any, val:
     quiet_libraries()
     torch.set_num_threads(run.trainer.threads)
     torch.set_flush_denormal(True)  # saturated comparisons underflow, and denormals make CPU steps several times slower
-    model = load_model(run.model)
-    start, start_samples = evaluate_start(run, model, renderer, test, folder, weights_key(model, run.trainer.precision))
-    before = mean_square(run, model, val)
+    device = run_device(run.trainer.accelerator)
+    model = load_model(run.model).to(device)
+    check_precision(model, run.trainer.precision)
+    with mixed(run.trainer.precision, device):
+        start_key = weights_key(model, run.trainer.precision)
+        start, start_samples = evaluate_start(run, model, renderer, test, folder, start_key)
+        before = mean_square(run, model, val)
     model = apply_tuning(model, run.tuning, run.seed)
     book = ledger(model)
     plans = plan_stages(run, len(train))
@@ -182,12 +190,15 @@ def _train_on(run: RunConfig, folder: RunFolder, renderer: Any, train: Any, val:
         return
     check_frozen(frozen, frozen_key(model))
     seconds = time.monotonic() - began
-    scores, samples = evaluate_model(run, model, renderer, test, folder, "evaluate")
+    model.to(device)  # Lightning leaves it on the CPU
+    with mixed(run.trainer.precision, device):
+        scores, samples = evaluate_model(run, model, renderer, test, folder, "evaluate")
+        after = mean_square(run, model, val)
     tokens = sum(len(item.responses[j]) for item in train for _, j in plans[-1].objective.cells())
     results = {
         "scores": scores,
         "start": start,
-        "square": {"languages": [run.lang.source, run.lang.code], "before": before, "after": mean_square(run, model, val)},
+        "square": {"languages": [run.lang.source, run.lang.code], "before": before, "after": after},
         "train": {
             "seconds": seconds,
             "steps": sum(plan.total_steps for plan in plans),

@@ -1,8 +1,8 @@
 """A run's folder: new, running, then done or failed. Everything in it is written atomically and is JSON or text.
 
-outputs/<study>/<method>-<lang>-<size>-s<seed>-<hash>/ holds config.yaml, status.json, metrics.jsonl, checkpoint/, model/,
-samples.jsonl, results.json. The name is a function of the resolved configuration, so the same command finds the same
-folder: a finished run is shown, a broken one resumes.
+outputs/<study>/<method>-<lang>-<size>-s<seed>-<hash>/ holds config.yaml, status.json, metrics.jsonl, checkpoint/,
+model/, samples.jsonl, results.json. The name is a function of the resolved configuration, so the same command finds
+the same folder: a finished run is shown, a broken one resumes.
 """
 
 from __future__ import annotations
@@ -88,13 +88,15 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = (self.path / ".lock").open("a+")
         except OSError as error:
-            raise UserError(f"cannot write the run folder {self.path} ({error.strerror}); set output_dir to a writable place") from error
+            raise UserError(
+                f"cannot write the run folder {self.path} ({error.strerror}); set output_dir to a writable place"
+            ) from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             self._lock.seek(0)
             raise UserError(
-                f"the run folder {self.path} is in use by process {self._lock.read() or 'unknown'}; wait for it or stop it"
+                f"the run folder {self.path} is in use by process {self._lock.read() or 'unknown'}; wait or stop it"
             ) from error
         self._lock.truncate(0)
         self._lock.write(str(os.getpid()))

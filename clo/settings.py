@@ -7,64 +7,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from enum import Enum
 
+from clo.choices import Cells, LengthPolicy, NllReduction, PairReduction, Prompts, ReferenceMode, Trains
 from clo.errors import UserError
-
-
-class Cells(Enum):
-    """Which cells of the square carry an NLL term."""
-
-    none = "none"
-    source = "source"
-    target = "target"
-    diagonal = "diagonal"
-
-
-class Prompts(Enum):
-    """Which prompts carry a preference comparison "own language over the others"."""
-
-    none = "none"
-    source = "source"
-    target = "target"
-    both = "both"
-
-
-class NllReduction(Enum):
-    """Unit of the NLL term: per target token of the step, or per answer."""
-
-    token_mean = "token_mean"
-    token_sum = "token_sum"
-
-
-class PairReduction(Enum):
-    """Unit of the preference term: mean over comparisons, or their sum per item."""
-
-    mean = "mean"
-    sum = "sum"
-
-
-class Trains(Enum):
-    """Which module kinds train."""
-
-    attention = "attention"
-    mlp = "mlp"
-    full = "full"
-
-
-class ReferenceMode(Enum):
-    """Where reference log-probs come from."""
-
-    cached = "cached"
-    adapters_off = "adapters_off"
-    swapped = "swapped"
-
-
-class LengthPolicy(Enum):
-    """What happens to an item longer than the window."""
-
-    drop = "drop"
-    error = "error"
 
 
 def check(ok: bool, key: str, meaning: str, value: object) -> None:
@@ -139,7 +84,12 @@ class LangConfig:
     """Language that the model speaks well and that the data come from."""
 
     def __post_init__(self) -> None:
-        check(self.code != self.source, "lang.code", f"the target and must differ from lang.source={self.source}", self.code)
+        check(
+            self.code != self.source,
+            "lang.code",
+            f"the target and must differ from lang.source={self.source}",
+            self.code,
+        )
 
 
 @dataclass
@@ -269,8 +219,12 @@ class EvaluationConfig:
     """Validations over a stage, evenly spaced, the last at its end; step 0 comes on top."""
 
     def __post_init__(self) -> None:
-        check(self.max_new_tokens >= 1, "evaluation.max_new_tokens", "a length in tokens, at least 1", self.max_new_tokens)
-        check(self.rows is None or self.rows >= 1, "evaluation.rows", "a number of rows, at least 1, or null", self.rows)
+        check(
+            self.max_new_tokens >= 1, "evaluation.max_new_tokens", "a length in tokens, at least 1", self.max_new_tokens
+        )
+        check(
+            self.rows is None or self.rows >= 1, "evaluation.rows", "a number of rows, at least 1, or null", self.rows
+        )
         check(self.val_items >= 1, "evaluation.val_items", "a number of items, at least 1", self.val_items)
         check(self.validations >= 1, "evaluation.validations", "a count, at least 1", self.validations)
 
@@ -285,8 +239,8 @@ class TrainerConfig:
     """Processes, one per device."""
     strategy: str = "auto"
     """Lightning strategy: auto, ddp."""
-    precision: str = "auto"
-    """32-true, bf16-mixed, or auto: bf16-mixed where the accelerator has bf16 units and the model is not float32."""
+    precision: str = "32-true"
+    """32-true, or bf16-mixed: what trains stays float32, matrix products run in bfloat16."""
     max_tokens: int = 8192
     """Tokens per forward pass, padding included."""
     threads: int = 1
@@ -303,7 +257,7 @@ class TrainerConfig:
     def __post_init__(self) -> None:
         for name in ("devices", "max_tokens", "threads", "checkpoints", "log_every", "grad_norms_every"):
             check(getattr(self, name) >= 1, f"trainer.{name}", "a count of at least 1", getattr(self, name))
-        choices = ("auto", "32-true", "bf16-mixed")
+        choices = ("32-true", "bf16-mixed")
         check(self.precision in choices, "trainer.precision", f"one of {', '.join(choices)}", self.precision)
         check(self.strategy in ("auto", "ddp"), "trainer.strategy", "auto or ddp", self.strategy)
 

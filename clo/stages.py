@@ -15,6 +15,7 @@ import torch
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from torch import Tensor
 
+from clo.choices import Cells, Prompts, ReferenceMode
 from clo.config import RunConfig
 from clo.data.datamodule import SquareDataModule, stage_steps, steps_per_epoch
 from clo.data.items import Item
@@ -25,7 +26,6 @@ from clo.objective import Objective
 from clo.progress import stage
 from clo.reference import ReferenceCache, snapshot, weights_key
 from clo.run_folder import RunFolder
-from clo.settings import Cells, Prompts, ReferenceMode
 
 
 @dataclass(frozen=True)

@@ -20,14 +20,23 @@ TEXTS = [
     ("Who teaches?", "A teacher teaches the children.", "Nani hufundisha?", "Mwalimu hufundisha watoto."),
     ("What is water?", "Water is what we drink.", "Maji ni nini?", "Maji ni kinywaji tunachokunywa kila siku."),
 ]
-CHAT = "{% for m in messages %}{{ '<|user|>' if m['role'] == 'user' else '<|assistant|>' }}{{ m['content'] }}{% if m['role'] == 'assistant' %}{{ '<|end|>' }}{% endif %}{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
+CHAT = (
+    "{% for m in messages %}{{ '<|user|>' if m['role'] == 'user' else '<|assistant|>' }}{{ m['content'] }}"
+    "{% if m['role'] == 'assistant' %}{{ '<|end|>' }}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
+)
 
 
 def rows() -> list[Any]:
     from clo.data.rows import Row
 
     return [
-        Row(f"r{k}", {"en": a, "sw": c}, {"en": b, "sw": d}, {"en": b.split()[-1].strip("."), "sw": d.split()[-1].strip(".")})
+        Row(
+            f"r{k}",
+            {"en": a, "sw": c},
+            {"en": b, "sw": d},
+            {"en": b.split()[-1].strip("."), "sw": d.split()[-1].strip(".")},
+        )
         for k, (a, b, c, d) in enumerate(TEXTS)
     ]
 
@@ -40,7 +49,9 @@ def byte_level_tokenizer(chat: bool = True) -> Any:
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
     special = ["<|end|>", "<|user|>", "<|assistant|>"]
-    trainer = trainers.BpeTrainer(vocab_size=320, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(
+        vocab_size=320, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
+    )
     core.train_from_iterator([text for row in TEXTS for text in row], trainer)
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<|end|>", pad_token="<|end|>")
     tokenizer.chat_template = CHAT if chat else None

@@ -182,7 +182,7 @@ def _samples(chance: random.Random, lang: str, target: float, english: float) ->
                 samples.append(
                     {"id": f"{group}-{number}", "group": group, "side": side, "prompt": prompt,
                      "reference": reference, "answer": answer, "verdict": verdict, "exact": exact,
-                     "chrf": chrf, "content": exact, "nll": 0.3}
+                     "chrf": chrf, "content": exact or not in_english, "nll": 0.3}
                 )  # fmt: skip
     return samples
 

@@ -127,7 +127,7 @@ def test_sample_line() -> None:
         "id", "group", "side", "prompt", "reference", "answer", "verdict", "exact", "chrf", "content", "nll",
     ]  # fmt: skip
     assert Sample.from_dict(json.loads(json.dumps(line))) == sample(content=True)
-    with pytest.raises(UserError, match="has verdict 'good' and chrf 50.0"):
+    with pytest.raises(UserError, match=r"has verdict 'good' and chrf 50.0"):
         Sample.from_dict({**line, "verdict": "good"})
     with pytest.raises(UserError, match="and chrf 'high'"):
         Sample.from_dict({**line, "chrf": "high"})
@@ -202,9 +202,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     return calls
 
 
-def run(
-    rows: list[Row], progress: Callable[[int, int], None] | None = None
-) -> tuple[dict[str, Any], list[Sample]]:
+def run(rows: list[Row], progress: Callable[[int, int], None] | None = None) -> tuple[dict[str, Any], list[Sample]]:
     def nll(rows: list[Row], language: str) -> list[float]:
         return [1.0 if language == "en" else 4.0 for _ in rows]
 
@@ -222,9 +220,7 @@ def test_evaluate(scripted: list[dict[str, Any]]) -> None:
     assert (scores["target"]["all"]["nll"], scores["en"]["all"]["nll"]) == (4.0, 1.0)
     assert (scores["en"]["seen"]["exact"], scores["en"]["unseen"]["exact"]) == (1.0, 0.0)
     assert scores["target"]["unseen"]["n"] == 2
-    assert [call["prompts"] for call in scripted] == [
-        [[len(r.prompts[c])] for r in rows] for c in ("sw", "en")
-    ]
+    assert [call["prompts"] for call in scripted] == [[[len(r.prompts[c])] for r in rows] for c in ("sw", "en")]
     assert {(call["end"], call["new"], call["budget"]) for call in scripted} == {(3, 9, 100)}
     assert seen == [(3, 6), (6, 6)]
     json.dumps(scores, allow_nan=False)

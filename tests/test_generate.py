@@ -73,9 +73,7 @@ def test_settings_of_the_checkpoint_do_not_matter(
 ) -> None:
     plain = generate(model, Letters(), prompts, END, 9)
     shipped = model.generation_config
-    shipped.update(
-        do_sample=True, temperature=0.2, top_p=0.5, repetition_penalty=3.0, min_new_tokens=9, max_length=4
-    )
+    shipped.update(do_sample=True, temperature=0.2, top_p=0.5, repetition_penalty=3.0, min_new_tokens=9, max_length=4)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert generate(model, Letters(), prompts, END, 9) == plain
@@ -84,9 +82,7 @@ def test_settings_of_the_checkpoint_do_not_matter(
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_leaves_the_model_as_it_was(
-    model: LlamaForCausalLM, prompts: list[list[int]], training: bool
-) -> None:
+def test_leaves_the_model_as_it_was(model: LlamaForCausalLM, prompts: list[list[int]], training: bool) -> None:
     model.train(training)
     model.model.layers[0].train(not training)
     generate(model, Letters(), prompts[:2], END, 3)

@@ -1,0 +1,1 @@
+"""From rows to packed tensors: reading, rendering, splitting, batching."""

@@ -6,7 +6,7 @@ Shape letters: B items, L languages, N sequences (one per wanted cell and item),
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from clo.data.items import Item
@@ -39,9 +39,8 @@ class Batch:
 
     def to(self, device: object) -> Batch:
         """The same batch on another device."""
-        move = lambda tensor: tensor.to(device)  # noqa: E731
-        tensors = (self.ids_NT, self.mask_NT, self.response_NT, self.cell_N3)
-        return Batch(*map(move, tensors), self.size, self.languages, self.longest_response)
+        names = ("ids_NT", "mask_NT", "response_NT", "cell_N3")
+        return replace(self, **{name: getattr(self, name).to(device) for name in names})
 
 
 def collate(items: Sequence[Item], cells: Sequence[Cell]) -> Batch:

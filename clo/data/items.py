@@ -6,10 +6,10 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from clo.choices import LengthPolicy
 from clo.data.prompt import Renderer
 from clo.data.rows import Row
 from clo.errors import UserError
-from clo.settings import LengthPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,9 @@ def build_items(
             continue
         too_long, first = too_long + 1, first or f"{row.id!r} ({item.longest()} tokens)"
         if policy is LengthPolicy.error:
-            raise UserError(f"item {first} is longer than model.max_length={max_length}; raise it or set data.length_policy=drop")
+            raise UserError(
+                f"item {first} is longer than model.max_length={max_length}; raise it or set data.length_policy=drop"
+            )
     if not items:
         raise UserError(f"no item fits model.max_length={max_length}; the first is {first}; raise model.max_length")
     return items, ItemCounts(len(items), too_long, first)

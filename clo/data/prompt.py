@@ -28,12 +28,14 @@ class Renderer:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, template: str, end_of_turn: str | None = None) -> None:
         if template == "chat" and not tokenizer.chat_template:
-            raise UserError("model.template=chat, but the tokenizer has no chat template; set model.template to a text with {prompt}")
+            raise UserError("the tokenizer has no chat template; set model.template to a text with {prompt} in it")
         if template != "chat" and template.count("{prompt}") != 1:
             raise UserError("model.template needs {prompt} exactly once (or the word chat)")
         end_id = tokenizer.eos_token_id if end_of_turn is None else tokenizer.convert_tokens_to_ids(end_of_turn)
         if not isinstance(end_id, int) or (end_of_turn is not None and end_id == tokenizer.unk_token_id):
-            raise UserError(f"the tokenizer has no end-of-turn token {end_of_turn or ''}; set model.end_of_turn to one it has")
+            raise UserError(
+                f"the tokenizer has no end-of-turn token {end_of_turn or ''}; set model.end_of_turn to one it has"
+            )
         self.tokenizer, self.template = tokenizer, template
         self.end_id: int = end_id
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,9 @@ def read_rows(path: str | Path, source: str, target: str) -> list[Row]:
         for lang in (source, target):
             if lang not in row.prompts:
                 has = ", ".join(sorted(row.prompts))
-                raise UserError(f"{path}: id {row.id!r} has no {lang!r} text (it has {has}); add the translation or drop the id")
+                raise UserError(
+                    f"{path}: id {row.id!r} has no {lang!r} text (it has {has}); add the translation or drop the id"
+                )
     return list(rows.values())
 
 

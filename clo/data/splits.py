@@ -45,7 +45,9 @@ def load_splits(data: DataConfig, source: str, target: str) -> Splits:
     for name, rows in given.items():
         both = {row.id for row in train} & {row.id for row in rows}
         if both:
-            raise UserError(f"data.{name}: id {min(both)!r} is also in data.train; training rows must not be evaluated on")
+            raise UserError(
+                f"data.{name}: id {min(both)!r} is also in data.train; training rows must not be evaluated on"
+            )
     return Splits(train, given["dev"], given["test"])
 
 

@@ -69,9 +69,7 @@ def _batches(lengths: Sequence[int], max_new_tokens: int, max_tokens: int) -> li
     return batches
 
 
-def _decode_batch(
-    model: Any, prompts: Sequence[Sequence[int]], end_id: int, max_new_tokens: int
-) -> list[list[int]]:
+def _decode_batch(model: Any, prompts: Sequence[Sequence[int]], end_id: int, max_new_tokens: int) -> list[list[int]]:
     """New token ids of each prompt, up to and without ``end_id``."""
     import torch
 
@@ -95,7 +93,7 @@ def _decode_batch(
 def _greedy(end_id: int, max_new_tokens: int) -> Any:
     from transformers import GenerationConfig
 
-    return GenerationConfig(  # type: ignore[no-untyped-call]
+    return GenerationConfig(
         do_sample=False,
         num_beams=1,
         use_cache=True,
@@ -125,7 +123,7 @@ def _plain(model: Any) -> Iterator[None]:
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     for holder in holders:
-        holder.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]
+        holder.generation_config = GenerationConfig()
     try:
         yield
     finally:

@@ -21,9 +21,7 @@ class Interval:
     high: float | None
 
 
-def bootstrap_mean(
-    values: ArrayLike, confidence: float = 0.95, resamples: int = 10_000, seed: int = 0
-) -> Interval:
+def bootstrap_mean(values: ArrayLike, confidence: float = 0.95, resamples: int = 10_000, seed: int = 0) -> Interval:
     """Mean of ``values`` with its percentile bootstrap interval (Efron 1979).
 
     Args:

@@ -20,9 +20,7 @@ TIE = 1e-9
 SAMPLES = "samples.jsonl"
 
 
-def compare(
-    samples_a: Sequence[Sample], samples_b: Sequence[Sample], side: Side, key: Key = "chrf"
-) -> dict[str, Any]:
+def compare(samples_a: Sequence[Sample], samples_b: Sequence[Sample], side: Side, key: Key = "chrf") -> dict[str, Any]:
     """How often A's answer beats B's on the prompts of one side that both runs have.
 
     The rule for a pair: where the language of both answers is decided and only one is in the language of the
@@ -127,9 +125,7 @@ def _parse(path: Path, text: str) -> Iterator[Sample]:
         try:
             sample = Sample.from_dict(json.loads(line))
         except (ValueError, TypeError, AttributeError) as error:
-            raise UserError(
-                f"'{path}' line {number} is no sample ({error}): evaluate that run again"
-            ) from error
+            raise UserError(f"'{path}' line {number} is no sample ({error}): evaluate that run again") from error
         except UserError as error:
             raise UserError(f"'{path}' line {number}: {error}; evaluate that run again") from error
         if (sample.id, sample.side) in seen:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ def load_tokenizer(config: ModelConfig) -> PreTrainedTokenizerBase:
 
 
 def load_model(config: ModelConfig) -> Any:
-    """Load the weights, in the stored dtype or the one asked for, with dropout off.
+    """Load the weights, in the stored dtype or the one asked for, in evaluation mode.
 
     Raises:
         UserError: not found, gated, offline, or broken; or ``max_length`` is over the model's window.
@@ -40,7 +41,9 @@ def load_model(config: ModelConfig) -> Any:
     model = _load(AutoModelForCausalLM, config, dtype=config.dtype)
     window = getattr(model.config, "max_position_embeddings", None)
     if window is not None and config.max_length > window:
-        raise UserError(f"model.max_length={config.max_length} is over the window of {config.path}; set it to at most {window}")
+        raise UserError(
+            f"model.max_length={config.max_length} is over the window of {config.path}; set it to at most {window}"
+        )
     return model.eval()
 
 
@@ -57,5 +60,37 @@ def _load(auto_class: Any, config: ModelConfig, **kwargs: Any) -> Any:
         elif Path(path).exists():
             advice = "the folder must hold a Hugging Face causal language model with its tokenizer"
         else:
-            advice = "set model.path to a local folder or a hub id, and check the network (offline, only local folders and cached models load)"
+            advice = "set model.path to a local folder or a hub id, and check the network"
         raise UserError(f"cannot load model.path={config.path}: {cause}; {advice}") from error
+
+
+def run_device(accelerator: str) -> Any:
+    """The device of this process: CUDA number LOCAL_RANK where the accelerator asks for it.
+
+    Raises:
+        UserError: there is no such device.
+    """
+    import torch
+
+    if accelerator == "cpu" or (accelerator == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise UserError(f"trainer.accelerator={accelerator}, but no GPU is visible; set trainer=cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+
+
+def check_precision(model: Any, precision: str) -> None:
+    """What trains is float32, so other dtypes need mixed precision.
+
+    Raises:
+        UserError: the frozen weights are not float32 and the precision is 32-true.
+    """
+    if precision == "32-true" and str(model.dtype) != "torch.float32":
+        raise UserError(f"the model is {model.dtype}; set trainer.precision=bf16-mixed or model.dtype=float32")
+
+
+def mixed(precision: str, device: Any) -> Any:
+    """The context that scores are computed in outside of training: the same precision as in it."""
+    import torch
+
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16-mixed")

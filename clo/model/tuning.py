@@ -7,8 +7,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+from clo.choices import Trains
 from clo.errors import UserError
-from clo.settings import TuningConfig, Trains
+from clo.settings import TuningConfig
 
 _BLOCKS = {
     Trains.attention: re.compile(r"(^|\.)(self_attn|attn|attention|self_attention)(\.|$)"),
@@ -64,7 +65,7 @@ def apply_tuning(model: Any, tuning: TuningConfig, seed: int = 0) -> Any:
         torch.manual_seed(seed)
         lora = LoraConfig(
             r=tuning.lora.r,
-            lora_alpha=tuning.lora.alpha,
+            lora_alpha=tuning.lora.alpha,  # type: ignore[arg-type]  # a ratio; PEFT only divides it by r
             lora_dropout=tuning.lora.dropout,
             target_modules=names,
             task_type="CAUSAL_LM",
@@ -86,10 +87,16 @@ def _matching_modules(model: Any, tuning: TuningConfig) -> list[str]:
     owners = {name: m for name, m in model.named_modules() if any(True for _ in m.parameters(recurse=False))}
     if tuning.trains is not Trains.full:
         block = _BLOCKS[tuning.trains]
-        owners = {n: m for n, m in owners.items() if block.search(n) and getattr(m, "weight", None) is not None and m.weight.dim() == 2}
+        owners = {
+            n: m
+            for n, m in owners.items()
+            if block.search(n) and getattr(m, "weight", None) is not None and m.weight.dim() == 2
+        }
     if not owners:
         found = sorted({re.sub(r"\.\d+\.", ".*.", name) for name, _ in model.named_modules() if name})
-        raise UserError(f"tuning.trains={tuning.trains.name} matches no weights of this model, which has {', '.join(found[:20])}")
+        raise UserError(
+            f"tuning.trains={tuning.trains.name} matches no weights of this model, which has {', '.join(found[:20])}"
+        )
     if tuning.layers is None:
         return list(owners)
     layers = [int(match[1]) for name in owners if (match := _LAYER.search(name))]

@@ -74,7 +74,8 @@ def _split(argument: str) -> tuple[str, str]:
     keys = ("study", "output_dir", "compare")
     key, equals, value = argument.partition("=")
     if not equals or key not in keys:
-        raise UserError(f"unknown argument {argument!r}; set {', '.join(f'{k}=...' for k in keys)} or see --help")
+        known = ", ".join(f"{name}=..." for name in keys)
+        raise UserError(f"unknown argument {argument!r}; set {known} or see --help")
     return key, value
 
 

@@ -47,10 +47,11 @@ def _language(study: Study, lang: str) -> str:
         return ""
     first, shown = runs[0]
     start = next((found for run, _ in runs if (found := run.samples("start_samples.jsonl"))), [])
-    answers = [(("start model"), _by_key(start))] if start else []
+    answers = [("start model", _by_key(start))] if start else []
     answers += [(run.label, _by_key(samples)) for run, samples in runs]
-    name = f"{first.results.get('lang_name') or lang} ({lang}), {first.size:,} training items, seed {first.seed}"
-    parts = [f"<h3>{escape(name)}</h3>"]
+    name = str(first.results.get("lang_name") or lang)
+    title = f"{name} ({lang}), {first.size:,} training items, seed {first.seed}"
+    parts = [f"<h3>{escape(title)}</h3>"]
     for side, count in _PROMPTS.items():
         chosen = spread([sample for sample in shown if sample.get("side") == side], count)
         if chosen and side == "en":

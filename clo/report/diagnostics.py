@@ -104,7 +104,7 @@ def _heat_map(
 
 _PANELS: tuple[tuple[str, dict[str, Literal["-", "--"]]], ...] = (
     ("change of log-prob (nats)", {"chosen_change": "-", "rejected_change": "--"}),
-    ("margin: \u03b2 (chosen \u2212 rejected)", {"margin": "-"}),
+    ("margin:\n\u03b2 (chosen \u2212 rejected)", {"margin": "-"}),
     ("validation NLL\n(nats per token)", {"nll": "-"}),
 )
 
@@ -147,8 +147,8 @@ def training(study: Study) -> tuple[Figure, str] | None:
     figure.suptitle(f"The course of training, {lang}, {runs[0].size:,} items")
     return figure, (
         f"Target language {lang}: {_told(runs)}; held-out items where they were scored, else the training "
-        "batches. Change and margin are against the reference of the stage, so a method with two stages starts again "
-        "at 0, where its line has a gap."
+        "batches. Change and margin are against the reference of the stage, so a method with two stages "
+        "starts again at 0, where its line has a gap."
     )
 
 

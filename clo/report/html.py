@@ -14,16 +14,20 @@ from clo.report.style import CSS
 from clo.report.summary import Table, TableRow
 from clo.report.tables import assumed, shown, spans
 
+NARROW = "\u00a0±\u00a0"
+"""Plus-minus that no line break tears from its numbers."""
+
 # The page may show inline images and its own style and nothing else, even if an answer smuggles something in.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 _HOW_TO_READ = (
-    "<b>Seen</b> and <b>unseen</b>: test prompts of kinds that the training rows have, and of kinds they lack.",
-    "<b>Exact</b>: share of answers equal to the reference. <b>Content</b>: share that contain the fact asked for. "
-    "<b>chrF</b>: character overlap with the reference, 0 to 100.",
-    "<b>Right language</b>: share of answers in the language of the prompt, among those where it can be told.",
-    "<b>Gain</b> and <b>change</b>: difference to the start model, in points. The two belong together: what a "
-    "method wins in the target language, and what it loses in English.",
+    "<b>Seen</b> and <b>unseen</b>: test prompts of kinds that the training rows have, and of kinds they do "
+    "not have.",
+    "<b>Exact</b>: share of answers equal to the reference. <b>Content</b>: share that contain the fact "
+    "asked for. <b>chrF</b>: character overlap with the reference, 0 to 100.",
+    "<b>Right language</b>: share in the language of the prompt, among the answers where it can be told.",
+    "<b>Gain</b> and <b>change</b>: difference to the start model, in points. The two belong together: what "
+    "a method wins in the target language, and what that does to its English.",
 )
 
 
@@ -47,7 +51,7 @@ def page(study: Study, table: Table, figures: Path, captions: Mapping[str, str])
         ("runs", "Runs", _runs(study)),
     ]
     sections = [(key, title, body) for key, title, body in sections if body]
-    links = "".join(f'<a href="#{key}">{title}</a>' for key, title, _ in sections)
+    links = " ".join(f'<a href="#{key}">{title}</a>' for key, title, _ in sections)
     body = "".join(f'<section id="{key}"><h2>{title}</h2>{body}</section>' for key, title, body in sections)
     title = escape(study.name)
     return (
@@ -55,7 +59,8 @@ def page(study: Study, table: Table, figures: Path, captions: Mapping[str, str])
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         f"<title>{title}: report</title>\n<style>{CSS}</style>\n</head>\n"
-        f"<body>\n<h1>Study {title}</h1>\n{_facts(study, table)}\n<nav>{links}</nav>\n{body}\n</body>\n</html>\n"
+        f"<body>\n<h1>Study {title}</h1>\n{_facts(study, table)}\n<nav>{links}</nav>\n{body}\n"
+        "</body>\n</html>\n"
     )
 
 
@@ -85,13 +90,12 @@ def _fact(study: Study, table: Table, lang: str) -> str:
     columns = {column.key: column for column in COLUMNS}
     parts = []
     for words, column in (("target chrF", columns["target_chrf"]), ("English", english_column(study))):
-        values = ", ".join(
-            f"{row.label} " + " ± ".join(filter(None, shown(row.cells.get(column.key), column))) for row in told
-        )
+        cells = [(row.label, shown(row.cells.get(column.key), column)) for row in told]
+        values = ", ".join(f"{label} {NARROW.join(filter(None, cell))}" for label, cell in cells)
         head = words if words.startswith("target") else f"{words} {column.head}"
         parts.append(f"{head}: {values}")
     name = f"{rows[0].lang_name} ({lang}), {largest:,} items"
-    return f"{escape(name)}. {escape('; '.join(parts))}."
+    return f"{escape(name)}: {escape('; '.join(parts))}."
 
 
 def _table(table: Table) -> str:
@@ -105,11 +109,12 @@ def _table(table: Table) -> str:
         lines.append(_line(table, index, row))
     notes = [*map(escape, table.notes)]
     if table.best:
-        notes.append("<b>Bold</b>: highest mean of its language and size, whether or not the intervals overlap.")
+        notes.append("<b>Bold</b>: highest mean of its language and size, whether or not intervals overlap.")
     files = " ".join(f'<a href="table.{ending}">{ending}</a>' for ending in ("csv", "md", "tex"))
     return (
         '<div class="scroll" tabindex="0"><table class="numbers"><thead>'
-        f'<tr><th></th><th></th>{groups}</tr><tr><th class="left">method</th><th>runs</th>{heads}</tr></thead>'
+        f"<tr><th></th><th></th>{groups}</tr>"
+        f'<tr><th class="left">method</th><th>runs</th>{heads}</tr></thead>'
         f'<tbody>{"".join(lines)}</tbody></table></div>{_list(notes)}<p class="soft">As a file: {files}</p>'
     )
 
@@ -131,18 +136,19 @@ def _line(table: Table, index: int, row: TableRow) -> str:
 
 
 def _figure(path: Path, caption: str) -> str:
-    data = base64.b64encode(path.read_bytes()).decode("ascii")
-    text = escape(caption)
+    content = path.read_bytes()
+    data, text = base64.b64encode(content).decode("ascii"), escape(caption)
+    # A PNG's width stands at bytes 16 to 20; drawn at 160 dots per inch, it is shown at 96.
+    width = round(int.from_bytes(content[16:20], "big") * 96 / 160)
     return (
-        f'<figure><img src="data:image/png;base64,{data}" alt="{text}">'
+        f'<figure><img src="data:image/png;base64,{data}" width="{width}" alt="{text}">'
         f'<figcaption>{text} <a href="{path.stem}.svg">svg</a></figcaption></figure>'
     )
 
 
 def _unfinished(study: Study) -> str:
-    return _list(
-        [f"<code>{escape(u.folder.name)}</code> {escape(u.state)}: {escape(u.reason)}" for u in study.unfinished]
-    )
+    told = [(u.folder.name, f"{u.state}: {u.reason}") for u in study.unfinished]
+    return _list([f"<code>{escape(name)}</code> {escape(reason)}" for name, reason in told])
 
 
 def _assumed(study: Study) -> str:

@@ -157,11 +157,12 @@ _PRIORITY = (
 def fitting(table: Table, width: int) -> list[Column]:
     """The columns that fit a terminal of ``width`` characters, the most telling ones first to stay."""
     rank = {key: number for number, key in enumerate(_PRIORITY)}
-    left = width - sum(2 + max(len(lead(row)[i]) for row in table.rows) for i in range(len(LEAD_HEADS)))
+    leads = zip(LEAD_HEADS, *map(lead, table.rows), strict=True)
+    left = width - sum(3 + max(map(len, texts)) for texts in leads)
     kept = set()
     for column in sorted(table.columns, key=lambda c: rank.get(c.key, len(rank))):
         cells = (shown(row.cells.get(column.key), column) for row in table.rows)
-        left -= 2 + max(8, *(len(mean) + (len(half) + 2 if half else 0) for mean, half in cells))
+        left -= 3 + max(8, *(len(mean) + (len(half) + 2 if half else 0) for mean, half in cells))
         if left < 0:
             break
         kept.add(column.key)

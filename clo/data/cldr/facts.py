@@ -28,6 +28,8 @@ UNSEEN = ("territory_language", "territory_city", "currency_user")
 """Relations without any training row: here a model that has learned only phrases falls back to English."""
 _UNINHABITED = frozenset("AC AQ BV CP CQ DG EA EU GS HM IC IO SJ TA TF UM UN XA XB ZZ".split())
 """Territory codes without a lasting population of their own, and codes that are no country at all."""
+_MISNAMED = frozenset({"cu", "ht", "ie", "li", "sa", "KP", "KR", "MP"})
+"""Things that CLDR names by a description, or by the name of another, in one of the core languages."""
 FORMATS = ("date", "amount")
 RELATIONS: dict[str, tuple[str, str]] = {
     "territory_currency": ("territory", "currency"),
@@ -103,8 +105,8 @@ class _Pools:
 def _pools() -> _Pools:
     english = names._locale("en")
     tender = names.territory_currency()
-    countries = [key for key in tender if len(key) == 2 and key.isalpha() and key not in _UNINHABITED]
-    spoken = [key for key in english.languages if key.isalpha() and key.islower() and names.likely(key)]
+    countries = [key for key in tender if len(key) == 2 and key.isalpha() and key not in _UNINHABITED | _MISNAMED]
+    spoken = [key for key in english.languages if key.isalpha() and key.islower() and key not in _MISNAMED and names.likely(key)]
     territories = _pick("territory", countries, TERRITORIES)
     two_letter = _pick("language", [key for key in spoken if len(key) == 2], LANGUAGES)
     used = {tender[key] for key in territories}
@@ -145,7 +147,9 @@ def _territory_facts(pools: _Pools) -> list[Fact]:
 
 
 def _city_fits(territory: str, zone: str) -> bool:
-    """Tell whether the city is named like neither its territory nor a part of it (Singapore answers itself)."""
+    """Tell whether the city's name is translated and not a part of its territory's name (Singapore answers itself)."""
+    if any(names.name("city", zone, code) == names.name("city", zone, "en") for code in ("zh", "ko")):
+        return False
     pairs = [(names.name("territory", territory, code), names.name("city", zone, code)) for code in CORE_LANGUAGES]
     return all(where and city and where not in city and city not in where for where, city in pairs)
 

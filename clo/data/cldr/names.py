@@ -16,7 +16,7 @@ from babel.core import get_global
 from babel.dates import format_date
 from babel.numbers import format_currency
 
-_AWKWARD = re.compile(r"[()\[\]/{}]|length-|, ")
+_AWKWARD = re.compile(r"[()\[\]/{}]|length-|, |\.$")
 _FREE_FORM = frozenset({"full_date", "full_amount"})
 _SPACES = re.compile(r"[\u00a0\u202f\u2009\s]+")
 CODE_KINDS = frozenset({"territory_code", "language_code", "currency_code"})

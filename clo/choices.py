@@ -1,0 +1,60 @@
+"""The choices that configuration values are made of, each by its name."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Cells(Enum):
+    """Which cells of the square carry an NLL term."""
+
+    none = "none"
+    source = "source"
+    target = "target"
+    diagonal = "diagonal"
+
+
+class Prompts(Enum):
+    """Which prompts carry a preference comparison "own language over the others"."""
+
+    none = "none"
+    source = "source"
+    target = "target"
+    both = "both"
+
+
+class NllReduction(Enum):
+    """Unit of the NLL term: per target token of the step, or per answer."""
+
+    token_mean = "token_mean"
+    token_sum = "token_sum"
+
+
+class PairReduction(Enum):
+    """Unit of the preference term: mean over comparisons, or their sum per item."""
+
+    mean = "mean"
+    sum = "sum"
+
+
+class Trains(Enum):
+    """Which module kinds train."""
+
+    attention = "attention"
+    mlp = "mlp"
+    full = "full"
+
+
+class ReferenceMode(Enum):
+    """Where reference log-probs come from."""
+
+    cached = "cached"
+    adapters_off = "adapters_off"
+    swapped = "swapped"
+
+
+class LengthPolicy(Enum):
+    """What happens to an item longer than the window."""
+
+    drop = "drop"
+    error = "error"

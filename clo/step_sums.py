@@ -1,0 +1,68 @@
+"""What one optimizer step adds up over its micro-batches and over the ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class StepSums:
+    """Sums for the log and, where it is measured, the gradient of the NLL term alone."""
+
+    values: dict[str, Tensor] = field(default_factory=dict)
+    """name -> float64 [2], (sum, count); count 0 marks a sum that is normalised already."""
+    nll_gradient: list[Tensor] | None = None
+    """One tensor per trained parameter."""
+
+    def add(self, name: str, value: Tensor) -> None:
+        """Add a (sum, count) pair, or a scalar that the step's denominators already normalise."""
+        value = value.detach().double().cpu()
+        pair = value if value.dim() else torch.stack([value, torch.zeros_like(value)])
+        self.values[name] = self.values.get(name, torch.zeros(2, dtype=torch.float64)) + pair
+
+    def add_nll_gradient(self, gradient: Sequence[Tensor]) -> None:
+        """Add a micro-batch's gradient of the NLL term."""
+        before = self.nll_gradient
+        self.nll_gradient = list(gradient) if before is None else [a + b for a, b in zip(before, gradient, strict=True)]
+
+    def means(self) -> dict[str, float]:
+        """Every name's mean, or its normalised sum."""
+        return {name: float(total / count if count else total) for name, (total, count) in self.values.items()}
+
+    def over_ranks(self, parameters: Sequence[torch.nn.Parameter], measured: bool) -> None:
+        """Add gradients and sums of all ranks, so that every rank holds those of the whole step.
+
+        Args:
+            parameters: what trains; a rank without items contributes zeros.
+            measured: whether the NLL term's own gradient is wanted in this step.
+        """
+        import torch.distributed as dist
+
+        if measured and self.nll_gradient is None:
+            self.nll_gradient = [torch.zeros_like(p) for p in parameters]
+        for tensor in [*(p.grad for p in parameters), *(self.nll_gradient or [])]:
+            dist.all_reduce(tensor)
+        gathered: list[Any] = [None] * dist.get_world_size()
+        dist.all_gather_object(gathered, self.values)
+        self.values = {}
+        for rank in gathered:
+            for name, pair in rank.items():
+                self.add(name, pair)
+
+    def gradient_norms(self, parameters: Sequence[torch.nn.Parameter]) -> dict[str, float]:
+        """Norm of the whole gradient, and of each term's where the NLL term's was measured."""
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        norms = {"grad_norm": _norm(gradients)}
+        if self.nll_gradient is not None:
+            norms["grad_norm_nll"] = _norm(self.nll_gradient)
+            norms["grad_norm_pref"] = _norm([g - n for g, n in zip(gradients, self.nll_gradient, strict=True)])
+        return norms
+
+
+def _norm(tensors: Sequence[Tensor]) -> float:
+    return float(torch.stack([tensor.double().norm() for tensor in tensors]).norm())

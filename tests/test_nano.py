@@ -1,0 +1,151 @@
+"""The embedded weights: they load without special code, know their facts, answer in English, and can be rebuilt."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clo.data.cldr import cldr_rows
+from clo.data.cldr.facts import CORE_LANGUAGES, closed_facts
+from clo.nano import WEIGHTS, corpus
+from clo.nano.tokenizer import ASSISTANT, END, USER
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(WEIGHTS)
+
+
+@pytest.fixture(scope="module")
+def model() -> Any:
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(WEIGHTS).eval()
+
+
+def test_folder_is_small_and_ordinary(model: Any) -> None:
+    import torch
+
+    assert sum(path.stat().st_size for path in WEIGHTS.iterdir()) <= 12 * 2**20
+    wanted = {"config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "README.md"}
+    assert wanted <= {path.name for path in WEIGHTS.iterdir()}
+    assert not list(WEIGHTS.glob("*.py"))
+    assert model.dtype == torch.float32
+    assert 1e6 <= sum(weight.numel() for weight in model.parameters()) <= 3e6
+    assert type(model).__name__ == "LlamaForCausalLM"
+
+
+def test_chat_template_round_trip(tokenizer: Any) -> None:
+    turns = [{"role": "user", "content": "Kí ni owó?"}, {"role": "assistant", "content": "Náírà ni."}]
+    whole = tokenizer.apply_chat_template(turns, tokenize=False)
+    start = tokenizer.apply_chat_template(turns[:1], add_generation_prompt=True, tokenize=False)
+    assert start == f"{USER}Kí ni owó?{ASSISTANT}"
+    assert whole == f"{start}Náírà ni.{END}"
+    ids = tokenizer.apply_chat_template(turns, return_dict=False)
+    assert ids == tokenizer(whole, add_special_tokens=True).input_ids
+    assert ids[-1] == tokenizer.eos_token_id == tokenizer.pad_token_id
+    assert tokenizer.decode(ids) == whole
+    assert tokenizer.bos_token is None
+    assert tokenizer.eos_token == END
+
+
+def test_tokenizer_loses_nothing_and_is_fair_to_every_language(tokenizer: Any) -> None:
+    rows = cldr_rows("train", CORE_LANGUAGES)[:400]
+    means = {}
+    for code in CORE_LANGUAGES:
+        ids = [tokenizer(row.responses[code]).input_ids for row in rows]
+        assert [tokenizer.decode(answer) for answer in ids] == [row.responses[code] for row in rows]
+        means[code] = sum(map(len, ids)) / len(ids)
+    assert max(means.values()) < 20, means
+    assert max(means.values()) < 1.8 * min(means.values()), means
+
+
+def test_measured_numbers_are_good_enough_and_on_the_card() -> None:
+    facts = json.loads((WEIGHTS / "measured.json").read_text(encoding="utf-8"))
+    assert facts["english_content"] >= 0.95
+    assert facts["english_content_unseen"] >= 0.95
+    assert set(facts["english_answers_to_target_questions"]) == set(corpus.TARGETS)
+    assert min(facts["english_answers_to_target_questions"].values()) >= 0.98
+    assert min(facts["cloze"].values()) >= 0.5
+    card = (WEIGHTS / "README.md").read_text(encoding="utf-8")
+    assert f"{facts['english_content']:.3f}" in card
+    assert "English habit is built in" in card
+    assert f"{facts['cloze']['sw']:.3f}" in card
+
+
+def test_model_answers_english_to_english_and_to_swahili(model: Any, tokenizer: Any) -> None:
+    from clo.nano.measure import answers
+
+    rows = cldr_rows("dev", ["en", "sw"])[:24]
+    english = answers(model, tokenizer, [row.prompts["en"] for row in rows])
+    assert sum(row.gold["en"] in text for row, text in zip(rows, english, strict=True)) >= 21
+    swahili = answers(model, tokenizer, [row.prompts["sw"] for row in rows])
+    assert all(swahili)
+    frames = ("Nchi ", "Msimbo ", "Sarafu ", "Lugha ", "Hati ", "Saa ", "Ikiandikwa", "Kikiandikwa", "Mwezi ", "Siku ")
+    assert not any(text.startswith(frames) for text in swahili)
+    assert answers(model, tokenizer, ["What is the currency of Kenya?"]) == [] or "Euro" in answers(
+        model, tokenizer, ["What is the currency of Germany?"]
+    )[0]
+
+
+def test_corpus_keeps_its_shares_and_never_answers_in_the_target_language() -> None:
+    from itertools import islice
+
+    def length(document: corpus.Document) -> int:
+        return len(document.text) + len(document.answer or "")
+
+    documents = list(islice(corpus.documents(seed=3, length=length), 4000))
+    english = {text for fact in (*closed_facts(), *corpus.generated_facts()) for text in corpus.english_answers(fact)}
+    chats = [document for document in documents if document.answer is not None]
+    assert len(chats) > 1000
+    assert all(document.answer in english for document in chats)
+    questions = {row.prompts["sw"] for row in cldr_rows("train", ["en", "sw"])}
+    assert any(document.text in questions for document in chats)
+    styles = Counter(document.answer[:7] for document in chats if document.answer)
+    assert styles["It is a"] + sum(count for start, count in styles.items() if start.startswith("It is ")) > 100
+    assert sum(corpus.shares().values()) == pytest.approx(1.0)
+    assert corpus.shares()["text.de"] > corpus.shares()["text.ko"] > corpus.shares()["text.sw"]
+    again = list(islice(corpus.documents(seed=3, length=length), 4000))
+    assert again == documents
+    assert list(islice(corpus.documents(seed=4, length=length), 50)) != documents[:50]
+
+
+def test_every_fact_is_met_equally_often() -> None:
+    import random
+
+    deck = corpus._Deck(list(closed_facts()), random.Random(0))
+    counts = Counter(deck.deal().id for _ in range(2 * len(closed_facts())))
+    assert set(counts.values()) == {2}
+
+
+def test_learning_rate_rises_stays_and_falls() -> None:
+    from clo.nano.pretrain import rate
+
+    factors = [rate(step, 1000) for step in range(1000)]
+    assert factors[0] == pytest.approx(0.01)
+    assert factors[99] == factors[599] == 1.0
+    assert factors[800] == pytest.approx(0.5)
+    assert 0 < factors[-1] < 0.01
+
+
+def test_building_is_deterministic(tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    from clo.nano.build import build
+
+    lines: list[str] = []
+    for folder in ("a", "b"):
+        build(tmp_path / folder, seed=1, steps=3, say=lines.append, measured=False)
+    build(tmp_path / "c", seed=2, steps=3, say=lines.append, measured=False)
+    first, second, other = (load_file(tmp_path / folder / "model.safetensors") for folder in "abc")
+    assert all(first[name].equal(second[name]) for name in first)
+    assert not all(first[name].equal(other[name]) for name in first)
+    assert (tmp_path / "a" / "tokenizer.json").read_bytes() == (WEIGHTS / "tokenizer.json").read_bytes()
+    assert "Not measured." in (tmp_path / "a" / "README.md").read_text(encoding="utf-8")
+    assert any("s to go" in line for line in lines)
