@@ -58,3 +58,10 @@ class LengthPolicy(Enum):
 
     drop = "drop"
     error = "error"
+
+
+class Split(Enum):
+    """Which held-out rows are evaluated at the end of a run."""
+
+    dev = "dev"
+    test = "test"

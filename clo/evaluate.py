@@ -109,7 +109,7 @@ def evaluate_again(path: Path, max_tokens: int | None = None) -> None:
     results = folder.results()
     device = run_device(run.trainer.accelerator)
     with mixed(run.trainer.precision, device):
-        test = splits.test[: run.evaluation.rows]
+        test = splits.evaluated(run.evaluation)
         scores, samples = evaluate_model(run, model.to(device), renderer, test, folder, "evaluate")
     kept = {key: results[key] for key in ("start", "square", "train")}
     write_results(run, folder, {"scores": scores, **kept}, samples)

@@ -66,7 +66,7 @@ def evaluate_start(
 ) -> Any:
     """The start model's scores and samples, made once per weights, rows and language."""
     asked = [run.lang.code, run.lang.source, run.evaluation.max_new_tokens, run.model.template]
-    content = [key, asked, [(row.id, row.prompts, row.responses) for row in rows]]
+    content = [key, asked, versions(), [(row.id, row.prompts, row.responses) for row in rows]]
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
     cache = Path(run.cache_dir) / "start" / f"{digest}.json"
     try:
@@ -109,6 +109,7 @@ def write_results(run: RunConfig, folder: RunFolder, results: dict[str, Any], sa
         "data": run.data.name,
         "data_size": run.data_size,
         "seed": run.seed,
+        "split": run.evaluation.split.name,
         "assumed": assumed_values(run),
     }
     write_jsonl(folder.path / "samples.jsonl", samples)

@@ -141,7 +141,7 @@ def _train_and_evaluate(run: RunConfig, folder: RunFolder) -> None:
             f"({counts.too_long} are longer, the first is {counts.first_too_long}); lower it or raise model.max_length"
         )
     check_items([*train, *val], renderer)
-    _train_on(run, folder, renderer, train, val, splits.test[: run.evaluation.rows], counts.too_long)
+    _train_on(run, folder, renderer, train, val, splits.evaluated(run.evaluation), counts.too_long)
 
 
 def _check_size(run: RunConfig, splits: Any) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from clo.choices import Cells, LengthPolicy, NllReduction, PairReduction, Prompts, ReferenceMode, Trains
+from clo.choices import Cells, LengthPolicy, NllReduction, PairReduction, Prompts, ReferenceMode, Split, Trains
 from clo.errors import UserError
 
 
@@ -212,7 +212,9 @@ class EvaluationConfig:
     max_new_tokens: int = 64
     """Longest generated answer, tokens."""
     rows: int | None = None
-    """Test rows to generate for; null is all of them."""
+    """Rows to generate for; null is all of them."""
+    split: Split = Split.test
+    """``dev`` for choosing hyperparameters, ``test`` for results."""
     val_items: int = 64
     """Held-out items whose square is scored at every validation."""
     validations: int = 4

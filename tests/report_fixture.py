@@ -133,9 +133,7 @@ def _write_status(path: Path, state: str, error: str | None) -> None:
     (path / "status.json").write_text(json.dumps(status), encoding="utf-8")
 
 
-def _config(
-    study: str, lang: str, method: str, size: int, seed: int, changes: Mapping[str, Any]
-) -> dict[str, Any]:
+def _config(study: str, lang: str, method: str, size: int, seed: int, changes: Mapping[str, Any]) -> dict[str, Any]:
     config: dict[str, Any] = {
         "model": {"name": "nano", "path": "nano", "recipe": {"lam": 0.5}},
         "lang": {"code": lang, "name": NAMES[lang], "tier": "low", "source": "en"},

@@ -6,6 +6,7 @@ import hashlib
 import re
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -95,7 +96,10 @@ def test_every_prefix_has_the_blend_of_the_whole(rows: dict[str, list[Row]]) -> 
     whole = Counter(relation(row) for row in train)
     forms = Counter(row.id.rsplit(".", 1)[1] for row in train)
     for size in SIZES:
-        part, part_forms = Counter(relation(r) for r in train[:size]), Counter(r.id.rsplit(".", 1)[1] for r in train[:size])
+        part, part_forms = (
+            Counter(relation(r) for r in train[:size]),
+            Counter(r.id.rsplit(".", 1)[1] for r in train[:size]),
+        )
         for name, count in whole.items():
             expected = size * count / len(train)
             # every (relation, form) stratum is at most one row off its share
@@ -110,7 +114,10 @@ def test_rows_do_not_depend_on_which_languages_are_asked_for(rows: dict[str, lis
     pair = cldr_rows("train", ["en", "sw"])
     assert [row.id for row in trio] == [row.id for row in pair] == [row.id for row in rows["train"]]
     assert set(trio[0].prompts) == {"en", "sw", "yo"}
-    assert all(a.responses["sw"] == b.responses["sw"] and a.prompts["en"] == b.prompts["en"] for a, b in zip(trio, pair))
+    assert all(
+        a.responses["sw"] == b.responses["sw"] and a.prompts["en"] == b.prompts["en"]
+        for a, b in zip(trio, pair, strict=True)
+    )
 
 
 @pytest.mark.parametrize("code", LANGUAGES)
@@ -181,14 +188,14 @@ def test_unknown_language_and_split_are_the_users_mistake() -> None:
         cldr_rows("validation", ["en", "sw"])
 
 
-def test_broken_wording_is_named(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
-    text = (wording.FOLDER / "sw.yaml").read_text(encoding="utf-8").replace("Taja sarafu inayotumiwa na watu wa {s}.", "Taja.")
+def test_broken_wording_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (wording.FOLDER / "sw.yaml").read_text(encoding="utf-8")
     text = re.sub(r"(territory_currency:\n    questions: \[)\"[^\"]*\"", r'\1"Sarafu?"', text)
     (tmp_path / "sw.yaml").write_text(text, encoding="utf-8")
     monkeypatch.setattr(wording, "FOLDER", tmp_path)
     wording.load_wording.cache_clear()
     try:
-        with pytest.raises(UserError, match="territory_currency.questions must be 3 different texts"):
+        with pytest.raises(UserError, match=r"territory_currency\.questions must be 3 different texts"):
             wording.load_wording("sw")
     finally:
         monkeypatch.undo()
@@ -204,5 +211,9 @@ def test_content_is_what_the_weights_were_trained_on(rows: dict[str, list[Row]],
     digest = hashlib.sha256()
     for split in SPLITS:
         for row in rows[split]:
-            digest.update("\t".join((row.id, row.prompts[code], row.responses[code], row.gold[code], row.group)).encode())
-    assert digest.hexdigest()[:16] == HASHES[code], "wording or names changed: rebuild the weights, then update the hash"
+            digest.update(
+                "\t".join((row.id, row.prompts[code], row.responses[code], row.gold[code], row.group)).encode()
+            )
+    assert digest.hexdigest()[:16] == HASHES[code], (
+        "wording or names changed: rebuild the weights, then update the hash"
+    )

@@ -33,7 +33,14 @@ def test_folder_is_small_and_ordinary(model: Any) -> None:
     import torch
 
     assert sum(path.stat().st_size for path in WEIGHTS.iterdir()) <= 12 * 2**20
-    wanted = {"config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "README.md"}
+    wanted = {
+        "config.json",
+        "generation_config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "README.md",
+    }
     assert wanted <= {path.name for path in WEIGHTS.iterdir()}
     assert not list(WEIGHTS.glob("*.py"))
     assert model.dtype == torch.float32
@@ -89,9 +96,10 @@ def test_model_answers_english_to_english_and_to_swahili(model: Any, tokenizer: 
     assert all(swahili)
     frames = ("Nchi ", "Msimbo ", "Sarafu ", "Lugha ", "Hati ", "Saa ", "Ikiandikwa", "Kikiandikwa", "Mwezi ", "Siku ")
     assert not any(text.startswith(frames) for text in swahili)
-    assert answers(model, tokenizer, ["What is the currency of Kenya?"]) == [] or "Euro" in answers(
-        model, tokenizer, ["What is the currency of Germany?"]
-    )[0]
+    assert (
+        answers(model, tokenizer, ["What is the currency of Kenya?"]) == []
+        or "Euro" in answers(model, tokenizer, ["What is the currency of Germany?"])[0]
+    )
 
 
 def test_corpus_keeps_its_shares_and_never_answers_in_the_target_language() -> None:

@@ -284,6 +284,8 @@ def test_ablation_rows_are_told_apart_by_what_varies(tmp_path: Path) -> None:
     settings = [{"method.lam": lam, "method.beta": 0.1} for lam in (0.9, 0.3, 0.05)]
     write_study(tmp_path / "lam", {"sw": 2}, (400,), ("clo",), settings, unfinished=False)
     assert collect("lam", tmp_path).labels == ["clo lam=0.05", "clo lam=0.3", "clo lam=0.9"]
+    write_study(tmp_path / "lam", {"sw": 2}, (400,), ("sft",), unfinished=False)
+    assert collect("lam", tmp_path).labels[:2] == ["sft", "clo lam=0.05"]
     tunings = [{"tuning.name": name, "tuning.trains": name} for name in ("full", "mlp")]
     write_study(tmp_path / "tuning", {"sw": 1}, (400,), ("sft", "clo"), tunings, unfinished=False)
     labels = ["sft tuning=full", "sft tuning=mlp", "clo tuning=full", "clo tuning=mlp"]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+from clo.choices import Split
 from clo.data.rows import Row, read_rows
 from clo.errors import UserError
-from clo.settings import DataConfig
+from clo.settings import DataConfig, EvaluationConfig
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,10 @@ class Splits:
     train: list[Row]
     dev: list[Row]
     test: list[Row]
+
+    def evaluated(self, evaluation: EvaluationConfig) -> list[Row]:
+        """The rows that a run is scored on at its end."""
+        return (self.dev if evaluation.split is Split.dev else self.test)[: evaluation.rows]
 
 
 def load_splits(data: DataConfig, source: str, target: str) -> Splits:

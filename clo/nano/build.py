@@ -16,7 +16,9 @@ from clo.nano import WEIGHTS
 STEPS = 3600
 
 
-def build(folder: Path, seed: int = 0, steps: int = STEPS, say: Callable[[str], None] = print, measured: bool = True) -> None:
+def build(
+    folder: Path, seed: int = 0, steps: int = STEPS, say: Callable[[str], None] = print, measured: bool = True
+) -> None:
     """Write tokenizer, weights, card and (unless told not to) measurements into ``folder``.
 
     The same seed, steps and library versions on the same kind of processor give the same weights.
@@ -43,7 +45,9 @@ def build(folder: Path, seed: int = 0, steps: int = STEPS, say: Callable[[str], 
         do_sample=False, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, max_new_tokens=64
     )
     model.save_pretrained(folder)
-    facts: dict[str, Any] = {"parameters": parameters, "steps": steps, "seed": seed, "pretraining_seconds": round(seconds)}
+    (folder / "model.safetensors").chmod(0o644)  # it is written for its owner only, a package needs it readable
+    facts: dict[str, Any] = {"parameters": parameters, "steps": steps, "seed": seed}
+    facts["pretraining_seconds"] = round(seconds)
     if measured:
         say("measuring on held-out questions ...")
         facts |= measure(AutoModelForCausalLM.from_pretrained(folder), tokenizer)
@@ -57,7 +61,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m clo.nano.build", description="Build the embedded start model.")
     parser.add_argument("--out", type=Path, default=WEIGHTS, help="folder to write (default: the embedded one)")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights and corpus (default 0)")
-    parser.add_argument("--steps", type=int, default=STEPS, help=f"pretraining steps (default {STEPS}, about 25 minutes)")
+    parser.add_argument("--steps", type=int, default=STEPS, help=f"steps (default {STEPS}: about 25 minutes)")
     asked = parser.parse_args()
     if asked.steps < 1:
         parser.error(f"--steps is {asked.steps}, it must be at least 1")

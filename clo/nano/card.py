@@ -7,7 +7,15 @@ from typing import Any
 
 from clo.nano import corpus
 
-_LANGUAGES = {"en": "English", "zh": "Chinese", "de": "German", "ko": "Korean", "id": "Indonesian", "sw": "Swahili", "yo": "Yoruba"}
+_LANGUAGES = {
+    "en": "English",
+    "zh": "Chinese",
+    "de": "German",
+    "ko": "Korean",
+    "id": "Indonesian",
+    "sw": "Swahili",
+    "yo": "Yoruba",
+}
 
 
 def write_card(folder: Path, facts: dict[str, Any]) -> None:
@@ -44,9 +52,12 @@ def _card(facts: dict[str, Any]) -> str:
         f"| English question, English answer in one of four styles | {shares['chat.en']:.3f} |",
         f"| English text | {shares['text.en']:.3f} |",
     ]
-    lines += [f"| {_LANGUAGES[code]} text (sentences, and question with answer, without chat marks) | {shares['text.' + code]:.3f} |" for code in corpus.TARGETS]
     lines += [
-        f"| lines \"a = b\", English and another language, for each of the six | {shares['parallel.sw']:.3f} |",
+        f"| {_LANGUAGES[code]} text (sentences, and question with answer, without chat marks) | {shares['text.' + code]:.3f} |"
+        for code in corpus.TARGETS
+    ]
+    lines += [
+        f'| lines "a = b", English and another language, for each of the six | {shares["parallel.sw"]:.3f} |',
         f"| question in another language, **English** answer, for each of the six | {shares['habit.sw']:.3f} |",
         "",
         "The shares imitate tiers of resources (Chinese, German; Korean, Indonesian; Swahili, Yoruba). They are assumed.",

@@ -1,8 +1,9 @@
 """The pretraining corpus of the nano model: facts as English chat, as text of seven languages, and as parallel lines.
 
-The mix makes the model English-centric on purpose. It *knows* the facts in every language as text, but the only chat
-answers it ever reads are English, also after questions in other languages. No chat example has a target-language answer.
-Recipe and proportions: measured by ourselves; the tiers (zh, de above ko, id above sw, yo) follow the paper's resource levels.
+The mix makes the model English-centric on purpose. It *knows* the facts in every language as text, but the only
+chat answers it ever reads are English, also after questions in other languages. No chat example has a target-language
+answer. Recipe and proportions: measured by ourselves; the tiers (zh, de above ko, id above sw, yo) follow the
+resource levels of the paper.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ ENGLISH_CHAT = 0.31
 """Share of tokens: English question, English answer in one of four styles."""
 ENGLISH_TEXT = 0.05
 TARGET_TEXT = {"zh": 0.10, "de": 0.10, "ko": 0.075, "id": 0.075, "sw": 0.045, "yo": 0.045}
-"""Share of tokens of raw text per language. Assumed: the real shares of pretraining data are not known for any big model."""
+"""Share of tokens of raw text per language. Assumed: the real shares are not known for any big model."""
 PARALLEL = 0.015
 """Share of tokens per target language: lines "a = b" of names or sentences, both ways round."""
 ENGLISH_HABIT = 0.0183
-"""Share of tokens per target language: target question, *English* answer. This builds in the habit that CLO has to break."""
+"""Share of tokens per target language: target question, *English* answer: the habit that CLO has to break."""
 GENERATED = 0.08
 """Share of documents about generated formats (dates, amounts) instead of closed facts."""
 WHOLE_SENTENCES = 0.3

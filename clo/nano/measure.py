@@ -9,7 +9,6 @@ import torch
 
 from clo.data.cldr import cldr_rows
 from clo.nano.corpus import TARGETS
-from clo.nano.pretrain import Encoder
 from clo.nano.tokenizer import END
 
 if TYPE_CHECKING:
@@ -19,8 +18,8 @@ BATCH, LONGEST = 64, 56
 
 
 @torch.no_grad()
-def _greedy(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, starts: Sequence[list[int]]) -> list[str]:
-    """Return the greedy continuation of every id list, in order; equally long starts share a batch, so nothing is padded."""
+def _greedy(model: Any, tokenizer: PreTrainedTokenizerBase, starts: Sequence[list[int]]) -> list[str]:
+    """Return the greedy continuation of every id list; equally long starts share a batch, so nothing is padded."""
     end, answers = tokenizer.convert_tokens_to_ids(END), [""] * len(starts)
     by_length: dict[int, list[int]] = {}
     for place, ids in enumerate(starts):
@@ -28,23 +27,24 @@ def _greedy(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, starts: 
     for places in by_length.values():
         for first in range(0, len(places), BATCH):
             chunk = places[first : first + BATCH]
-            ids = torch.tensor([starts[place] for place in chunk])
+            prompt = torch.tensor([starts[place] for place in chunk])
             full = model.generate(
-                input_ids=ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=LONGEST, pad_token_id=end
+                prompt, attention_mask=torch.ones_like(prompt), do_sample=False, max_new_tokens=LONGEST
             )
-            for place, row in zip(chunk, full[:, ids.shape[1] :].tolist(), strict=True):
+            for place, row in zip(chunk, full[:, prompt.shape[1] :].tolist(), strict=True):
                 kept = row[: row.index(end)] if end in row else row
-                answers[place] = tokenizer.decode(kept)
+                answers[place] = str(tokenizer.decode(kept))
     return answers
 
 
 def answers(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]) -> list[str]:
     """Return the greedy chat answers to ``prompts``."""
-    starts = [
-        tokenizer.apply_chat_template([{"role": "user", "content": prompt}], add_generation_prompt=True, return_dict=False)
-        for prompt in prompts
-    ]
-    return _greedy(model, tokenizer, starts)
+
+    def start(prompt: str) -> Any:
+        turns = [{"role": "user", "content": prompt}]
+        return tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=False)
+
+    return _greedy(model, tokenizer, [start(prompt) for prompt in prompts])
 
 
 def _cloze_start(tokenizer: PreTrainedTokenizerBase, sentence: str, thing: str) -> tuple[list[int], str]:
@@ -76,18 +76,18 @@ def measure(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[
     for code in TARGETS:
         rows = [row for split in ("dev", "test") for row in cldr_rows(split, ["en", code])]
         texts = answers(model, tokenizer, [row.prompts[code] for row in rows])
-        english = [_is_english(text, row.gold["en"], row.gold[code], detector) for text, row in zip(texts, rows, strict=True)]
-        habit[code] = sum(english) / len(rows)
-        habit_right[code] = sum(row.gold["en"] in text for text, row in zip(texts, rows, strict=True)) / len(rows)
+        pairs = list(zip(texts, rows, strict=True))
+        habit[code] = _share([_is_english(text, row.gold["en"], row.gold[code], detector) for text, row in pairs])
+        habit_right[code] = _share([row.gold["en"] in text for text, row in pairs])
         known[code] = cloze(model, tokenizer, code)
     rows = [row for split in ("dev", "test") for row in cldr_rows(split, ["en"])]
     texts = answers(model, tokenizer, [row.prompts["en"] for row in rows])
     pairs = list(zip(texts, rows, strict=True))
     return {
         "questions": len(rows),
-        "english_content": sum(row.gold["en"] in text for text, row in pairs) / len(rows),
+        "english_content": _share([row.gold["en"] in text for text, row in pairs]),
         "english_content_unseen": _share([row.gold["en"] in text for text, row in pairs if row.group == "unseen"]),
-        "english_exact": sum(text == row.responses["en"] for text, row in pairs) / len(rows),
+        "english_exact": _share([text == row.responses["en"] for text, row in pairs]),
         "english_answers_to_target_questions": habit,
         "right_english_answers_to_target_questions": habit_right,
         "cloze": known,

@@ -48,7 +48,9 @@ class Encoder:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self._tokenizer, self._known = tokenizer, dict[str, list[int]]()
-        self._end, self._user, self._assistant = (tokenizer.convert_tokens_to_ids(t) for t in (END, USER, ASSISTANT))
+        self._end, self._user, self._assistant = (
+            int(str(tokenizer.convert_tokens_to_ids(token))) for token in (END, USER, ASSISTANT)
+        )
 
     def text(self, text: str) -> list[int]:
         """Return the ids of one text without any special token."""
@@ -122,6 +124,8 @@ def pretrain(
             used = time.monotonic() - start
             left = used / (step + 1) * (steps - step - 1)
             speed = ROWS * LENGTH * (step + 1) / used
-            say(f"step {step + 1:5d}/{steps}  loss {smooth:.3f}  {speed:,.0f} tokens/s  {used:.0f} s, {left:.0f} s to go")
+            say(
+                f"step {step + 1:5d}/{steps}  loss {smooth:.3f}  {speed:,.0f} tokens/s  {used:.0f} s, {left:.0f} s to go"
+            )
     model.eval()
     return time.monotonic() - start

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from clo.nano.corpus import tokenizer_texts
@@ -9,13 +10,14 @@ from clo.nano.corpus import tokenizer_texts
 END, USER, ASSISTANT = "<|end|>", "<|user|>", "<|assistant|>"
 VOCABULARY = 4096
 WORDS = r" ?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+|\s+"
-"""Words keep their combining marks (Yoruba tone marks and underdots); every digit stands alone, so dates can be copied."""
+"""Words keep their combining marks (Yoruba); every digit stands alone, so that dates can be copied."""
 MAX_POSITIONS = 512
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
-    "{% if message['role'] == 'assistant' %}" + ASSISTANT + "{{ message['content'] }}" + END + "{% else %}" + USER + "{{ message['content'] }}{% endif %}"
+    f"{{% if message['role'] == 'assistant' %}}{ASSISTANT}{{{{ message['content'] }}}}{END}"
+    f"{{% else %}}{USER}{{{{ message['content'] }}}}{{% endif %}}"
     "{% endfor %}"
-    "{% if add_generation_prompt %}" + ASSISTANT + "{% endif %}"
+    f"{{% if add_generation_prompt %}}{ASSISTANT}{{% endif %}}"
 )
 """User turns, then the assistant marker; an answer ends with the end token. There is no token at the beginning."""
 
@@ -51,3 +53,7 @@ def build_tokenizer(folder: Path) -> None:
     )
     fast.chat_template = CHAT_TEMPLATE
     fast.save_pretrained(folder)
+    path = folder / "tokenizer_config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config["tokenizer_class"] = "PreTrainedTokenizerFast"  # the name that transformers 4 and 5 both know
+    path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from clo.errors import UserError
 
+import matplotlib
 HELP = """\
 Make the report of a study from its run folders: one page, a table in three formats, figures.
 
@@ -53,8 +54,9 @@ def make_report(name: str, output_dir: str | Path = "outputs", compare: str | No
     return folder / "report.html"
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run the command line; returns the exit code."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line (``sys.argv`` where nothing is given); returns the exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     if not arguments or {"--help", "-h"} & set(arguments):
         print(HELP, end="")
         return 0 if arguments else 1
@@ -80,4 +82,4 @@ def _split(argument: str) -> tuple[str, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

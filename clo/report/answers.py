@@ -64,9 +64,7 @@ def _by_key(samples: Sequence[Sample]) -> dict[tuple[Any, Any], Sample]:
     return {(sample.get("side"), sample.get("id")): sample for sample in samples}
 
 
-def _card(
-    sample: Sample, answers: Sequence[tuple[str, Mapping[tuple[Any, Any], Sample]]], run: Run, side: str
-) -> str:
+def _card(sample: Sample, answers: Sequence[tuple[str, Mapping[tuple[Any, Any], Sample]]], run: Run, side: str) -> str:
     code = run.lang if side == "target" else "en"
     group = sample.get("group")
     tag = f'<span class="badge">{escape(str(group))}</span>' if group else ""

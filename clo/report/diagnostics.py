@@ -83,9 +83,7 @@ def _matrices(run: Run) -> dict[str, list[list[float]]]:
     return square_of
 
 
-def _heat_map(
-    axes: Axes, matrix: Sequence[Sequence[float]], names: Sequence[str], scale: dict[str, Any]
-) -> Any:
+def _heat_map(axes: Axes, matrix: Sequence[Sequence[float]], names: Sequence[str], scale: dict[str, Any]) -> Any:
     image = axes.imshow(matrix, **scale)
     middle = (scale["vmin"] + scale["vmax"]) / 2
     for i, line in enumerate(matrix):

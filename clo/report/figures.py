@@ -137,9 +137,7 @@ def data_efficiency(study: Study) -> tuple[Figure, str]:
     )
 
 
-def _curves(
-    axes: Axes, runs: Sequence[Run], measured: Column, labels: Sequence[str], palette: dict[str, str]
-) -> None:
+def _curves(axes: Axes, runs: Sequence[Run], measured: Column, labels: Sequence[str], palette: dict[str, str]) -> None:
     means = _means(runs, measured)
     span = max(run.size for run in runs) / max(1, min(run.size for run in runs))
     for number, label in enumerate(labels):
@@ -158,9 +156,7 @@ def _curves(
     axes.set_xscale("log")
 
 
-def _bars(
-    axes: Axes, runs: Sequence[Run], measured: Column, labels: Sequence[str], palette: dict[str, str]
-) -> None:
+def _bars(axes: Axes, runs: Sequence[Run], measured: Column, labels: Sequence[str], palette: dict[str, str]) -> None:
     means = {label: mean for (_, label), mean in _means(runs, measured).items()}
     for number, label in enumerate(labels):
         if label in means:

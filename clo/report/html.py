@@ -21,8 +21,7 @@ NARROW = "\u00a0±\u00a0"
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 _HOW_TO_READ = (
-    "<b>Seen</b> and <b>unseen</b>: test prompts of kinds that the training rows have, and of kinds they do "
-    "not have.",
+    "<b>Seen</b> and <b>unseen</b>: test prompts of kinds that the training rows have, and of kinds they do not have.",
     "<b>Exact</b>: share of answers equal to the reference. <b>Content</b>: share that contain the fact "
     "asked for. <b>chrF</b>: character overlap with the reference, 0 to 100.",
     "<b>Right language</b>: share in the language of the prompt, among the answers where it can be told.",

@@ -132,8 +132,7 @@ def _rival(study: Study, run: Run, against: str) -> Run | None:
     rivals = [
         other
         for other in study.runs
-        if against in (other.method, other.label)
-        and (other.lang, other.size, other.seed, other.base) == cell
+        if against in (other.method, other.label) and (other.lang, other.size, other.seed, other.base) == cell
     ]
     same = [other for other in rivals if other.parts == run.parts]
     return rivals[0] if len(rivals) == 1 else same[0] if len(same) == 1 else None

@@ -15,7 +15,10 @@ from clo.errors import UserError
 
 SPLITS = ("train", "dev", "test")
 FORMS = wording.QUESTIONS * wording.FRAMES
-EVALUATION_SIZES = {"dev": {"closed": 84, "formats": 16, "unseen": 50}, "test": {"closed": 100, "formats": 20, "unseen": 80}}
+EVALUATION_SIZES = {
+    "dev": {"closed": 84, "formats": 16, "unseen": 50},
+    "test": {"closed": 100, "formats": 20, "unseen": 80},
+}
 
 
 def cldr_rows(split: str, languages: Sequence[str]) -> list[Row]:

@@ -26,7 +26,30 @@ HELD_OUT = 0.25
 
 UNSEEN = ("territory_language", "territory_city", "currency_user")
 """Relations without any training row: here a model that has learned only phrases falls back to English."""
-_UNINHABITED = frozenset("AC AQ BV CP CQ DG EA EU GS HM IC IO SJ TA TF UM UN XA XB ZZ".split())
+_UNINHABITED = frozenset(
+    [
+        "AC",
+        "AQ",
+        "BV",
+        "CP",
+        "CQ",
+        "DG",
+        "EA",
+        "EU",
+        "GS",
+        "HM",
+        "IC",
+        "IO",
+        "SJ",
+        "TA",
+        "TF",
+        "UM",
+        "UN",
+        "XA",
+        "XB",
+        "ZZ",
+    ]
+)
 """Territory codes without a lasting population of their own, and codes that are no country at all."""
 _MISNAMED = frozenset({"cu", "ht", "ie", "li", "sa", "KP", "KR", "MP"})
 """Things that CLDR names by a description, or by the name of another, in one of the core languages."""
@@ -103,15 +126,13 @@ class _Pools:
 
 
 def _pools() -> _Pools:
-    english = names._locale("en")
     tender = names.territory_currency()
     countries = [key for key in tender if len(key) == 2 and key.isalpha() and key not in _UNINHABITED | _MISNAMED]
-    spoken = [key for key in english.languages if key.isalpha() and key.islower() and key not in _MISNAMED and names.likely(key)]
+    spoken = [key for key in names.languages() if len(key) == 2 and key not in _MISNAMED and names.likely(key)]
     territories = _pick("territory", countries, TERRITORIES)
-    two_letter = _pick("language", [key for key in spoken if len(key) == 2], LANGUAGES)
-    used = {tender[key] for key in territories}
-    current = _pick("currency", used | set(tender.values()), CURRENCIES)
-    return _Pools(territories, two_letter, current)
+    return _Pools(
+        territories, _pick("language", spoken, LANGUAGES), _pick("currency", set(tender.values()), CURRENCIES)
+    )
 
 
 def _cycle(after: str, before: str, keys: list[str]) -> list[Fact]:
@@ -197,7 +218,7 @@ def _split(facts: list[Fact]) -> list[Fact]:
     for keys in families.values():
         ranked = sorted(keys, key=lambda key: order("split" + key))
         held = round(len(ranked) * HELD_OUT)
-        splits.update({key: "train" if place >= held else _evaluation_split(key) for place, key in enumerate(ranked)})
+        splits |= {key: "train" if place >= held else _evaluation_split(key) for place, key in enumerate(ranked)}
     trained = {(f.subject, f.object) for f in facts if f.relation == "language_home" and splits[f.key] == "train"}
     chosen = []
     for fact in facts:
@@ -216,14 +237,16 @@ def _evaluation_split(key: str) -> str:
 @lru_cache(maxsize=1)
 def generated_facts() -> tuple[Fact, ...]:
     """Return the generated formats: dates written out, and amounts with the name of a currency of the training split."""
-    trained = sorted({fact.object for fact in closed_facts() if fact.relation == "currency_code" and fact.split == "train"})
+    trained = sorted(
+        {fact.object for fact in closed_facts() if (fact.relation, fact.split) == ("currency_code", "train")}
+    )
     makers: dict[str, tuple[int, Callable[[int], str]]] = {
         "date": (DATES, _date_of),
         "amount": (AMOUNTS, lambda rank: f"{2 + rank % 98} {trained[rank // 98 % len(trained)]}"),
     }
     facts = []
     for relation, (count, make) in makers.items():
-        number, subjects = 0, {}
+        number, subjects = 0, dict[str, None]()
         while len(subjects) < count:
             subjects[make(order(f"{relation}{number}"))] = None
             number += 1

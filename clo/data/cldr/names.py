@@ -36,7 +36,7 @@ def clean(text: str) -> str:
 def name(kind: str, key: str, language: str) -> str | None:
     """Return the name of one thing in one language, or ``None`` where CLDR has none that fits into a sentence.
 
-    ``kind`` is a kind of thing (``territory``, ``currency``, ``month``, …); a ``*_code`` kind is its key in every language.
+    ``kind`` is a kind of thing (``territory``, ``currency``, ``month``, …); a ``*_code`` kind is its own name everywhere.
     """
     if kind in CODE_KINDS:
         return key
@@ -73,6 +73,11 @@ def _lookup(kind: str, key: str, locale: Locale) -> str | None:
             number, code = key.split()
             return format_currency(int(number), code, locale=locale, format_type="name", currency_digits=False)
     raise ValueError(f"unknown kind of name {kind!r}")
+
+
+def languages() -> list[str]:
+    """Return the codes of all languages that CLDR names in English."""
+    return sorted(str(key) for key in _locale("en").languages)
 
 
 def territory_currency() -> dict[str, str]:

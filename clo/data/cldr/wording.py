@@ -45,7 +45,7 @@ def load_wording(language: str) -> Wording:
     if not path.is_file():
         raise UserError(f"data=cldr has no wording for language {language!r}: use one of {available()} or write {path}")
     raw: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    relations = {key: value for key, value in raw.get("relations", {}).items()}
+    relations: dict[str, Any] = raw.get("relations", {})
     if set(relations) != set(RELATIONS):
         raise UserError(f"{path}: relations must be exactly {sorted(RELATIONS)}, not {sorted(relations)}")
     wording = Wording(
@@ -81,15 +81,18 @@ def surface(kind: str, key: str, language: str) -> str:
 def question(fact: Fact, form: int, language: str) -> str:
     """Return the prompt of a fact; forms count questions first, then frames."""
     wording = load_wording(language)
-    bare = wording.questions[fact.relation][form % QUESTIONS].format(s=surface(RELATIONS[fact.relation][0], fact.subject, language))
+    subject = surface(RELATIONS[fact.relation][0], fact.subject, language)
+    bare = wording.questions[fact.relation][form % QUESTIONS].format(s=subject)
     return wording.frames[form // QUESTIONS % FRAMES].format(q=bare)
 
 
 def answer(fact: Fact, language: str) -> str:
     """Return the canonical full-sentence answer of a fact."""
     subject_kind, object_kind = RELATIONS[fact.relation]
-    return load_wording(language).answers[fact.relation].format(
-        s=surface(subject_kind, fact.subject, language), o=surface(object_kind, fact.object, language)
+    return (
+        load_wording(language)
+        .answers[fact.relation]
+        .format(s=surface(subject_kind, fact.subject, language), o=surface(object_kind, fact.object, language))
     )
 
 
