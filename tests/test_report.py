@@ -18,6 +18,7 @@ from report_fixture import write_run, write_study
 from clo.errors import UserError
 from clo.report.__main__ import main, make_report
 from clo.report.collect import Study, collect
+from clo.report.diagnostics import exemplars
 from clo.report.labels import label_parts
 from clo.report.measures import COLUMNS, mean_of
 from clo.report.summary import Table, TableRow, build
@@ -120,6 +121,14 @@ def test_compare_that_is_no_method_is_refused(study: Study) -> None:
     """The sentence names the methods there are."""
     with pytest.raises(UserError, match=r"compare=dpo .*sft, sft_dpo, clo"):
         build(study, "dpo")
+
+
+def test_columns_without_a_story_of_their_own_are_hidden(table: Table) -> None:
+    """With gold content and groups, overall exact match and English chrF only stand in table.csv."""
+    keys = [column.key for column in table.columns]
+    assert keys[:4] == ["target_exact_seen", "target_exact_unseen", "target_chrf", "target_gain_chrf"]
+    assert keys[4:8] == ["target_language_ok", "target_win_rate", "english_content", "english_change_content"]
+    assert keys[8:] == ["english_exact", "english_language_ok"]
 
 
 def test_csv_round_trip(table: Table, made: Path) -> None:
@@ -262,6 +271,14 @@ def test_one_run_without_samples_metrics_or_square(tmp_path: Path) -> None:
     assert sorted(path.name for path in report.glob("*.png")) == ["data_efficiency.png", "scatter.png"]
     assert "One seed gives no interval" in text and "Answers side by side" not in text
     assert "<b>9" not in text  # a single row is not the best of anything
+
+
+def test_single_runs_shown_are_of_the_largest_size_that_most_methods_have(tmp_path: Path) -> None:
+    """One method has run ahead to 800 items: the others are still shown beside it at 400, first seed."""
+    write_study(tmp_path / "part", {"sw": 2}, (100, 400), unfinished=False)
+    write_run(tmp_path / "part", "sw", "clo", 800, 0)
+    shown = [(run.label, run.size, run.seed) for run in exemplars(collect("part", tmp_path), "sw")]
+    assert shown == [("sft", 400, 0), ("sft_dpo", 400, 0), ("clo", 400, 0)]
 
 
 def test_without_gold_content_english_is_told_by_chrf(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from clo.errors import UserError
 
-import matplotlib
 HELP = """\
 Make the report of a study from its run folders: one page, a table in three formats, figures.
 

@@ -34,7 +34,7 @@ def section(study: Study) -> str:
         return ""
     note = (
         '<p class="soft">Prompts are taken at even distances from the test file, whatever the answers; '
-        "each method's run is the largest data size, first seed. A badge names the language of an answer "
+        "each method's run is its first seed at the size named. A badge names the language of an answer "
         "as identified, green where it is the language of the prompt.</p>"
     )
     return note + "".join(parts)

@@ -18,12 +18,12 @@ MOST_METHODS = 6
 
 
 def exemplars(study: Study, lang: str) -> list[Run]:
-    """One run per label for figures of single runs: the language's largest size, first seed."""
-    runs = [run for run in study.runs if run.lang == lang]
-    largest = max(run.size for run in runs)
-    firsts: dict[str, Run] = {}
-    for run in sorted((run for run in runs if run.size == largest), key=lambda run: run.seed):
-        firsts.setdefault(run.label, run)
+    """One run per label for what shows single runs: first seed, at the largest size that most labels have."""
+    by_size: dict[int, dict[str, Run]] = {}
+    for run in sorted(study.runs, key=lambda run: run.seed):
+        if run.lang == lang:
+            by_size.setdefault(run.size, {}).setdefault(run.label, run)
+    firsts = by_size[max(by_size, key=lambda size: (len(by_size[size]), size))]
     return [firsts[label] for label in study.labels if label in firsts]
 
 
@@ -59,13 +59,13 @@ def square(study: Study) -> tuple[Figure, str] | None:
     return figure, (
         "The square: mean log-prob per token of the held-out responses, prompt language down, response "
         "language across. Learning to answer in the language asked brightens the diagonal against the rest. "
-        f"Largest data size, first seed: {_told(rows[0])}; one colour scale."
+        f"One run per method, {_told(rows[0])}; one colour scale."
     )
 
 
 def _told(runs: Sequence[Run]) -> str:
     most = f", at most {MOST_METHODS} methods" if len(runs) == MOST_METHODS else ""
-    return f"{runs[0].size:,} items, s{runs[0].seed}{most}"
+    return f"{runs[0].size:,} items, seed {runs[0].seed}{most}"
 
 
 def _matrices(run: Run) -> dict[str, list[list[float]]]:

@@ -147,7 +147,7 @@ def _best(rows: Sequence[TableRow]) -> set[tuple[int, str]]:
     for members in cells.values():
         for column in (column for column in COLUMNS if column.score):  # a win rate has no row to beat at 50 %
             means = {i: rows[i].cells[column.key].mean for i in members if column.key in rows[i].cells}
-            if len(means) > 1:
+            if len(set(means.values())) > 1:
                 best |= {(i, column.key) for i, mean in means.items() if mean == max(means.values())}
     return best
 
