@@ -13,7 +13,7 @@ USAGE = """usage: python -m clo.evaluate run=<folder> [against=<folder>] [max_to
 
   run=<folder>      a finished run's folder: answers are generated and scored again from its model/
   against=<folder>  instead: win rate of run against another run of the same test rows, with ties and a 95 % interval
-  max_tokens=<n>    tokens per forward pass (default: the run's own)"""
+  max_tokens=<n>    tokens of a generation batch (default: the run's own)"""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -101,7 +101,7 @@ def evaluate_again(path: Path, max_tokens: int | None = None) -> None:
     folder.acquire(config)
     quiet_libraries()
     if max_tokens is not None:
-        run = replace(run, trainer=replace(run.trainer, max_tokens=max_tokens))
+        run = replace(run, evaluation=replace(run.evaluation, max_tokens=max_tokens))
     model = _load_trained(run, path / "model")
     trained = replace(run.model, path=str(path / "model"), revision=None)
     renderer = Renderer(load_tokenizer(trained), run.model.template, run.model.end_of_turn)

@@ -98,7 +98,7 @@ def _jobs(run: RunConfig) -> int:
 def _run_all(todo: Sequence[Cell], jobs: int) -> list[Cell]:
     """Start cells as places get free, show their progress; returns the failed ones."""
     waiting, running, failed = list(todo), [], []  # type: ignore[var-annotated]
-    with _Board() as board:
+    with _Board(len(todo)) as board:
         try:
             while waiting or running:
                 while waiting and len(running) < jobs:
@@ -128,7 +128,7 @@ def _run_all(todo: Sequence[Cell], jobs: int) -> list[Cell]:
 class _Board:
     """Progress of the running cells: bars with time left on a terminal, a line per start and end elsewhere."""
 
-    def __init__(self) -> None:
+    def __init__(self, cells: int) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -136,6 +136,7 @@ class _Board:
         columns = (TextColumn("{task.description}"), BarColumn(bar_width=30), TextColumn("{task.fields[stage]:<24}"))
         more = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
         self.bars = Progress(*columns, *more, console=self.console, disable=not self.console.is_terminal)
+        self.whole = self.bars.add_task("all cells", total=cells, stage="")
         self.tasks: dict[str, TaskID] = {}
 
     def __enter__(self) -> _Board:
@@ -161,16 +162,11 @@ class _Board:
     def finished(self, cell: Cell, ok: bool) -> None:
         """A cell's process ended."""
         self.bars.remove_task(self.tasks.pop(cell.name))
-        if ok:
-            self.bars.console.print(f"[green]done[/] {cell.name}", highlight=False)
-        else:
-            self.bars.console.print(
-                f"[red]failed[/] {cell.name}: ",
-                cell.reason(),
-                f"(log: {cell.path}/log.txt)",
-                markup=True,
-                highlight=False,
-            )
+        self.bars.advance(self.whole)
+        word = "[green]done[/]" if ok else "[red]failed[/]"
+        self.bars.console.print(word, cell.name, highlight=False)
+        if not ok:
+            self.bars.console.print(f"  {cell.reason()}\n  log: {cell.path}/log.txt", markup=False, highlight=False)
 
 
 def print_table(paths: Sequence[Path]) -> None:

@@ -39,7 +39,7 @@ def evaluate_model(
             renderer.end_id,
             partial(reference_nll, run, model, renderer),
             run.evaluation.max_new_tokens,
-            run.trainer.max_tokens,
+            run.evaluation.max_tokens,
             tick,
         )
     return scores, [asdict(sample) for sample in samples]
@@ -47,18 +47,12 @@ def evaluate_model(
 
 def reference_nll(run: RunConfig, model: Any, renderer: Renderer, rows: list[Row], lang: str) -> list[float]:
     """NLL per token of every row's own response in one language, nats."""
-    import torch
-
     from clo.scores import score_items
 
     items, _ = build_items(rows, [lang], renderer, max_length=1 << 30)
     device = next(model.parameters()).device
-    order = sorted(range(len(items)), key=lambda k: items[k].longest())
-    scores = score_items(model, [items[k] for k in order], [(0, 0)], run.trainer.max_tokens, device)
-    per_token = -(scores.S_BLL / scores.count_BLL)[:, 0, 0]
-    nll = torch.empty_like(per_token)
-    nll[torch.tensor(order)] = per_token
-    return [float(value) for value in nll]
+    scores = score_items(model, items, [(0, 0)], run.trainer.max_tokens, device)
+    return [float(nll) for nll in -(scores.S_BLL / scores.count_BLL)[:, 0, 0]]
 
 
 def evaluate_start(

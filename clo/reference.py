@@ -71,12 +71,13 @@ class ReferenceCache:
             items: in nested order, so that smaller sets share blocks with larger ones.
             max_tokens: tokens per forward pass.
             device: the model's device.
-            share: (rank, ranks): only every ``ranks``-th missing block is scored here.
+            share: (rank, ranks): of every ``ranks`` blocks only the one at ``rank`` is scored here.
             progress: called with (blocks done, blocks to do).
         """
         self._read()
         blocks = [items[start : start + BLOCK] for start in range(0, len(items), BLOCK)]
-        missing = [b for b in blocks if self._block_key(b) not in self._known][share[0] :: share[1]]
+        # Shared by position, not among the missing: another rank may have written before this one looked.
+        missing = [b for b in blocks[share[0] :: share[1]] if self._block_key(b) not in self._known]
         for done, block in enumerate(missing, 1):
             S_BLL = score_items(model, list(block), self.cells, max_tokens, device).S_BLL
             self._append(self._block_key(block), S_BLL)

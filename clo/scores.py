@@ -60,8 +60,9 @@ def score_items(model: Any, items: list[Any], cells: list[tuple[int, int]], max_
     """Score items without gradients, in micro-batches, results on the CPU in the items' order."""
     from clo.data.batch import collate, micro_batches
 
-    parts = [
-        score(model, collate([items[k] for k in group], cells).to(device))
-        for group in micro_batches(items, cells, max_tokens)
-    ]
-    return Scores(torch.cat([p.S_BLL.cpu() for p in parts]), torch.cat([p.count_BLL.cpu() for p in parts]))
+    groups = list(micro_batches(items, cells, max_tokens))
+    parts = [score(model, collate([items[k] for k in group], cells).to(device)) for group in groups]
+    order = torch.tensor([k for group in groups for k in group]).argsort()
+    return Scores(
+        torch.cat([p.S_BLL for p in parts]).cpu()[order], torch.cat([p.count_BLL for p in parts]).cpu()[order]
+    )

@@ -211,6 +211,8 @@ class EvaluationConfig:
 
     max_new_tokens: int = 64
     """Longest generated answer, tokens."""
+    max_tokens: int = 16384
+    """Tokens of a generation batch, prompts and new ones together."""
     rows: int | None = None
     """Rows to generate for; null is all of them."""
     split: Split = Split.test
@@ -227,6 +229,7 @@ class EvaluationConfig:
         check(
             self.rows is None or self.rows >= 1, "evaluation.rows", "a number of rows, at least 1, or null", self.rows
         )
+        check(self.max_tokens >= 1, "evaluation.max_tokens", "a number of tokens, at least 1", self.max_tokens)
         check(self.val_items >= 1, "evaluation.val_items", "a number of items, at least 1", self.val_items)
         check(self.validations >= 1, "evaluation.validations", "a count, at least 1", self.validations)
 

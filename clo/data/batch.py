@@ -62,18 +62,16 @@ def collate(items: Sequence[Item], cells: Sequence[Cell]) -> Batch:
 
 
 def micro_batches(items: Sequence[Item], cells: Sequence[Cell], max_tokens: int) -> Iterator[list[int]]:
-    """Indices of items, split in order into groups whose padded sequences stay within ``max_tokens``.
+    """Indices of items in groups of similar length whose padded sequences stay within ``max_tokens``.
 
-    An item that is over the budget by itself makes a group of its own. The split is a function of the items alone.
+    An item that is over the budget by itself makes a group of its own. The groups are a function of the items alone.
     """
+    lengths = [max(len(item.prompts[i]) + len(item.responses[j]) for i, j in cells) for item in items]
     group: list[int] = []
-    longest = 0
-    for index, item in enumerate(items):
-        length = max(len(item.prompts[i]) + len(item.responses[j]) for i, j in cells)
-        if group and max(longest, length) * len(cells) * (len(group) + 1) > max_tokens:
+    for index in sorted(range(len(items)), key=lambda k: -lengths[k]):  # the longest first: memory peaks at once
+        if group and lengths[group[0]] * len(cells) * (len(group) + 1) > max_tokens:
             yield group
-            group, longest = [], 0
+            group = []
         group.append(index)
-        longest = max(longest, length)
     if group:
         yield group

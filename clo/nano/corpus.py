@@ -9,11 +9,13 @@ resource levels of the paper.
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from clo.data.cldr import FORMS, wording
-from clo.data.cldr.facts import CORE_LANGUAGES, RELATIONS, Fact, closed_facts, generated_facts
+from clo.data.cldr.facts import CORE_LANGUAGES, RELATIONS, closed_facts, generated_facts
+from clo.data.cldr.splits import Fact
 
 TARGETS = CORE_LANGUAGES[1:]
 ENGLISH_CHAT = 0.31
@@ -107,9 +109,22 @@ def english_answers(fact: Fact) -> list[str]:
 
 
 def tokenizer_texts() -> list[str]:
-    """Return text for training the tokenizer: every fact in every language alike, so that no language pays more tokens."""
+    """Return text for the tokenizer: every fact in every language alike, so that none pays more tokens.
+
+    Sentences are cut where a name begins or ends, so that no token spans both and a name looks alike everywhere
+    (Chinese and Korean write names and the words around them without a space).
+    """
     texts: list[str] = []
     for number, fact in enumerate((*closed_facts(), *generated_facts())):
+        subject_kind, object_kind = RELATIONS[fact.relation]
         for code in CORE_LANGUAGES:
-            texts += [wording.question(fact, number % FORMS, code), wording.answer(fact, code)]
+            known = (wording.surface(subject_kind, fact.subject, code), wording.surface(object_kind, fact.object, code))
+            for text in (wording.question(fact, number % FORMS, code), wording.answer(fact, code)):
+                texts += _cut(text, known)
     return texts
+
+
+def _cut(text: str, known: tuple[str, ...]) -> list[str]:
+    """Split ``text`` around names; the space before a name goes with the name, as the tokenizer will have it."""
+    pattern = "|".join(re.escape(name) for name in sorted(known, key=len, reverse=True))
+    return [piece for piece in re.split(f"( ?(?:{pattern}))", text) if piece]

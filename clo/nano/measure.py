@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from clo.data.cldr import cldr_rows
-from clo.nano.corpus import TARGETS
+from clo.data.cldr.facts import closed_facts, generated_facts
+from clo.nano.corpus import TARGETS, english_answers
 from clo.nano.tokenizer import END
 
 if TYPE_CHECKING:
@@ -66,10 +67,7 @@ def cloze(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, language: 
 
 def measure(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
     """Measure English knowledge, the English habit and knowledge as text on all held-out questions (dev and test)."""
-    from lingua import Language, LanguageDetectorBuilder
-
-    names = ["ENGLISH", "CHINESE", "GERMAN", "KOREAN", "INDONESIAN", "SWAHILI", "YORUBA"]
-    detector = LanguageDetectorBuilder.from_languages(*(getattr(Language, name) for name in names)).build()
+    english = _english_forms()
     habit: dict[str, float] = {}
     habit_right: dict[str, float] = {}
     known = {"en": cloze(model, tokenizer, "en")}
@@ -77,7 +75,7 @@ def measure(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[
         rows = [row for split in ("dev", "test") for row in cldr_rows(split, ["en", code])]
         texts = answers(model, tokenizer, [row.prompts[code] for row in rows])
         pairs = list(zip(texts, rows, strict=True))
-        habit[code] = _share([_is_english(text, row.gold["en"], row.gold[code], detector) for text, row in pairs])
+        habit[code] = _share([_is_english(text, english) for text in texts])
         habit_right[code] = _share([row.gold["en"] in text for text, row in pairs])
         known[code] = cloze(model, tokenizer, code)
     rows = [row for split in ("dev", "test") for row in cldr_rows(split, ["en"])]
@@ -98,14 +96,11 @@ def _share(flags: list[bool]) -> float:
     return sum(flags) / len(flags)
 
 
-def _is_english(text: str, english: str, target: str, detector: Any) -> bool:
-    """Judge by an English phrase, else, for a bare name, by the name, else by the detector."""
-    if text.startswith(("The ", "It is ", "Written out in full, ")):
-        return True
-    bare = text.rstrip(".")
-    if english.casefold() == bare.casefold():
-        return True
-    if target.casefold() == bare.casefold():
-        return False
-    found = detector.detect_language_of(text)
-    return found is not None and found.name == "ENGLISH"
+def _english_forms() -> set[str]:
+    """Return every answer the English corpus gives, and so every bare English name with a full stop."""
+    return {text for fact in (*closed_facts(), *generated_facts()) for text in english_answers(fact)}
+
+
+def _is_english(text: str, english: set[str]) -> bool:
+    """Judge by the beginning of an English phrase; a bare name must be one of the English answers."""
+    return text.startswith(("The ", "It is ", "Written out in full, ")) or text in english

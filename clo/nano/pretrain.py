@@ -124,8 +124,6 @@ def pretrain(
             used = time.monotonic() - start
             left = used / (step + 1) * (steps - step - 1)
             speed = ROWS * LENGTH * (step + 1) / used
-            say(
-                f"step {step + 1:5d}/{steps}  loss {smooth:.3f}  {speed:,.0f} tokens/s  {used:.0f} s, {left:.0f} s to go"
-            )
+            say(f"step {step + 1:5d}/{steps}  loss {smooth:.3f}  {speed:,.0f} tokens/s  {used:.0f} s, {left:.0f} to go")
     model.eval()
     return time.monotonic() - start

@@ -1,4 +1,4 @@
-"""Embedded parallel rows: questions about CLDR facts, with human-translated names, in every language that has a wording.
+"""Embedded parallel rows: questions about CLDR facts with human-translated names, one wording file per language.
 
 Source of the names and formats: Unicode CLDR through babel (Unicode licence). The sentences are our own.
 """
@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from clo.data.cldr import wording
-from clo.data.cldr.facts import FORMATS, Fact, closed_facts, generated_facts, order
+from clo.data.cldr.facts import FORMATS, closed_facts, generated_facts
+from clo.data.cldr.splits import Fact, order
 from clo.data.rows import Row
 from clo.errors import UserError
 
@@ -24,8 +25,8 @@ EVALUATION_SIZES = {
 def cldr_rows(split: str, languages: Sequence[str]) -> list[Row]:
     """Return the rows of one split that exist in all the given languages, in a fixed order.
 
-    Ids, order and evaluation sets do not depend on the languages, so lists of different pairs join by id. Every prefix of
-    ``train`` has the same blend of relations, question forms and formats: a smaller data size is a prefix of a larger one.
+    Ids, order and evaluation sets do not depend on the languages, so lists of different pairs join by id. Every
+    prefix of ``train`` has the same blend of relations, question forms and formats: a smaller data size is a prefix.
 
     Raises:
         UserError: Unknown split, or a language without a wording file.

@@ -1,19 +1,19 @@
 """The closed facts and generated formats behind the embedded rows, the same for all languages.
 
-A fact is (relation, subject, object). Only things that have a name in every core language are used, so a row exists in all
-of them and lists for any pair or trio of languages join by id. A fact and its reverse (country -> code, code -> country)
-share one ``key``: they are trained on together or held out together, else the answer would leak through the back door.
+Only things that have a name in every core language are used, so a row exists in all of them, and lists for any pair or
+trio of languages join by id.
 """
 
 from __future__ import annotations
 
 import calendar
-import hashlib
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
 from clo.data.cldr import names
+from clo.data.cldr.splits import Fact, order, with_splits
 
 CORE_LANGUAGES = ("en", "zh", "de", "ko", "id", "sw", "yo")
 """Languages in which every fact has a name; more can be added if CLDR names the same things in them."""
@@ -21,35 +21,7 @@ CORE_LANGUAGES = ("en", "zh", "de", "ko", "id", "sw", "yo")
 TERRITORIES, LANGUAGES, CURRENCIES = 180, 160, 150
 """How many of each are used: few enough that a model of 1-2 million parameters can know all of them by heart."""
 SCRIPT_FACTS_LATIN, CITIES, DATES, AMOUNTS = 40, 80, 900, 900
-HELD_OUT = 0.25
-"""Share of the facts of a seen relation that fine-tuning never sees."""
-
-UNSEEN = ("territory_language", "territory_city", "currency_user")
-"""Relations without any training row: here a model that has learned only phrases falls back to English."""
-_UNINHABITED = frozenset(
-    [
-        "AC",
-        "AQ",
-        "BV",
-        "CP",
-        "CQ",
-        "DG",
-        "EA",
-        "EU",
-        "GS",
-        "HM",
-        "IC",
-        "IO",
-        "SJ",
-        "TA",
-        "TF",
-        "UM",
-        "UN",
-        "XA",
-        "XB",
-        "ZZ",
-    ]
-)
+_UNINHABITED = frozenset(re.findall("..", "ACAQBVCPCQDGEAEUGSHMICIOSJTATFUMUNXAXBZZ"))
 """Territory codes without a lasting population of their own, and codes that are no country at all."""
 _MISNAMED = frozenset({"cu", "ht", "ie", "li", "sa", "KP", "KR", "MP"})
 """Things that CLDR names by a description, or by the name of another, in one of the core languages."""
@@ -75,32 +47,6 @@ RELATIONS: dict[str, tuple[str, str]] = {
     "amount": ("short_amount", "full_amount"),
 }
 """Relation -> (kind of the subject, kind of the object)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """One fact; ``split`` is train, dev, test or rest (held out, but in no evaluation set)."""
-
-    relation: str
-    subject: str
-    object: str
-    key: str
-    split: str = ""
-
-    @property
-    def id(self) -> str:
-        """The id, unique over all relations."""
-        return f"{self.relation}.{self.subject}".replace(" ", "_")
-
-    @property
-    def group(self) -> str:
-        """``unseen`` for relations that never occur in training, else ``seen``."""
-        return "unseen" if self.relation in UNSEEN else "seen"
-
-
-def order(text: str) -> int:
-    """Return a pseudo-random but everlasting rank of ``text`` (Python's own hash changes from run to run)."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
 
 
 def _pick(kind: str, keys: Iterable[str], most: int) -> list[str]:
@@ -205,38 +151,12 @@ def closed_facts() -> tuple[Fact, ...]:
         ]
     facts += _cycle("month_after", "month_before", [str(number) for number in range(1, 13)])
     facts += _cycle("day_after", "day_before", [str(number) for number in range(7)])
-    return tuple(_split(facts))
-
-
-def _split(facts: list[Fact]) -> list[Fact]:
-    """Assign splits: by key and per family of relations, so that the shares hold in each of them."""
-    families: dict[str, list[str]] = {}
-    for fact in facts:
-        if fact.group == "seen" and fact.key not in families.setdefault(fact.key.split(":")[0], []):
-            families[fact.key.split(":")[0]].append(fact.key)
-    splits: dict[str, str] = {}
-    for keys in families.values():
-        ranked = sorted(keys, key=lambda key: order("split" + key))
-        held = round(len(ranked) * HELD_OUT)
-        splits |= {key: "train" if place >= held else _evaluation_split(key) for place, key in enumerate(ranked)}
-    trained = {(f.subject, f.object) for f in facts if f.relation == "language_home" and splits[f.key] == "train"}
-    chosen = []
-    for fact in facts:
-        split = splits.get(fact.key) if fact.group == "seen" else _evaluation_split(fact.key)
-        leaks = (fact.relation == "currency_user" and splits.get(fact.key) == "train") or (
-            fact.relation == "territory_language" and (fact.object, fact.subject) in trained
-        )
-        chosen.append(Fact(fact.relation, fact.subject, fact.object, fact.key, "rest" if leaks else str(split)))
-    return chosen
-
-
-def _evaluation_split(key: str) -> str:
-    return "dev" if order("evaluation" + key) % 20 < 9 else "test"
+    return tuple(with_splits(facts))
 
 
 @lru_cache(maxsize=1)
 def generated_facts() -> tuple[Fact, ...]:
-    """Return the generated formats: dates written out, and amounts with the name of a currency of the training split."""
+    """Return the generated formats: dates written out, and amounts in a currency of the training split."""
     trained = sorted(
         {fact.object for fact in closed_facts() if (fact.relation, fact.split) == ("currency_code", "train")}
     )

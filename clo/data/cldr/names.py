@@ -36,7 +36,8 @@ def clean(text: str) -> str:
 def name(kind: str, key: str, language: str) -> str | None:
     """Return the name of one thing in one language, or ``None`` where CLDR has none that fits into a sentence.
 
-    ``kind`` is a kind of thing (``territory``, ``currency``, ``month``, …); a ``*_code`` kind is its own name everywhere.
+    ``kind`` is a kind of thing (``territory``, ``currency``, ``month``, …).
+    A ``*_code`` kind is its own name everywhere.
     """
     if kind in CODE_KINDS:
         return key

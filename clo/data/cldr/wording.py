@@ -10,7 +10,8 @@ from typing import Any
 import yaml
 
 from clo.data.cldr import names
-from clo.data.cldr.facts import RELATIONS, Fact
+from clo.data.cldr.facts import RELATIONS
+from clo.data.cldr.splits import Fact
 from clo.errors import UserError
 
 FOLDER = Path(__file__).parent / "wording"
