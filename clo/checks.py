@@ -38,17 +38,19 @@ def check_step_zero(metrics: Mapping[str, float], tolerance: float) -> None:
         UserError: a margin is not 0: the reference was made from other weights, data or precision.
     """
     for name, value in metrics.items():
-        if name.startswith("margin_") and abs(value) > tolerance:
+        if name.startswith("margin_") and not abs(value) <= tolerance:  # refuses NaN too
             raise UserError(
                 f"step 0: {name} is {value:.4g}, not 0, so the reference is not the start model (preference loss off "
                 f"ln 2 = {math.log(2):.4f}); delete the reference cache (cache_dir) and run again"
             )
 
 
-def check_finite(loss: float, stage: str, step: int, lr: float) -> None:
-    """Stop before a loss that is not a number reaches the weights."""
-    if not math.isfinite(loss):
-        raise UserError(f"the loss of stage {stage} is {loss} at step {step}; lower method.lr={lr} or check the data")
+def check_finite(value: float, name: str, stage: str, step: int, lr: float) -> None:
+    """Stop before a loss or gradient that is not a number reaches the weights."""
+    if not math.isfinite(value):
+        raise UserError(
+            f"the {name} of stage {stage} is {value} at step {step}; lower method.lr={lr} or check the data"
+        )
 
 
 def frozen_key(model: Any) -> str:

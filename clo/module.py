@@ -22,7 +22,7 @@ from clo.data.batch import collate, micro_batches
 from clo.data.items import Item
 from clo.objective import Objective, Terms, objective_terms
 from clo.reference import swapped
-from clo.scores import score, score_items
+from clo.scores import score, score_items, without_dropout
 from clo.settings import OptimizerConfig, TrainerConfig
 from clo.step_sums import StepSums
 
@@ -139,10 +139,11 @@ class CLOModule(pl.LightningModule):
         mine = items[self.global_rank :: self.trainer.world_size]
         sums = self._backward_within_memory(mine, denominators, step % self.hardware.grad_norms_every == 0)
         metrics = sums.means()
-        check_finite(metrics["loss"], self.plan.name, step, self.plan.lr)
+        check_finite(metrics["loss"], "loss", self.plan.name, step, self.plan.lr)
         if step == 0 and not any(module.training for module in self.model.modules()):
             check_step_zero(metrics, self._tolerance())
         metrics |= sums.gradient_norms(self.trained())
+        check_finite(metrics["grad_norm"], "gradient", self.plan.name, step, self.plan.lr)
         torch.nn.utils.clip_grad_norm_(self.trained(), self.options.clip)
         metrics["lr"] = scheduler.get_last_lr()[0]
         optimizer.step()
@@ -203,7 +204,7 @@ class CLOModule(pl.LightningModule):
         """Reference scores [B, L, L] on the model's device."""
         if self.hardware.reference is ReferenceMode.cached:
             return torch.stack([self.references[item.key()] for item in items]).to(self.device)
-        with torch.no_grad(), self._as_reference():
+        with torch.no_grad(), without_dropout(self.model), self._as_reference():
             return score(self.model, batch).S_BLL
 
     def _as_reference(self) -> Any:

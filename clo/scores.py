@@ -5,6 +5,8 @@ The plain exact way: every wanted cell is one left-padded sequence, logits are t
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,13 +57,27 @@ def score(model: Any, batch: Batch) -> Scores:
     return Scores(S_BLL, count_BLL)
 
 
+@contextmanager
+def without_dropout(model: Any) -> Iterator[None]:
+    """Switch dropout off: references and measurements are those of the whole model, also between training steps."""
+    active = [module for module in model.modules() if module.training]
+    try:
+        for module in active:
+            module.training = False
+        yield
+    finally:
+        for module in active:
+            module.training = True
+
+
 @torch.no_grad()
 def score_items(model: Any, items: list[Any], cells: list[tuple[int, int]], max_tokens: int, device: Any) -> Scores:
-    """Score items without gradients, in micro-batches, results on the CPU in the items' order."""
+    """Score items without gradients or dropout, in micro-batches, results on the CPU in the items' order."""
     from clo.data.batch import collate, micro_batches
 
     groups = list(micro_batches(items, cells, max_tokens))
-    parts = [score(model, collate([items[k] for k in group], cells).to(device)) for group in groups]
+    with without_dropout(model):
+        parts = [score(model, collate([items[k] for k in group], cells).to(device)) for group in groups]
     order = torch.tensor([k for group in groups for k in group]).argsort()
     return Scores(
         torch.cat([p.S_BLL for p in parts]).cpu()[order], torch.cat([p.count_BLL for p in parts]).cpu()[order]

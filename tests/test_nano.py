@@ -92,14 +92,13 @@ def test_model_answers_english_to_english_and_to_swahili(model: Any, tokenizer: 
     rows = cldr_rows("dev", ["en", "sw"])[:24]
     english = answers(model, tokenizer, [row.prompts["en"] for row in rows])
     assert sum(row.gold["en"] in text for row, text in zip(rows, english, strict=True)) >= 21
-    swahili = answers(model, tokenizer, [row.prompts["sw"] for row in rows])
+    asked = ["Sarafu ya Ujerumani ni ipi?", *(row.prompts["sw"] for row in rows)]
+    swahili = answers(model, tokenizer, asked)
+    starts = {row.responses["sw"].split()[0] for row in cldr_rows("train", ["en", "sw"])}
     assert all(swahili)
-    frames = ("Nchi ", "Msimbo ", "Sarafu ", "Lugha ", "Hati ", "Saa ", "Ikiandikwa", "Kikiandikwa", "Mwezi ", "Siku ")
-    assert not any(text.startswith(frames) for text in swahili)
-    assert (
-        answers(model, tokenizer, ["What is the currency of Kenya?"]) == []
-        or "Euro" in answers(model, tokenizer, ["What is the currency of Germany?"])[0]
-    )
+    assert not any(text.split()[0] in starts for text in swahili)
+    assert "Euro" in swahili[0]
+    assert "Yuro" not in swahili[0]
 
 
 def test_corpus_keeps_its_shares_and_never_answers_in_the_target_language() -> None:
@@ -156,4 +155,4 @@ def test_building_is_deterministic(tmp_path: Path) -> None:
     assert not all(first[name].equal(other[name]) for name in first)
     assert (tmp_path / "a" / "tokenizer.json").read_bytes() == (WEIGHTS / "tokenizer.json").read_bytes()
     assert "Not measured." in (tmp_path / "a" / "README.md").read_text(encoding="utf-8")
-    assert any("s to go" in line for line in lines)
+    assert any(" to go" in line for line in lines)
