@@ -49,7 +49,7 @@ def square(study: Study) -> tuple[Figure, str] | None:
         for axes, (title, matrix) in zip(line, panels, strict=False):
             axes.set_xlabel("response in" if runs is rows[-1] else "")
             image = _heat_map(axes, matrix, runs[0].results["square"]["languages"], scale)
-            axes.set_title(title.replace(" ", "\n", 1) if len(title) > 12 else title)
+            axes.set_title(title.replace(" ", "\n", 1).replace("=", "=\n") if len(title) > 12 else title)
         for axes in line[len(panels) :]:
             axes.set_axis_off()
         line[0].set_ylabel("prompt in")
