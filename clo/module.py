@@ -36,6 +36,8 @@ class StagePlan:
     lr: float
     total_steps: int
     steps_per_epoch: int
+    validate_every: int
+    """Steps between two looks at the held-out square; the start and the end come on top."""
 
 
 class CLOModule(pl.LightningModule):
@@ -75,7 +77,6 @@ class CLOModule(pl.LightningModule):
         self.references: dict[str, Tensor] = {}
         self.max_tokens = trainer.max_tokens
         self.note = ""
-        self._validated = -1
 
     def setup(self, stage: str) -> None:
         """Make the references while the weights are still those of the stage's start."""
@@ -88,16 +89,6 @@ class CLOModule(pl.LightningModule):
         """The held-out square before the first step."""
         if self.global_step == 0:
             self._validate()
-
-    def on_train_end(self) -> None:
-        """The held-out square after the last step."""
-        if self._validated != self.global_step:
-            self._validate()
-
-    def _validate(self) -> None:
-        items = self.trainer.datamodule.val  # type: ignore[attr-defined]
-        with torch.no_grad(), self.trainer.precision_plugin.forward_context():
-            self.validation_step(items, 0)
 
     # Optimizer -------------------------------------------------------------------------------------------------------
 
@@ -153,12 +144,18 @@ class CLOModule(pl.LightningModule):
             metrics["response_tokens_per_second"] = tokens / (time.perf_counter() - began)
             self.note = f"loss {metrics['loss']:.3f}"
             self._log("train", metrics, step + 1)
+        # Here, not in Lightning's own loop: that comes after the checkpoint, and a run killed in between would lose it.
+        if (step + 1) % self.plan.validate_every == 0 or step + 1 == self.plan.total_steps:
+            self._validate()
 
     def _backward_within_memory(self, items: Sequence[Item], denominators: Tensor, measure: bool) -> StepSums:
         """Backward over all micro-batches; out of memory halves the token budget, says so and repeats the step."""
+        world = self.trainer.world_size
         while True:
             self.zero_grad(set_to_none=True)
             try:
+                # Dropout draws from the step's own seed: a resumed or repeated step draws the same.
+                torch.manual_seed(int(self.base_key[:12], 16) + self.global_step * world + self.global_rank)
                 return self._backward(items, denominators, measure)
             except torch.OutOfMemoryError:
                 longest = max(item.longest() for item in items)
@@ -217,8 +214,14 @@ class CLOModule(pl.LightningModule):
 
     # Validation ------------------------------------------------------------------------------------------------------
 
-    def validation_step(self, items: list[Item], _: int) -> None:
+    def _validate(self) -> None:
         """The whole held-out square: NLL and log-probs of every cell, margins of every direction."""
+        torch.clear_autocast_cache()  # it holds casts of the weights before the step
+        with torch.no_grad(), self.trainer.precision_plugin.forward_context():
+            metrics = self._held_out_metrics(self.trainer.datamodule.val)  # type: ignore[attr-defined]
+        self._log("val", metrics, self.global_step)
+
+    def _held_out_metrics(self, items: list[Item]) -> dict[str, float]:
         objective = self.plan.objective
         languages = len(items[0].prompts)
         cells = [(i, j) for i in range(languages) for j in range(languages)]
@@ -234,8 +237,7 @@ class CLOModule(pl.LightningModule):
             metrics |= {name: float(total / count) for name, (total, count) in terms.metrics.items()}
             if self.global_step == 0:
                 check_step_zero(metrics, self._tolerance())
-        self._validated = self.global_step
-        self._log("val", metrics, self.global_step)
+        return metrics
 
     def _tolerance(self) -> float:
         """Largest |margin| at step 0 that rounding explains: the reference took other micro-batches."""

@@ -40,14 +40,18 @@ def plan_stages(run: RunConfig, items: int, languages: int = 2) -> list[StagePla
     """The stages of a method, in order."""
     per_epoch = steps_per_epoch(items, run.batch_size)
     m = run.method
-    plans = []
+    plans: list[StagePlan] = []
+
+    def add(name: str, objective: Objective, lr: float, epochs: float) -> None:
+        steps = stage_steps(items, run.batch_size, epochs)
+        plans.append(StagePlan(name, objective, lr, steps, per_epoch, max(1, steps // run.evaluation.validations)))
+
     if m.sft_first is not None:
         first = Objective(languages, Cells.diagonal, Prompts.none, 1.0, m.beta, m.nll_reduction, m.pair_reduction)
-        steps = stage_steps(items, run.batch_size, m.sft_first.epochs)
-        plans.append(StagePlan("sft", first, m.sft_first.lr, steps, per_epoch))
+        add("sft", first, m.sft_first.lr, m.sft_first.epochs)
     main = Objective(languages, m.nll, m.preference, m.lam, m.beta, m.nll_reduction, m.pair_reduction)
     name = m.name if m.sft_first is None else m.name.removeprefix("sft_") or m.name
-    plans.append(StagePlan(name, main, m.lr, stage_steps(items, run.batch_size, m.epochs), per_epoch))
+    add(name, main, m.lr, m.epochs)
     return plans
 
 
@@ -162,8 +166,7 @@ def _trainer(run: RunConfig, plan: StagePlan, folder: RunFolder, checkpoints: Pa
         precision=run.trainer.precision,  # type: ignore[arg-type]
         max_epochs=1,
         max_steps=plan.total_steps,
-        val_check_interval=max(1, plan.total_steps // run.evaluation.validations),
-        num_sanity_val_steps=0,
+        limit_val_batches=0,  # the module validates by itself
         use_distributed_sampler=False,
         logger=stage_loggers(run, folder, plan.name),
         callbacks=[save, _Bar(folder, plan)],

@@ -71,12 +71,11 @@ def test_a_fraction_of_an_epoch_sees_items_once() -> None:
     assert sum(counts.values()) == 14 + 8 and set(counts.values()) == {1, 2}
 
 
-def test_loader_gives_the_sampled_items_and_validation_everything_at_once() -> None:
-    train, val = random_items(14), random_items(5, seed=1)
-    data = SquareDataModule(train, val, 4, 6, seed=0)
+def test_loader_gives_the_sampled_items() -> None:
+    train = random_items(14)
+    data = SquareDataModule(train, train[:2], 4, 6, seed=0)
     expected = [[train[index] for index in step] for step in order(steps=6)]
     assert list(data.train_dataloader()) == expected
-    assert list(data.val_dataloader()) == [val]
 
 
 def test_state_continues_after_its_step() -> None:

@@ -85,6 +85,32 @@ def test_a_changed_frozen_weight_is_noticed() -> None:
         check_frozen(before, frozen_key(model))
 
 
+def plain_training(model: Any, lam: float, beta: float) -> None:
+    """Eight steps of CLO in an ordinary loop: whole batches, torch's AdamW and clipping, the schedule by hand."""
+    with torch.no_grad():
+        reference = {item.id: score(model, collate([item], WHOLE)).S_BLL[0] for item in DATA.train}
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=1.0, weight_decay=0.1)
+    for step, indices in enumerate(StepSampler(len(DATA.train), 4, 8, 3)):
+        items = [DATA.train[index] for index in indices]
+        S, R = score(model, collate(items, WHOLE)).S_BLL, torch.stack([reference[item.id] for item in items])
+        gain = S - R
+        margins = torch.stack([gain[:, 0, 0] - gain[:, 0, 1], gain[:, 1, 1] - gain[:, 1, 0]])
+        nll = -S[:, 1, 1].sum() / sum(len(item.responses[1]) for item in items)
+        optimizer.zero_grad()
+        (lam * nll - (1 - lam) * torch.nn.functional.logsigmoid(beta * margins).mean()).backward()
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        optimizer.param_groups[0]["lr"] = 1e-2 * min(1.0, (8 - step) / 7)
+        optimizer.step()
+
+
+def test_a_run_equals_an_ordinary_training_loop(tmp_path: Path) -> None:
+    expected = tuned()
+    plain_training(expected, 0.7, 0.2)
+    largest, mean = difference(weights(expected), weights(fit(tmp_path, run_config(tmp_path))))
+    assert largest < 3e-5 and mean < 5e-7, (largest, mean)
+
+
 def test_the_loss_falls(tmp_path: Path) -> None:
     fit(tmp_path, run_config(tmp_path, method_changes={"epochs": 8.0}))
     losses = [line["train/loss"] for line in metrics(tmp_path)]
@@ -319,6 +345,15 @@ def test_the_second_stage_compares_with_the_end_of_the_first(tmp_path: Path, ref
     assert second[0]["train/pref"] == pytest.approx(math.log(2), abs=1e-4)
     assert second[0]["train/loss"] == second[0]["train/pref"]
     assert second[-1]["train/pref"] < second[0]["train/pref"]
+
+
+def test_validation_in_bfloat16_sees_the_weights_after_the_step(tmp_path: Path) -> None:
+    """Autocast keeps casts of the weights for as long as a step lasts; validation must not read them."""
+    model = fit(tmp_path, run_config(tmp_path, "sft", precision="bf16-mixed"))
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        scores = score(model, collate(DATA.val, WHOLE))
+    mean = scores.S_BLL.sum(0) / scores.count_BLL.sum(0)
+    assert metrics(tmp_path, "val")[-1]["val/nll_target"] == pytest.approx(-float(mean[1, 1]), rel=1e-6)
 
 
 @pytest.mark.parametrize("tuning", [ATTENTION, LORA], ids=lambda t: t.name)

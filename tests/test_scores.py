@@ -18,7 +18,8 @@ from clo.objective import Objective, objective_terms
 from clo.reference import swapped
 from clo.scores import score, score_items
 
-FAMILIES = ["llama", "qwen2", "mistral"]
+FAMILIES = ["llama", "qwen2", "mistral", "gpt2"]
+"""The last has positions of its own per place, where the others see distances only: padding must not shift them."""
 WHOLE = [(0, 0), (0, 1), (1, 0), (1, 1)]
 
 
@@ -31,7 +32,7 @@ def loss_of(S: Tensor, items: list[Item], around: Tensor) -> Tensor:
 
 
 def attention_gradient(model: Any, loss: Tensor) -> Tensor:
-    parameters = [p for name, p in sorted(model.named_parameters()) if "self_attn" in name]
+    parameters = [p for name, p in sorted(model.named_parameters()) if "attn" in name]
     return torch.cat([g.flatten().double() for g in torch.autograd.grad(loss, parameters)])
 
 

@@ -85,10 +85,6 @@ class SquareDataModule(pl.LightningDataModule):
         """One list of items per optimizer step."""
         return DataLoader(_Items(self.train), batch_sampler=self.sampler, collate_fn=_as_list)
 
-    def val_dataloader(self) -> DataLoader[Item]:
-        """All held-out items as one batch."""
-        return DataLoader(_Items(self.val), batch_size=len(self.val), collate_fn=_as_list)
-
     def state_dict(self) -> dict[str, int]:
         """Steps trained on, kept in the checkpoint."""
         return {"step": 0 if self.trainer is None else self.trainer.global_step}
