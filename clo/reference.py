@@ -1,9 +1,9 @@
 """Reference scores of the square: computed once and kept on disk, or with the start weights swapped in.
 
 Cached scores are kept per block of consecutive items. A block is always scored whole and in the same micro-batches, so
-its numbers are a function of the weights and the block alone: a run that was killed while filling the cache, or that
-finds some blocks made by another run, trains on bit-equal references. Sizes are nested, so blocks are shared by
-methods, lambda, beta, seeds and data sizes.
+its numbers are a function of the weights, the token budget and the block alone: a run that was killed while filling the
+cache, or that finds some blocks made by another run, trains on bit-equal references. Sizes are nested, so blocks are
+shared by methods, lambda, beta, seeds and data sizes.
 """
 
 from __future__ import annotations
@@ -77,16 +77,16 @@ class ReferenceCache:
         self._read()
         blocks = [items[start : start + BLOCK] for start in range(0, len(items), BLOCK)]
         # Shared by position, not among the missing: another rank may have written before this one looked.
-        missing = [b for b in blocks[share[0] :: share[1]] if self._block_key(b) not in self._known]
+        missing = [b for b in blocks[share[0] :: share[1]] if self._block_key(b, max_tokens) not in self._known]
         for done, block in enumerate(missing, 1):
             S_BLL = score_items(model, list(block), self.cells, max_tokens, device).S_BLL
-            self._append(self._block_key(block), S_BLL)
+            self._append(self._block_key(block, max_tokens), S_BLL)
             if progress is not None:
                 progress(done, len(missing))
         languages = len(items[0].prompts)
         found: dict[str, Tensor] = {}
         for block in blocks:
-            values = self._known.get(self._block_key(block))
+            values = self._known.get(self._block_key(block, max_tokens))
             for k, item in enumerate(block if values is not None else []):
                 assert values is not None
                 R_LL = torch.zeros(languages, languages)
@@ -95,8 +95,8 @@ class ReferenceCache:
                 found[item.key()] = R_LL
         return found
 
-    def _block_key(self, block: Sequence[Item]) -> str:
-        return hashlib.sha256(repr((self.cells, [item.key() for item in block])).encode()).hexdigest()[:32]
+    def _block_key(self, block: Sequence[Item], max_tokens: int) -> str:
+        return hashlib.sha256(repr((self.cells, max_tokens, [item.key() for item in block])).encode()).hexdigest()[:32]
 
     def _read(self) -> None:
         if not self.path.is_file():
