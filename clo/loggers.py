@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,7 @@ def stage_loggers(run: RunConfig, folder: RunFolder, stage: str) -> list[Logger]
                 project=run.logger.project,
                 entity=run.logger.entity,
                 name=run.slug(),
-                id=f"{run.slug()}-{stage}",
+                id=os.environ.get("WANDB_RUN_ID", f"{run.slug()}-{stage}"),  # a sweep's agent names its runs itself
                 resume="allow",
                 group=run.study_name,
                 save_dir=str(folder.path),
