@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from clo.choices import Prompts, ReferenceMode
-from clo.errors import UserError
+from clo.errors import UserError, check
 from clo.settings import (
     DataConfig,
     EvaluationConfig,
@@ -31,7 +31,6 @@ from clo.settings import (
     OptimizerConfig,
     TrainerConfig,
     TuningConfig,
-    check,
 )
 
 

@@ -1,8 +1,23 @@
 """The one exception that means: the user can mend this."""
 
+from __future__ import annotations
+
+import math
+
 
 class UserError(Exception):
     """A mistake of the user, told in one sentence: what is wrong, where, and how to mend it.
 
     The command line prints it as ``error: …`` with exit code 1 and without a traceback.
     """
+
+
+def check(ok: bool, key: str, meaning: str, value: object) -> None:
+    """Refuse a value in one sentence unless ``ok``."""
+    if not ok:
+        raise UserError(f"{key} is {meaning}, got {value}")
+
+
+def positive(key: str, meaning: str, value: float) -> None:
+    """Refuse a value that is not finite and above 0."""
+    check(math.isfinite(value) and value > 0, key, f"{meaning} and must be above 0", value)

@@ -20,7 +20,7 @@ from clo.checks import check_finite, check_step_zero
 from clo.choices import ReferenceMode
 from clo.data.batch import collate, micro_batches
 from clo.data.items import Item
-from clo.objective import Objective, Terms, objective_terms
+from clo.objective import Objective, Terms, objective_terms, square_metrics
 from clo.reference import swapped
 from clo.scores import score, score_items, without_dropout
 from clo.settings import OptimizerConfig, TrainerConfig
@@ -256,18 +256,3 @@ class CLOModule(pl.LightningModule):
         names = {f"model.{name}" for name, p in self.model.named_parameters() if p.requires_grad}
         checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k in names}
         checkpoint["clo_base"] = self.base_key
-
-
-def square_metrics(S_BLL: Tensor, count_BLL: Tensor) -> dict[str, float]:
-    """Per-token log-prob of every cell and NLL of the diagonal, pooled over items; later languages are "target"."""
-    sums, counts = S_BLL.double().sum(0), count_BLL.double().sum(0)
-    names = ["en", *["target"] * (S_BLL.shape[1] - 1)]
-    pooled: dict[str, list[float]] = {}
-    for i, prompt in enumerate(names):
-        for j, response in enumerate(names):
-            if i == j or prompt != response:
-                pair = pooled.setdefault(f"logp_{prompt}_{response}", [0.0, 0.0])
-                pair[0] += float(sums[i, j])
-                pair[1] += float(counts[i, j])
-    metrics = {name: total / count for name, (total, count) in pooled.items()}
-    return metrics | {f"nll_{name}": -metrics[f"logp_{name}_{name}"] for name in dict.fromkeys(names)}

@@ -139,5 +139,20 @@ def objective_terms(objective: Objective, S_BLL: Tensor, R_BLL: Tensor | None = 
     return Terms(nll, preference, metrics)
 
 
+def square_metrics(S_BLL: Tensor, count_BLL: Tensor) -> dict[str, float]:
+    """Per-token log-prob of every cell and NLL of the diagonal, pooled over items; later languages are "target"."""
+    sums, counts = S_BLL.double().sum(0), count_BLL.double().sum(0)
+    names = ["en", *["target"] * (S_BLL.shape[1] - 1)]
+    pooled: dict[str, list[float]] = {}
+    for i, prompt in enumerate(names):
+        for j, response in enumerate(names):
+            if i == j or prompt != response:
+                pair = pooled.setdefault(f"logp_{prompt}_{response}", [0.0, 0.0])
+                pair[0] += float(sums[i, j])
+                pair[1] += float(counts[i, j])
+    metrics = {name: total / count for name, (total, count) in pooled.items()}
+    return metrics | {f"nll_{name}": -metrics[f"logp_{name}_{name}"] for name in dict.fromkeys(names)}
+
+
 def _sum_and_count(values: Tensor) -> Tensor:
     return torch.stack([values.detach().double().sum(), values.new_tensor(values.numel(), dtype=torch.float64)])

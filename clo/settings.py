@@ -5,22 +5,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 from clo.choices import Cells, LengthPolicy, NllReduction, PairReduction, Prompts, ReferenceMode, Split, Trains
-from clo.errors import UserError
-
-
-def check(ok: bool, key: str, meaning: str, value: object) -> None:
-    """Refuse a value in one sentence unless ``ok``."""
-    if not ok:
-        raise UserError(f"{key} is {meaning}, got {value}")
-
-
-def positive(key: str, meaning: str, value: float) -> None:
-    """Refuse a value that is not finite and above 0."""
-    check(math.isfinite(value) and value > 0, key, f"{meaning} and must be above 0", value)
+from clo.errors import UserError, check, positive
 
 
 @dataclass
@@ -202,6 +190,8 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         check(self.kind in ("cldr", "files"), "data.kind", "cldr or files", self.kind)
+        if self.kind == "files" and not self.train:
+            raise UserError("data=files needs data.train=<file>, a JSONL or Parquet file of parallel rows")
         check(self.held_out >= 1, "data.held_out", "a number of rows, at least 1", self.held_out)
 
 

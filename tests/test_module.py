@@ -31,8 +31,7 @@ from clo.data.batch import collate
 from clo.data.datamodule import StepSampler
 from clo.errors import UserError
 from clo.model.tuning import ledger
-from clo.module import square_metrics
-from clo.objective import objective_terms
+from clo.objective import objective_terms, square_metrics
 from clo.scores import Scores, score
 from clo.settings import LoraConfig, TuningConfig
 from clo.stages import StageData, load_trained, newest_checkpoint, plan_stages
