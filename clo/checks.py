@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import tempfile
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clo.data.items import Item
@@ -11,6 +14,21 @@ from clo.errors import UserError
 
 if TYPE_CHECKING:
     from clo.data.prompt import Renderer
+
+
+def check_places(logger: str, cache_dir: str) -> None:
+    """What a run writes to besides its folder is there, before anything is computed.
+
+    Raises:
+        UserError: the cache cannot be written, or logger=wandb without wandb.
+    """
+    try:
+        Path(cache_dir).mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=cache_dir).close()
+    except OSError as error:
+        raise UserError(f"cannot write cache_dir={cache_dir} ({error.strerror}); set a writable place") from error
+    if logger == "wandb" and find_spec("wandb") is None:
+        raise UserError("logger=wandb needs wandb; `pip install wandb` or use logger=csv")
 
 
 def check_items(items: Sequence[Item], renderer: Renderer) -> None:

@@ -12,7 +12,6 @@ from typing import Any
 from pytorch_lightning.loggers import Logger
 
 from clo.config import RunConfig
-from clo.errors import UserError
 from clo.run_folder import RunFolder, write_jsonl, write_text
 
 
@@ -80,18 +79,11 @@ def write_csv(folder: RunFolder) -> None:
 
 
 def stage_loggers(run: RunConfig, folder: RunFolder, stage: str) -> list[Logger]:
-    """The loggers of one stage; metrics.jsonl comes first.
-
-    Raises:
-        UserError: logger=wandb without wandb installed.
-    """
+    """The loggers of one stage; metrics.jsonl comes first."""
     loggers: list[Logger] = [MetricsFile(folder.path / "metrics.jsonl", stage)] if folder.main else []
     if run.logger.name == "wandb" and folder.main:
-        try:
-            import wandb  # noqa: F401
-            from pytorch_lightning.loggers import WandbLogger
-        except ImportError as error:
-            raise UserError("logger=wandb needs wandb; `pip install wandb` or use logger=csv") from error
+        from pytorch_lightning.loggers import WandbLogger
+
         loggers.append(
             WandbLogger(
                 project=run.logger.project,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from clo.config import RunConfig, conf_dir, parse, plain, register_schema
 from clo.errors import UserError
 from clo.grid import Cell, run_grid
+from clo.messages import one_sentence
 from clo.run_folder import RunFolder
 
 
@@ -72,22 +72,11 @@ def _compose() -> tuple[list[RunConfig], list[Cell]]:
             task()
     except SystemExit as end:
         if end.code:
-            raise UserError(_one_sentence(said.getvalue())) from None
+            raise UserError(one_sentence(said.getvalue(), sys.argv[1:])) from None
         raise
     if errors:
         raise errors[0]
     return runs, cells
-
-
-def _one_sentence(text: str) -> str:
-    """Hydra's message about a bad override in one line, without its traces and without its advice to use ``+``."""
-    text = (
-        re.split("Config search path|Set the environment variable", text)[0]
-        .replace(":\n\t", ": ")
-        .replace("\n\t", ", ")
-    )
-    text = re.sub(r"To append to your config use \S+|\b(reference|object)_type=\S+", "", text)
-    return " ".join(text.split()) or "the command line could not be read"
 
 
 def run_path(run: RunConfig) -> Path:
@@ -123,12 +112,13 @@ def run_cell(run: RunConfig) -> None:
 
 def _train_and_evaluate(run: RunConfig, folder: RunFolder) -> None:
     """The whole wiring: rows, items, model, training, evaluation, results."""
-    from clo.checks import check_items
+    from clo.checks import check_items, check_places
     from clo.data.items import build_items
     from clo.data.prompt import Renderer
     from clo.data.splits import load_splits
     from clo.model.load import load_tokenizer
 
+    check_places(run.logger.name, run.cache_dir)
     _check_size(run, splits := load_splits(run.data, run.lang.source, run.lang.code))
     languages = [run.lang.source, run.lang.code]
     renderer = Renderer(load_tokenizer(run.model), run.model.template, run.model.end_of_turn)

@@ -64,33 +64,36 @@ def fit_stages(run: RunConfig, model: Any, data: StageData, folder: RunFolder) -
     for number, plan in enumerate(plan_stages(run, len(data.train), len(data.train[0].prompts)), 1):
         done = folder.path / "checkpoint" / f"{number}-{plan.name}.safetensors"
         if done.is_file():
-            load_trained(model, done)
+            load_trained(model, done, weights_key(model, run.trainer.precision))
         else:
             _fit_stage(run, model, plan, data, folder, done)
 
 
-def save_trained(model: Any, path: Path) -> None:
-    """Write the trained tensors whole or not at all."""
+def save_trained(model: Any, path: Path, base: str) -> None:
+    """Write the trained tensors, and the key of the weights they started from, whole or not at all."""
     import os
 
     from safetensors.torch import save_file
 
     temporary = path.with_suffix(".tmp")
-    save_file({name: tensor.contiguous() for name, tensor in snapshot(model).items()}, temporary)
+    tensors = {name: tensor.contiguous() for name, tensor in snapshot(model).items()}
+    save_file(tensors, temporary, metadata={"base": base})
     os.replace(temporary, path)
 
 
-def load_trained(model: Any, path: Path) -> None:
-    """Put trained tensors into a tuned model.
+def load_trained(model: Any, path: Path, base: str | None = None) -> None:
+    """Put trained tensors into a tuned model, which is what they started from (``base`` is its key; null: unchecked).
 
     Raises:
         UserError: they belong to another model or tuning.
     """
-    from safetensors.torch import load_file
+    from safetensors import safe_open
 
-    tensors = load_file(path)
+    with safe_open(path, "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
+        other = base is not None and file.metadata()["base"] != base
     wanted = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    if {n: t.shape for n, t in tensors.items()} != {n: p.shape for n, p in wanted.items()}:
+    if other or {n: t.shape for n, t in tensors.items()} != {n: p.shape for n, p in wanted.items()}:
         raise UserError(f"{path} was trained from another base or tuning; delete the run folder to start anew")
     with torch.no_grad():
         for name, parameter in wanted.items():
@@ -114,7 +117,7 @@ def _fit_stage(run: RunConfig, model: Any, plan: StagePlan, data: StageData, fol
     if trainer.global_step != plan.total_steps:
         raise RuntimeError(f"stage {plan.name} stopped at step {trainer.global_step} of {plan.total_steps}")
     if trainer.is_global_zero:
-        save_trained(model, done)
+        save_trained(model, done, base)
 
 
 def newest_checkpoint(folder: Path, base: str) -> Path | None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from warm_runs import WarmRuns
 
 ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -101,6 +103,13 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny_model().save_pretrained(path)
     byte_level_tokenizer().save_pretrained(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def warm() -> Iterator[WarmRuns]:
+    """Runs of the command line without the seconds of importing torch: see tests/warm_runs.py."""
+    with WarmRuns() as runs:
+        yield runs
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,51 @@
+"""What Hydra says about a wrong command line, as one sentence without traces."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+_CAUSES = (
+    ("Config group override must be a string", "a group needs the name of an option, as in lang=sw"),
+    (
+        "Unexpected type for root: NoneType",
+        "a key lies under one that is null; choose the option that fills it (tuning=attention_lora for tuning.lora.r)",
+    ),
+    (
+        r"(?:NotADirectory|Permission|FileExists|OS)Error: \[.*'(.*)'",
+        r"cannot write cache_dir=\1; set a writable place",
+    ),
+)
+"""Failures inside Hydra that it reports as a bare Python exception, and what they mean."""
+_NOISE = ("full_key:", "reference_type=", "object_type=", "See https://", "Set the environment", "To append to your")
+
+
+def one_sentence(text: str, arguments: Sequence[str]) -> str:
+    """The cause of a failed composition.
+
+    Args:
+        text: what Hydra wrote to stderr.
+        arguments: the command line, named where Hydra does not say which part is wrong.
+    """
+    lines = [line for line in text.split("Config search path")[0].splitlines() if line.strip()]
+    lines = [line for line in lines if not line.strip().startswith(_NOISE)]
+    if not lines:
+        return "the command line could not be read"
+    if any(line.startswith("Traceback") for line in lines):
+        return f"{_known_cause(lines[-1].strip())} (arguments: {' '.join(arguments)})"
+    if lines[0].startswith("usage:"):
+        return " ".join(" ".join(lines).split()).split(" error: ")[-1] + "; `python train.py --help` tells more"
+    sentence = lines[0].strip().removesuffix(".")
+    for line in lines[1:]:
+        separator = " " if sentence.endswith(":") else ", " if line.startswith("\t") else "; "
+        sentence += separator + line.strip().removesuffix(".")
+    if "Could not override" in sentence:
+        sentence += "; `python train.py --cfg job` lists the keys there are"
+    return " ".join(sentence.split())
+
+
+def _known_cause(line: str) -> str:
+    for pattern, meaning in _CAUSES:
+        if match := re.search(pattern, line):
+            return match.expand(meaning)
+    return line

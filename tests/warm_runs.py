@@ -1,0 +1,171 @@
+"""The command line in processes of their own, forked from one that has imported torch already (seconds saved per run).
+
+A run may be told to kill itself (SIGKILL, so nothing is tidied up) at the n-th call of a function, which makes tests
+of kill-and-resume exact where a stopwatch would be flaky.
+"""
+
+from __future__ import annotations
+
+import glob
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+TRAIN = str(ROOT / "train.py")
+ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+for _name in ("HYDRA_FULL_ERROR", "WANDB_RUN_ID", "LOCAL_RANK"):
+    ENVIRONMENT.pop(_name, None)
+
+
+@dataclass
+class Ended:
+    """How a process ended and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+
+def tiny(model: Path, place: Path, *more: str) -> list[str]:
+    """Arguments of a run that takes a second: a random model, six test rows, all files below ``place``."""
+    return [
+        f"model.path={model}",
+        "model.max_length=200",
+        "evaluation.rows=6",
+        "evaluation.val_items=6",
+        "evaluation.max_new_tokens=4",
+        "batch_size=4",
+        "data_size=16",
+        f"output_dir={place}/outputs",
+        f"cache_dir={place}/cache",
+        *more,
+    ]
+
+
+def cold(arguments: list[str], cwd: Path, timeout: float = 120, **environment: str) -> Ended:
+    """One real ``python train.py …``, imports and all."""
+    done = subprocess.run(
+        [sys.executable, *arguments], cwd=cwd, env={**ENVIRONMENT, **environment}, capture_output=True, timeout=timeout
+    )
+    return Ended(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+class WarmRuns:
+    """Starts runs from a warm process."""
+
+    def __enter__(self) -> WarmRuns:
+        command = [sys.executable, __file__]
+        self._server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=ENVIRONMENT)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._server.stdin is not None
+        self._server.stdin.close()
+        self._server.wait(10)
+
+    def run(self, arguments: list[str], cwd: Path, kill: dict[str, Any] | None = None, missing: str = "") -> Ended:
+        """Run ``train.py`` with these arguments to its end.
+
+        Args:
+            arguments: the command line.
+            cwd: where it runs.
+            kill: ``{"at": "module:name", "call": n}``: SIGKILL at the n-th call; ``"tear": [glob, text]`` first leaves
+                ``text`` at the end of the matching file, as a write that got no further.
+            missing: name of a package that cannot be imported in this run.
+        """
+        self.start(arguments, cwd, kill, missing)
+        return self.wait(cwd)
+
+    def start(self, arguments: list[str], cwd: Path, kill: dict[str, Any] | None = None, missing: str = "") -> int:
+        """Start it and return the process id."""
+        return int(self._ask(arguments=arguments, cwd=str(cwd), kill=kill, missing=missing))
+
+    def wait(self, cwd: Path) -> Ended:
+        """Wait for the run that was started last."""
+        return Ended(int(self._ask(wait=True)), (cwd / "stdout").read_text(), (cwd / "stderr").read_text())
+
+    def _ask(self, **job: Any) -> str:
+        assert self._server.stdin is not None and self._server.stdout is not None
+        self._server.stdin.write(json.dumps(job).encode() + b"\n")
+        self._server.stdin.flush()
+        return self._server.stdout.readline().decode()
+
+
+def _serve() -> None:
+    for name in ("pytorch_lightning", "transformers", "clo.stages", "clo.outcome", "clo.evaluation.evaluate"):
+        importlib.import_module(name)
+    from transformers import AutoModelForCausalLM, LlamaForCausalLM  # noqa: F401
+
+    child = 0
+    for line in sys.stdin:
+        job = json.loads(line)
+        if job.get("wait"):
+            print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+            continue
+        child = os.fork()
+        if child == 0:
+            _child(job)
+        print(child, flush=True)
+
+
+def _child(job: dict[str, Any]) -> None:
+    os.chdir(job["cwd"])
+    for number, name, flags in ((0, os.devnull, os.O_RDONLY), (1, "stdout", os.O_CREAT | os.O_TRUNC | os.O_WRONLY)):
+        os.dup2(os.open(name, flags), number)
+    os.dup2(os.open("stderr", os.O_CREAT | os.O_TRUNC | os.O_WRONLY), 2)
+    sys.argv = ["train.py", *job["arguments"]]
+    code = 1
+    try:
+        if job["missing"]:
+            sys.modules[job["missing"]] = None  # type: ignore[assignment]
+        if job["kill"] is not None:
+            _arm(**job["kill"])
+        from clo.run import main
+
+        main()
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _arm(at: str, call: int, tear: list[str] | None = None) -> None:
+    """Replace a function by one that ends the process at its ``call``-th call."""
+    module, _, path = at.partition(":")
+    owner = importlib.import_module(module)
+    *parents, name = path.split(".")
+    for parent in parents:
+        owner = getattr(owner, parent)
+    original, calls = getattr(owner, name), [0]
+
+    def deadly(*args: Any, **kwargs: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == call:
+            if tear is not None:
+                (path,) = glob.glob(tear[0], recursive=True)
+                with open(path, "a", encoding="utf-8") as file:
+                    file.write(tear[1])
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(*args, **kwargs)
+
+    setattr(owner, name, deadly)
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+    _serve()
