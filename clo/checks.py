@@ -45,7 +45,7 @@ def check_items(items: Sequence[Item], renderer: Renderer) -> None:
             if bos is not None and bos != end and (prompt.count(bos) > 1 or bos in response):
                 raise UserError(f"item {item.id!r} has more than one beginning-of-sequence token; check model.template")
             if response[-1] != end or end in response[:-1]:
-                advice = "check model.end_of_turn"
+                advice = "check model.end_of_turn, or the row if its text holds that token"
                 raise UserError(f"item {item.id!r}: the end-of-turn token must close the response, once; {advice}")
 
 

@@ -41,6 +41,8 @@ def one_sentence(text: str, arguments: Sequence[str]) -> str:
         sentence += separator + line.strip().removesuffix(".")
     if "Could not override" in sentence:
         sentence += "; `python train.py --cfg job` lists the keys there are"
+    if not any(argument in sentence or argument.partition("=")[0] in sentence for argument in arguments):
+        sentence += f" (arguments: {' '.join(arguments)})"
     return " ".join(sentence.split())
 
 

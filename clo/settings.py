@@ -178,7 +178,7 @@ class DataConfig:
     kind: str = "cldr"
     """``cldr`` (embedded) or ``files``."""
     train: str | None = None
-    """files: JSONL or Parquet with parallel rows; ``{lang}`` in the path stands for the target's code."""
+    """files: JSONL or Parquet with parallel rows; ``${lang.code}`` in the path stands for the target's code."""
     dev: str | None = None
     """files: rows for validation; null holds some of the training file out."""
     test: str | None = None

@@ -102,9 +102,9 @@ def test_the_boundary_survives_where_a_tokenizer_would_merge_across_it() -> None
 
 def test_sentencepiece_like_ids_by_hand() -> None:
     tokenizer = metaspace_tokenizer()
-    render = Renderer(tokenizer, "Q {prompt} A")
+    render = Renderer(tokenizer, "What {prompt} is")
     tokens = tokenizer.convert_ids_to_tokens(render.prompt_ids("water"))
-    assert tokens[0] == "<s>" and "".join(tokens[1:]) == "▁Q▁water▁A"
+    assert tokens[0] == "<s>" and "".join(tokens[1:]) == "▁What▁water▁is"
     tokens = tokenizer.convert_ids_to_tokens(render.response_ids("water"))
     assert tokens[-1] == "</s>" and "".join(tokens[:-1]) == "▁water"
 

@@ -38,9 +38,9 @@ def load_splits(data: DataConfig, source: str, target: str) -> Splits:
 
         return Splits(*(cldr_rows(split, [source, target]) for split in ("train", "dev", "test")))
     assert data.train is not None
-    train = read_rows(data.train.replace("{lang}", target), source, target)
+    train = read_rows(data.train, source, target)
     given = {
-        name: read_rows(path.replace("{lang}", target), source, target)
+        name: read_rows(path, source, target)
         for name, path in (("dev", data.dev), ("test", data.test))
         if path is not None
     }
