@@ -119,10 +119,21 @@ def _run_all(todo: Sequence[Cell], jobs: int) -> list[Cell]:
                         failed.append(cell)
                     board.finished(cell, ok)
         finally:
-            for cell in running:
-                if cell.process is not None:
-                    cell.process.terminate()
+            _stop(running)
     return failed
+
+
+def _stop(cells: Sequence[Cell]) -> None:
+    """End processes and see them end: the same command right afterwards finds their folders free."""
+    processes = [cell.process for cell in cells if cell.process is not None]
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 class _Board:

@@ -100,7 +100,7 @@ def stage_loggers(run: RunConfig, folder: RunFolder, stage: str) -> list[Logger]
 
 
 def finish_loggers(run: RunConfig) -> None:
-    """Close what must be closed even after a failure: an open W&B run would swallow the next one's metrics."""
+    """Close a stage's loggers, after a failure too: an open W&B run would swallow the next stage's metrics."""
     if run.logger.name == "wandb":
         import wandb
 

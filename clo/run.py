@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from clo.run_folder import RunFolder
 def main() -> None:
     """The command line: exit code 0 when everything asked for is done, 1 otherwise."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's end is Ctrl-C: no cell outlives the grid
     try:
         runs, cells = _compose()
         for run in runs:
@@ -70,6 +72,8 @@ def _compose() -> tuple[list[RunConfig], list[Cell]]:
     try:
         with contextlib.redirect_stderr(said):
             task()
+    except ValueError as error:  # flags of Hydra that exclude each other; all else ends in an exit
+        raise UserError(f"{error}; `python train.py --help` tells more") from error
     except SystemExit as end:
         if end.code:
             raise UserError(one_sentence(said.getvalue(), sys.argv[1:])) from None
@@ -102,6 +106,9 @@ def run_cell(run: RunConfig) -> None:
         folder.status(now=True, state="done", stage="done")
         if folder.main:
             _show(folder)
+    except (KeyboardInterrupt, SystemExit) as end:  # Lightning turns Ctrl-C into an exit
+        folder.status(now=True, state="failed", error="stopped")
+        raise KeyboardInterrupt from end
     except BaseException as error:
         text = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         folder.status(now=True, state="failed", error=text)
@@ -148,7 +155,7 @@ def _train_on(run: RunConfig, folder: RunFolder, renderer: Any, train: Any, val:
     import torch
 
     from clo.checks import check_frozen, frozen_key
-    from clo.loggers import finish_loggers, quiet_libraries, write_csv
+    from clo.loggers import quiet_libraries, write_csv
     from clo.model.load import check_precision, load_model, mixed, run_device
     from clo.model.tuning import apply_tuning, ledger
     from clo.outcome import evaluate_model, evaluate_start, mean_square, save_model, write_results
@@ -172,10 +179,7 @@ def _train_on(run: RunConfig, folder: RunFolder, renderer: Any, train: Any, val:
         steps = " then ".join(f"{plan.name} {plan.total_steps} steps" for plan in plans)
         print(f"{run.slug()}: {len(train)} items ({too_long} longer ones left out), {steps}", *book.lines(), sep="\n  ")
     frozen, began = frozen_key(model), time.monotonic()
-    try:
-        fit_stages(run, model, StageData(train, val), folder)
-    finally:
-        finish_loggers(run)
+    fit_stages(run, model, StageData(train, val), folder)
     if not folder.main:
         return
     check_frozen(frozen, frozen_key(model))

@@ -16,9 +16,7 @@ METHODS = ("sft", "sft_en", "sft_target", "sft_dpo", "clo", "clo_en_nll")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--cfg", "job"], ["method.betta=1"]])
-def test_answers_before_anything_heavy_is_imported(
-    arguments: list[str], tmp_path: Path, record_property: Any
-) -> None:
+def test_answers_before_anything_heavy_is_imported(arguments: list[str], tmp_path: Path, record_property: Any) -> None:
     began = time.monotonic()
     ended = cold([TRAIN, *arguments], tmp_path)
     seconds = time.monotonic() - began
@@ -84,6 +82,7 @@ def refused(warm: WarmRuns, arguments: list[str], place: Path, missing: str = ""
         (["data=files"], "data=files needs data.train=<file>"),
         (["--frobnicate"], "unrecognized arguments: --frobnicate; `python train.py --help` tells more"),
         (["-m", "method.lam=0.5,2"], "method.lam is the weight of the NLL term and must be in [0, 1], got 2.0"),
+        (["-m", "lang=sw,ko", "--cfg", "job"], "Only one of --run, --multirun, --cfg"),
         (["-m", "lang=sw,xx"], "Could not find 'lang/xx'"),
     ],
 )
@@ -109,9 +108,7 @@ def test_wrong_arguments(warm: WarmRuns, arguments: list[str], said: str, tmp_pa
         (["trainer.accelerator=gpu"], "no GPU is visible; set trainer=cpu"),
     ],
 )
-def test_wrong_values(
-    warm: WarmRuns, arguments: list[str], said: str, tiny_folder: Path, tmp_path: Path
-) -> None:
+def test_wrong_values(warm: WarmRuns, arguments: list[str], said: str, tiny_folder: Path, tmp_path: Path) -> None:
     import re
 
     if "trainer.accelerator=gpu" in arguments:
@@ -219,6 +216,36 @@ def test_good_rows_of_ones_own_make_a_run(warm: WarmRuns, tiny_folder: Path, tmp
     (results,) = tmp_path.glob("outputs/runs/*/results.json")
     found = json.loads(results.read_text())
     assert found["data"] == "files" and found["scores"]["target"]["all"]["n"] == 5
+
+
+def test_a_finished_run_is_evaluated_again_and_compared(warm: WarmRuns, tiny_folder: Path, tmp_path: Path) -> None:
+    assert warm.run(tiny(tiny_folder, tmp_path), tmp_path).code == 0
+    (run,) = tmp_path.glob("outputs/runs/*")
+    before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    (run / "samples.jsonl").write_text("")
+    ended = warm.run([f"run={run}", "max_tokens=100"], tmp_path, program="clo.evaluate")
+    assert ended.code == 0, ended.err
+    after = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    for name in ("samples.jsonl", "config.yaml", "metrics.jsonl", "start_samples.jsonl"):
+        assert after[name] == before[name], name
+    assert json.loads(after["results.json"]) == json.loads(before["results.json"])
+    ended = warm.run([f"run={run}", f"against={run}"], tmp_path, program="clo.evaluate")
+    assert ended.code == 0 and ended.out.count(" 0.500 to 0.500 ") == 2  # against itself: all ties
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run=nowhere"], "nowhere is not the folder of a finished run"),
+        (["run=nowhere", "against=nowhere"], "nowhere"),
+        (["against=nowhere"], "run=<folder> is missing"),
+        (["run=a", "max_tokens=many"], "max_tokens=many is not a number"),
+    ],
+)
+def test_wrong_arguments_of_evaluate(warm: WarmRuns, arguments: list[str], said: str, tmp_path: Path) -> None:
+    ended = warm.run(arguments, tmp_path, program="clo.evaluate")
+    assert ended.code == 1 and ended.err.startswith("error: ") and ended.err.count("\n") == 1, ended.err
+    assert said in ended.err
 
 
 def test_a_checkpoint_of_another_base(warm: WarmRuns, tiny_folder: Path, tmp_path: Path) -> None:

@@ -112,13 +112,12 @@ def alive(pid: int) -> bool:
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_parent_leaves_no_orphans(end: signal.Signals, tiny_folder: Path, tmp_path: Path) -> None:
-    # Thousands of steps: the cells would run for minutes.
-    long = ["data_size=4000", "method.epochs=50", "seed=0,1,2", "jobs=2", "evaluation.rows=1"]
+    long = ["method.epochs=100000", "seed=0,1,2", "jobs=2"]
     command = [sys.executable, TRAIN, "-m", *tiny(tiny_folder, tmp_path), *long]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(command, cwd=tmp_path, env=ENVIRONMENT, **pipes) as parent:  # type: ignore[call-overload]
         deadline = time.monotonic() + 90
-        while len(statuses(tmp_path)) < 2:
+        while sum(path.stat().st_size > 0 for path in tmp_path.glob("outputs/runs/*/metrics.jsonl")) < 2:
             assert parent.poll() is None and time.monotonic() < deadline
             time.sleep(0.05)
         parent.send_signal(end)
@@ -127,6 +126,7 @@ def test_a_stopped_parent_leaves_no_orphans(end: signal.Signals, tiny_folder: Pa
     assert err.decode() == "stopped; the same command goes on from the last checkpoint\n"
     found = statuses(tmp_path)
     assert len(found) == 2  # the third was never started
+    assert {status["error"] for status in found.values()} == {"stopped"}
     assert not [status["pid"] for status in found.values() if alive(status["pid"])]
 
 

@@ -47,7 +47,9 @@ def render(request: pytest.FixtureRequest) -> Renderer:
 
 # Nobody's text holds a control token by accident; what happens when it does is another test.
 TEXT = st.text(min_size=1, max_size=40).filter(lambda text: text.strip() and "<" not in text)
-SENTENCE = st.sampled_from(["Mji mkuu ni Nairobi.", "서울입니다", "Ìlú Èkó ni.", " leading", "trailing ", "a\nb\n", "。", "3"])
+SENTENCE = st.sampled_from(
+    ["Mji mkuu ni Nairobi.", "서울입니다", "Ìlú Èkó ni.", " leading", "trailing ", "a\nb\n", "。", "3"]
+)
 
 
 @settings(max_examples=40, deadline=None)

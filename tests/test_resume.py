@@ -94,9 +94,7 @@ def same(found: Outcome, wanted: Outcome) -> None:
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_killed_and_run_again(
-    moment: str, alone: Outcome, warm: WarmRuns, tiny_folder: Path, tmp_path: Path
-) -> None:
+def test_killed_and_run_again(moment: str, alone: Outcome, warm: WarmRuns, tiny_folder: Path, tmp_path: Path) -> None:
     command = tiny(tiny_folder, tmp_path, *SIZE)
     killed = warm.run(command, tmp_path, kill=MOMENTS[moment])
     assert killed.code == -signal.SIGKILL, killed.err
@@ -125,6 +123,23 @@ def test_killed_from_outside(warm: WarmRuns, tiny_folder: Path, tmp_path: Path) 
     assert ended.code == 0, ended.err
     trained = [step for _, step, is_train in outcome(tmp_path).steps if is_train]
     assert trained == list(range(1, 201))
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_by_hand(end: signal.Signals, warm: WarmRuns, tiny_folder: Path, tmp_path: Path) -> None:
+    command = tiny(tiny_folder, tmp_path, "method.epochs=10000")
+    child = warm.start(command, tmp_path)
+    deadline = time.monotonic() + 60
+    while len(metrics_lines(tmp_path)) < 15:
+        assert time.monotonic() < deadline, (tmp_path / "stderr").read_text()
+        time.sleep(0.005)
+    os.kill(child, end)
+    ended = warm.wait(tmp_path)
+    assert ended.err.endswith("stopped; the same command goes on from the last checkpoint\n")
+    assert ended.code == 1 and "Traceback" not in ended.err
+    (status,) = tmp_path.glob("outputs/runs/*/status.json")
+    found = json.loads(status.read_text())
+    assert (found["state"], found["error"]) == ("failed", "stopped")
 
 
 def metrics_lines(place: Path) -> list[bytes]:

@@ -68,7 +68,9 @@ WORDS = st.text(min_size=1).filter(str.strip)
 
 
 @given(st.dictionaries(st.text("abc0", min_size=1), st.tuples(WORDS, WORDS, WORDS, WORDS), min_size=1, max_size=5))
-def test_any_text_survives_the_file(tmp_path_factory: pytest.TempPathFactory, texts: dict[str, tuple[str, ...]]) -> None:
+def test_any_text_survives_the_file(
+    tmp_path_factory: pytest.TempPathFactory, texts: dict[str, tuple[str, ...]]
+) -> None:
     records = [
         {"id": name, "lang": lang, "prompt": four[k], "response": four[k + 2]}
         for name, four in texts.items()

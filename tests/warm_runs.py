@@ -71,7 +71,14 @@ class WarmRuns:
         self._server.stdin.close()
         self._server.wait(10)
 
-    def run(self, arguments: list[str], cwd: Path, kill: dict[str, Any] | None = None, missing: str = "") -> Ended:
+    def run(
+        self,
+        arguments: list[str],
+        cwd: Path,
+        kill: dict[str, Any] | None = None,
+        missing: str = "",
+        program: str = "clo.run",
+    ) -> Ended:
         """Run ``train.py`` with these arguments to its end.
 
         Args:
@@ -80,13 +87,21 @@ class WarmRuns:
             kill: ``{"at": "module:name", "call": n}``: SIGKILL at the n-th call; ``"tear": [glob, text]`` first leaves
                 ``text`` at the end of the matching file, as a write that got no further.
             missing: name of a package that cannot be imported in this run.
+            program: module whose ``main`` runs.
         """
-        self.start(arguments, cwd, kill, missing)
+        self.start(arguments, cwd, kill, missing, program)
         return self.wait(cwd)
 
-    def start(self, arguments: list[str], cwd: Path, kill: dict[str, Any] | None = None, missing: str = "") -> int:
+    def start(
+        self,
+        arguments: list[str],
+        cwd: Path,
+        kill: dict[str, Any] | None = None,
+        missing: str = "",
+        program: str = "clo.run",
+    ) -> int:
         """Start it and return the process id."""
-        return int(self._ask(arguments=arguments, cwd=str(cwd), kill=kill, missing=missing))
+        return int(self._ask(arguments=arguments, cwd=str(cwd), kill=kill, missing=missing, program=program))
 
     def wait(self, cwd: Path) -> Ended:
         """Wait for the run that was started last."""
@@ -128,9 +143,7 @@ def _child(job: dict[str, Any]) -> None:
             sys.modules[job["missing"]] = None  # type: ignore[assignment]
         if job["kill"] is not None:
             _arm(**job["kill"])
-        from clo.run import main
-
-        main()
+        importlib.import_module(job["program"]).main()
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
