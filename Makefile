@@ -18,15 +18,15 @@ $(BIN)/.ready: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' -c constraints.txt
 	touch $@
 
-demo: setup ## Train sft, sft_dpo and clo for Swahili and write a report (3 minutes)
+demo: setup ## Train the baselines and CLO for Swahili and write a report (about 2 minutes)
 	$(BIN)/python train.py study=demo
 	$(BIN)/python -m clo.report study=demo
 
 test: check ## Run every test that needs no GPU
-	$(BIN)/python -m pytest -n 2 -m "not slow and not gpu"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu"
 
 test-all: check ## Run the slow tests too
-	$(BIN)/python -m pytest -n 2 -m "not gpu"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not gpu"
 
 check: setup ## Lint, format and types
 	$(BIN)/ruff check .

@@ -110,14 +110,18 @@ def alive(pid: int) -> bool:
         return False
 
 
-@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_parent_leaves_no_orphans(end: signal.Signals, tiny_folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("end", "moment"), [(signal.SIGINT, "metrics.jsonl"), (signal.SIGTERM, "status.json")], ids=["training", "loading"]
+)
+def test_a_stopped_parent_leaves_no_orphans(
+    end: signal.Signals, moment: str, tiny_folder: Path, tmp_path: Path
+) -> None:
     long = ["method.epochs=100000", "seed=0,1,2", "jobs=2"]
     command = [sys.executable, TRAIN, "-m", *tiny(tiny_folder, tmp_path), *long]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(command, cwd=tmp_path, env=ENVIRONMENT, **pipes) as parent:  # type: ignore[call-overload]
         deadline = time.monotonic() + 90
-        while sum(path.stat().st_size > 0 for path in tmp_path.glob("outputs/runs/*/metrics.jsonl")) < 2:
+        while sum(path.stat().st_size > 0 for path in tmp_path.glob(f"outputs/runs/*/{moment}")) < 2:
             assert parent.poll() is None and time.monotonic() < deadline
             time.sleep(0.05)
         parent.send_signal(end)

@@ -33,7 +33,7 @@ def test_held_out_rows_are_apart_and_keep_file_order(tmp_path: Path) -> None:
     splits = load_splits(files(train=str(write(tmp_path / "a.jsonl", IDS)), held_out=5), "en", "sw")
     ids = [[row.id for row in part] for part in (splits.train, splits.dev, splits.test)]
     assert [len(part) for part in ids] == [30, 5, 5]
-    assert sorted(sum(ids, [])) == sorted(IDS)
+    assert sorted(name for part in ids for name in part) == sorted(IDS)
     assert all(part == sorted(part, key=IDS.index) for part in ids)
 
 
@@ -61,7 +61,7 @@ def test_training_rows_in_an_evaluation_file_are_refused(tmp_path: Path) -> None
 
 def test_too_few_rows_to_hold_out(tmp_path: Path) -> None:
     train = str(write(tmp_path / "a.jsonl", IDS[:8]))
-    with pytest.raises(UserError, match="3 rows, too few to hold 5 out; lower data.held_out"):
+    with pytest.raises(UserError, match="has 3 rows, too few to hold 5 out; lower data"):
         load_splits(files(train=train, held_out=5), "en", "sw")
 
 
