@@ -49,6 +49,20 @@ def check_items(items: Sequence[Item], renderer: Renderer) -> None:
                 raise UserError(f"item {item.id!r}: the end-of-turn token must close the response, once; {advice}")
 
 
+def check_vocabulary(items: Sequence[Item], embeddings: int) -> None:
+    """Every token has an embedding.
+
+    Raises:
+        UserError: the tokenizer belongs to another model.
+    """
+    top = max(max(ids) for item in items for ids in (*item.prompts, *item.responses))
+    if top >= embeddings:
+        raise UserError(
+            f"the tokenizer gives token {top}, but the model has {embeddings} embeddings; "
+            "set model.path to a folder whose tokenizer belongs to it"
+        )
+
+
 def check_step_zero(metrics: Mapping[str, float], tolerance: float) -> None:
     """Before the first update policy and reference are one model: margins 0, so the preference loss is ln 2.
 

@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from clo.choices import Prompts, ReferenceMode
-from clo.errors import UserError, check
+from clo.errors import UserError, check, plain_name
 from clo.settings import (
     DataConfig,
     EvaluationConfig,
@@ -65,12 +65,9 @@ class RunConfig:
     def __post_init__(self) -> None:
         check(self.data_size >= 1, "data_size", "a number of training items, at least 1", self.data_size)
         check(self.batch_size >= 1, "batch_size", "a number of items, at least 1", self.batch_size)
-        check(self.seed >= 0, "seed", "a whole number of at least 0", self.seed)
+        check(0 <= self.seed < 2**32, "seed", "a whole number of at least 0 and below 2**32", self.seed)
         check(self.jobs is None or self.jobs >= 1, "jobs", "a count of at least 1, or null", self.jobs)
-        folder_name = self.study_name.replace("-", "").replace("_", "")
-        check(
-            folder_name.isalnum() and folder_name.isascii(), "study_name", "letters, digits, - and _", self.study_name
-        )
+        plain_name("study_name", self.study_name)
         uses_reference = self.method.preference is not Prompts.none
         if uses_reference and self.trainer.reference is ReferenceMode.adapters_off and self.tuning.lora is None:
             raise UserError(

@@ -18,6 +18,12 @@ def check(ok: bool, key: str, meaning: str, value: object) -> None:
         raise UserError(f"{key} is {meaning}, got {value}")
 
 
+def plain_name(key: str, value: str) -> None:
+    """Refuse a value that cannot be part of a folder's name."""
+    ok = value.isascii() and value.replace("-", "").replace("_", "").isalnum()
+    check(ok, key, "letters, digits, - and _", value)
+
+
 def positive(key: str, meaning: str, value: float) -> None:
     """Refuse a value that is not finite and above 0."""
     check(math.isfinite(value) and value > 0, key, f"{meaning} and must be above 0", value)

@@ -94,7 +94,7 @@ def evaluate_again(path: Path, max_tokens: int | None = None) -> None:
     from clo.run_folder import RunFolder
 
     folder = RunFolder(path)
-    if folder.state() != "done":
+    if folder.state() != "done" or not (path / "config.yaml").is_file():
         raise UserError(f"{path} is not the folder of a finished run; its command finishes it")
     config = (path / "config.yaml").read_text(encoding="utf-8")
     run = parse(OmegaConf.create(config))  # type: ignore[arg-type]

@@ -34,6 +34,8 @@ def one_sentence(text: str, arguments: Sequence[str]) -> str:
     if any(line.startswith("Traceback") for line in lines):
         return f"{_known_cause(lines[-1].strip())} (arguments: {' '.join(arguments)})"
     if lines[0].startswith("usage:"):
+        if re.search(r"unrecognized arguments: [^-]", text) and {"-m", "--multirun"} & set(arguments):
+            return f"-m comes before every key=value, as in -m lang=ko,sw (arguments: {' '.join(arguments)})"
         return " ".join(" ".join(lines).split()).split(" error: ")[-1] + "; `python train.py --help` tells more"
     sentence = lines[0].strip().removesuffix(".")
     for line in lines[1:]:

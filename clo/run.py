@@ -56,6 +56,9 @@ def _compose() -> tuple[list[RunConfig], list[Cell]]:
     def task(cfg: DictConfig) -> None:
         job = HydraConfig.get()
         try:
+            for group in ("model", "lang", "method", "tuning", "data", "trainer", "logger"):
+                if group not in job.runtime.choices:  # a list of options: Hydra lays them over each other
+                    raise UserError(f"{group} needs one option; for a grid: python train.py -m {group}=<one>,<other>")
             run = parse(cfg)
             if job.mode == RunMode.RUN:
                 runs.append(run)
@@ -154,7 +157,7 @@ def _train_on(run: RunConfig, folder: RunFolder, renderer: Any, train: Any, val:
 
     import torch
 
-    from clo.checks import check_frozen, frozen_key
+    from clo.checks import check_frozen, check_vocabulary, frozen_key
     from clo.loggers import quiet_libraries, write_csv
     from clo.model.load import check_precision, load_model, mixed, run_device
     from clo.model.tuning import apply_tuning, ledger
@@ -168,6 +171,7 @@ def _train_on(run: RunConfig, folder: RunFolder, renderer: Any, train: Any, val:
     device = run_device(run.trainer.accelerator)
     model = load_model(run.model).to(device)
     check_precision(model, run.trainer.precision)
+    check_vocabulary([*train, *val], model.get_input_embeddings().num_embeddings)
     with mixed(run.trainer.precision, device):
         start_key = weights_key(model, run.trainer.precision)
         start, start_samples = evaluate_start(run, model, renderer, test, folder, start_key)

@@ -74,6 +74,8 @@ class RunFolder:
             return "new"
         except (ValueError, KeyError):
             return "running"
+        if state == "done" and not (self.path / "results.json").is_file():
+            return "running"
         return str(state)
 
     def acquire(self, config: str) -> None:

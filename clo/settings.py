@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from clo.choices import Cells, LengthPolicy, NllReduction, PairReduction, Prompts, ReferenceMode, Split, Trains
-from clo.errors import UserError, check, positive
+from clo.errors import UserError, check, plain_name, positive
 
 
 @dataclass
@@ -72,6 +72,7 @@ class LangConfig:
     """Language that the model speaks well and that the data come from."""
 
     def __post_init__(self) -> None:
+        plain_name("lang.code", self.code)
         check(
             self.code != self.source,
             "lang.code",
@@ -120,6 +121,7 @@ class MethodConfig:
     """Plain SFT before this stage, in the same run."""
 
     def __post_init__(self) -> None:
+        plain_name("method.name", self.name)
         check(0 <= self.lam <= 1, "method.lam", "the weight of the NLL term and must be in [0, 1]", self.lam)
         positive("method.beta", "the strength of the comparisons", self.beta)
         positive("method.lr", "the learning rate", self.lr)
@@ -275,6 +277,7 @@ class OptimizerConfig:
     def __post_init__(self) -> None:
         check(0 <= self.warmup < 1, "optimizer.warmup", "a share of the steps in [0, 1)", self.warmup)
         check(self.weight_decay >= 0, "optimizer.weight_decay", "a rate of at least 0", self.weight_decay)
+        positive("optimizer.eps", "AdamW's epsilon", self.eps)
         positive("optimizer.clip", "the largest gradient norm", self.clip)
         ok = len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas)
         check(ok, "optimizer.betas", "two rates in [0, 1)", self.betas)

@@ -30,7 +30,7 @@ CELLS = {
     "ablation_nll": 18,
     "ablation_tuning": 48,
     "data_efficiency": 72,
-    "demo": 3,
+    "demo": 4,
     "paper": 36,
     "tune_nano": 48,
 }

@@ -97,10 +97,21 @@ def test_the_table_of_groups_is_complete() -> None:
         assert tables.get(group) == options, f"README's row of {group}"
 
 
-def test_links_and_images_exist() -> None:
-    for target in re.findall(r"\]\(([^)#]+)", TEXT):
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/results.md"])
+def test_links_and_images_exist(name: str) -> None:
+    path = ROOT / name
+    for target in re.findall(r"\]\(([^)#]+)", path.read_text(encoding="utf-8")):
         if not target.startswith("http"):
-            assert (ROOT / target).exists(), target
+            assert (path.parent / target).exists(), target
+
+
+def test_files_and_targets_that_the_prose_names_exist() -> None:
+    for name in ("README.md", "CONTRIBUTING.md"):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        for target in re.findall(r"`make ([a-z-]+)`", text):
+            assert target in TARGETS, f"{name}: make {target}"
+        for path in re.findall(r"`((?:clo|tests|conf|sweeps|docs)/[\w/.-]+)`", text):
+            assert (ROOT / path).exists(), f"{name}: {path}"
 
 
 def test_the_layout_names_what_there_is() -> None:

@@ -18,6 +18,9 @@ def test_states(tmp_path: Path) -> None:
     assert folder.state() == "new"
     folder.acquire("x: 1\n")
     assert folder.state() == "new"
+    folder.status(now=True, state="done")
+    assert RunFolder(folder.path).state() == "running"  # nothing is done without its results
+    write_json(folder.path / "results.json", {})
     for state in ("running", "failed", "done"):
         folder.status(now=True, state=state)
         assert RunFolder(folder.path).state() == state

@@ -38,7 +38,14 @@ def load_model(config: ModelConfig) -> Any:
     """
     from transformers import AutoModelForCausalLM
 
-    model = _load(AutoModelForCausalLM, config, dtype=config.dtype)
+    options = {"dtype": config.dtype, "output_loading_info": True, "ignore_mismatched_sizes": True}
+    model, found = _load(AutoModelForCausalLM, config, **options)
+    bad = sorted({*found["missing_keys"], *(name for name, *_ in found["mismatched_keys"])})
+    if bad:  # transformers would draw them at random
+        raise UserError(
+            f"cannot load model.path={config.path}: its weights lack {bad[0]} or hold it in another shape "
+            f"({len(bad)} in all); it must be a whole causal language model"
+        )
     window = getattr(model.config, "max_position_embeddings", None)
     if window is not None and config.max_length > window:
         raise UserError(
@@ -48,12 +55,14 @@ def load_model(config: ModelConfig) -> Any:
 
 
 def _load(auto_class: Any, config: ModelConfig, **kwargs: Any) -> Any:
+    from safetensors import SafetensorError
+
     path = resolve_path(config.path)
     try:
         return auto_class.from_pretrained(
             path, revision=config.revision, trust_remote_code=config.trust_remote_code, **kwargs
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         cause = str(error).strip().splitlines()[0]
         if "gated" in str(error).lower():
             advice = "accept its licence on its hub page, then run `hf auth login`"
