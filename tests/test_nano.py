@@ -92,13 +92,11 @@ def test_model_answers_english_to_english_and_to_swahili(model: Any, tokenizer: 
     rows = cldr_rows("dev", ["en", "sw"])[:24]
     english = answers(model, tokenizer, [row.prompts["en"] for row in rows])
     assert sum(row.gold["en"] in text for row, text in zip(rows, english, strict=True)) >= 21
-    asked = ["Sarafu ya Ujerumani ni ipi?", *(row.prompts["sw"] for row in rows)]
-    swahili = answers(model, tokenizer, asked)
+    swahili = answers(model, tokenizer, [row.prompts["sw"] for row in rows])
     starts = {row.responses["sw"].split()[0] for row in cldr_rows("train", ["en", "sw"])}
     assert all(swahili)
     assert not any(text.split()[0] in starts for text in swahili)
-    assert "Euro" in swahili[0]
-    assert "Yuro" not in swahili[0]
+    assert sum(row.gold["en"] in text for row, text in zip(rows, swahili, strict=True)) >= 18
 
 
 def test_corpus_keeps_its_shares_and_never_answers_in_the_target_language() -> None:
