@@ -118,14 +118,20 @@ def test_a_stopped_parent_leaves_no_orphans(
 ) -> None:
     long = ["method.epochs=100000", "seed=0,1,2", "jobs=2"]
     command = [sys.executable, TRAIN, "-m", *tiny(tiny_folder, tmp_path), *long]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, cwd=tmp_path, env=ENVIRONMENT, **pipes) as parent:  # type: ignore[call-overload]
-        deadline = time.monotonic() + 90
-        while sum(path.stat().st_size > 0 for path in tmp_path.glob(f"outputs/runs/*/{moment}")) < 2:
-            assert parent.poll() is None and time.monotonic() < deadline
-            time.sleep(0.05)
-        parent.send_signal(end)
-        _, err = parent.communicate(timeout=30)
+    how: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "cwd": tmp_path, "env": ENVIRONMENT}
+    # A shell that runs the tests in the background has Ctrl-C ignored, and children inherit that.
+    how["preexec_fn"] = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)
+    with subprocess.Popen(command, start_new_session=True, **how) as parent:
+        try:
+            deadline = time.monotonic() + 90
+            while sum(path.stat().st_size > 0 for path in tmp_path.glob(f"outputs/runs/*/{moment}")) < 2:
+                assert parent.poll() is None and time.monotonic() < deadline
+                time.sleep(0.05)
+            parent.send_signal(end)
+            _, err = parent.communicate(timeout=30)
+        finally:
+            if parent.poll() is None:
+                os.killpg(parent.pid, signal.SIGKILL)
     assert parent.returncode == 1
     assert err.decode() == "stopped; the same command goes on from the last checkpoint\n"
     found = statuses(tmp_path)
