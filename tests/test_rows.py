@@ -147,3 +147,10 @@ def test_real_rows_read_whole(shared_data: Path) -> None:
         for row, record in zip(rows, records, strict=True):
             assert row.prompts == {"en": record["prompt_en"], lang: record["prompt"]}
             assert row.responses == {"en": record["response_en"], lang: record["response"]}
+
+
+def test_a_byte_order_mark_is_skipped(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    row = {"id": "1", "prompt_en": "a", "response_en": "b", "prompt": "c", "response": "d", "lang": "sw"}
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps(row).encode())
+    assert read_rows(path, "en", "sw")[0].prompts == {"en": "a", "sw": "c"}

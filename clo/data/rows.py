@@ -99,7 +99,7 @@ def _records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             if not line.strip():
                 continue
             try:
-                record = json.loads(line.decode("utf-8"))
+                record = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
             except UnicodeDecodeError as error:
                 raise UserError(f"{where} is not UTF-8 (byte {error.start}); convert the file to UTF-8") from error
             except json.JSONDecodeError as error:
