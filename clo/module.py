@@ -18,11 +18,10 @@ from torch import Tensor
 
 from clo.checks import check_finite, check_step_zero
 from clo.choices import ReferenceMode
-from clo.data.batch import collate, micro_batches
 from clo.data.items import Item
 from clo.objective import Objective, Terms, objective_terms, square_metrics
 from clo.reference import swapped
-from clo.scores import score, score_items, without_dropout
+from clo.scores import batch_of, groups_of, score, score_items, without_dropout
 from clo.settings import OptimizerConfig, TrainerConfig
 from clo.step_sums import StepSums
 
@@ -169,7 +168,7 @@ class CLOModule(pl.LightningModule):
     def _backward(self, items: Sequence[Item], denominators: Tensor, measure: bool) -> StepSums:
         objective, cells, sums = self.plan.objective, self.plan.objective.cells(), StepSums()
         both = bool(objective.nll_cells() and objective.comparisons())
-        for group in micro_batches(items, cells, self.max_tokens):
+        for group in groups_of(self.model, items, cells, self.max_tokens):
             terms = self._terms([items[k] for k in group])
             nll, pref = objective.weighted_nll(terms, denominators), objective.weighted_preference(terms, denominators)
             if measure and both:
@@ -193,7 +192,7 @@ class CLOModule(pl.LightningModule):
     def _terms(self, items: Sequence[Item]) -> Terms:
         """Score a micro-batch and its reference, and weigh the square."""
         objective = self.plan.objective
-        batch = collate(items, objective.cells()).to(self.device)
+        batch = batch_of(self.model, items, objective.cells())
         R_BLL = self._reference(items, batch) if objective.comparisons() else None
         return objective_terms(objective, score(self.model, batch).S_BLL, R_BLL)
 
@@ -225,14 +224,14 @@ class CLOModule(pl.LightningModule):
         objective = self.plan.objective
         languages = len(items[0].prompts)
         cells = [(i, j) for i in range(languages) for j in range(languages)]
-        scores = score_items(self.model, items, cells, self.max_tokens, self.device)
+        scores = score_items(self.model, items, cells, self.max_tokens)
         metrics = square_metrics(scores.S_BLL, scores.count_BLL)
         if objective.comparisons():
             if self.hardware.reference is ReferenceMode.cached:
                 R_BLL = torch.stack([self.references[item.key()] for item in items])
             else:
                 with self._as_reference():
-                    R_BLL = score_items(self.model, items, cells, self.max_tokens, self.device).S_BLL
+                    R_BLL = score_items(self.model, items, cells, self.max_tokens).S_BLL
             terms = objective_terms(objective, scores.S_BLL, R_BLL)
             metrics |= {name: float(total / count) for name, (total, count) in terms.metrics.items()}
             if self.global_step == 0:

@@ -50,8 +50,7 @@ def reference_nll(run: RunConfig, model: Any, renderer: Renderer, rows: list[Row
     from clo.scores import score_items
 
     items, _ = build_items(rows, [lang], renderer, max_length=1 << 30)
-    device = next(model.parameters()).device
-    scores = score_items(model, items, [(0, 0)], run.trainer.max_tokens, device)
+    scores = score_items(model, items, [(0, 0)], run.trainer.max_tokens)
     return [float(nll) for nll in -(scores.S_BLL / scores.count_BLL)[:, 0, 0]]
 
 
@@ -78,7 +77,7 @@ def mean_square(run: RunConfig, model: Any, items: Sequence[Any]) -> list[list[f
 
     languages = len(items[0].prompts)
     cells = [(i, j) for i in range(languages) for j in range(languages)]
-    scores = score_items(model, list(items), cells, run.trainer.max_tokens, next(model.parameters()).device)
+    scores = score_items(model, items, cells, run.trainer.max_tokens)
     mean = scores.S_BLL.double().sum(0) / scores.count_BLL.double().sum(0)
     return [[float(value) for value in row] for row in mean]
 

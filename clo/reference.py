@@ -60,7 +60,6 @@ class ReferenceCache:
         model: Any,
         items: Sequence[Item],
         max_tokens: int,
-        device: Any,
         share: tuple[int, int] = (0, 1),
         progress: Callable[[int, int], None] | None = None,
     ) -> dict[str, Tensor]:
@@ -70,7 +69,6 @@ class ReferenceCache:
             model: the reference itself, as it is now.
             items: in nested order, so that smaller sets share blocks with larger ones.
             max_tokens: tokens per forward pass.
-            device: the model's device.
             share: (rank, ranks): of every ``ranks`` blocks only the one at ``rank`` is scored here.
             progress: called with (blocks done, blocks to do).
         """
@@ -79,7 +77,7 @@ class ReferenceCache:
         # Shared by position, not among the missing: another rank may have written before this one looked.
         missing = [b for b in blocks[share[0] :: share[1]] if self._block_key(b, max_tokens) not in self._known]
         for done, block in enumerate(missing, 1):
-            S_BLL = score_items(model, list(block), self.cells, max_tokens, device).S_BLL
+            S_BLL = score_items(model, block, self.cells, max_tokens).S_BLL
             self._append(self._block_key(block, max_tokens), S_BLL)
             if progress is not None:
                 progress(done, len(missing))

@@ -146,7 +146,7 @@ def _references(run: RunConfig, data: StageData, folder: RunFolder, module: CLOM
     found: dict[str, Tensor] = {}
     for items in (data.train, data.val):
         cache = ReferenceCache(Path(run.cache_dir) / "reference", module.base_key, whole)
-        args = (module.model, items, run.trainer.max_tokens, module.trainer.strategy.root_device, share)
+        args = (module.model, items, run.trainer.max_tokens, share)
         with stage(folder, "reference scores") as tick:
             found |= cache.scores(*args, progress=tick)
         if share[1] > 1:

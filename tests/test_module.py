@@ -27,7 +27,7 @@ from torch import Tensor
 import clo.module
 from clo.checks import check_frozen, check_step_zero, frozen_key
 from clo.choices import Prompts, ReferenceMode, Trains
-from clo.data.batch import collate
+from clo.data.batch import pack
 from clo.data.datamodule import StepSampler
 from clo.errors import UserError
 from clo.model.tuning import ledger
@@ -87,12 +87,12 @@ def test_a_changed_frozen_weight_is_noticed() -> None:
 def plain_training(model: Any, lam: float, beta: float) -> None:
     """Eight steps of CLO in an ordinary loop: whole batches, torch's AdamW and clipping, the schedule by hand."""
     with torch.no_grad():
-        reference = {item.id: score(model, collate([item], WHOLE)).S_BLL[0] for item in DATA.train}
+        reference = {item.id: score(model, pack([item], WHOLE)).S_BLL[0] for item in DATA.train}
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=1.0, weight_decay=0.1)
     for step, indices in enumerate(StepSampler(len(DATA.train), 4, 8, 3)):
         items = [DATA.train[index] for index in indices]
-        S, R = score(model, collate(items, WHOLE)).S_BLL, torch.stack([reference[item.id] for item in items])
+        S, R = score(model, pack(items, WHOLE)).S_BLL, torch.stack([reference[item.id] for item in items])
         gain = S - R
         margins = torch.stack([gain[:, 0, 0] - gain[:, 0, 1], gain[:, 1, 1] - gain[:, 1, 0]])
         nll = -S[:, 1, 1].sum() / sum(len(item.responses[1]) for item in items)
@@ -128,7 +128,7 @@ def first_step_gradients(lam: float, beta: float) -> tuple[list[Tensor], list[Te
     items = [DATA.train[index] for index in next(iter(StepSampler(len(DATA.train), 4, 8, 3)))]
     model = tuned()
     trained = [p for p in model.parameters() if p.requires_grad]
-    S = score(model, collate(items, WHOLE)).S_BLL
+    S = score(model, pack(items, WHOLE)).S_BLL
     tokens = sum(len(item.responses[1]) for item in items)
     nll = -lam * S[:, 1, 1].sum() / tokens
     both = torch.stack([S[:, 0, 0] - S[:, 0, 1], S[:, 1, 1] - S[:, 1, 0]])
@@ -192,7 +192,7 @@ def test_names_of_a_method_without_comparisons(tmp_path: Path) -> None:
 def test_validation_scores_the_held_out_square_without_training_on_it(tmp_path: Path) -> None:
     start, model = tuned(), fit(tmp_path, run_config(tmp_path))
     with torch.no_grad():
-        before, after = (score(m, collate(DATA.val, WHOLE)) for m in (start, model))
+        before, after = (score(m, pack(DATA.val, WHOLE)) for m in (start, model))
     for line, scores in ((metrics(tmp_path, "val")[0], before), (metrics(tmp_path, "val")[-1], after)):
         mean = scores.S_BLL.sum(0) / scores.count_BLL.sum(0)
         assert line["val/logp_en_target"] == pytest.approx(float(mean[0, 1]), rel=1e-5)
@@ -350,7 +350,7 @@ def test_validation_in_bfloat16_sees_the_weights_after_the_step(tmp_path: Path) 
     """Autocast keeps casts of the weights for as long as a step lasts; validation must not read them."""
     model = fit(tmp_path, run_config(tmp_path, "sft", precision="bf16-mixed"))
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
-        scores = score(model, collate(DATA.val, WHOLE))
+        scores = score(model, pack(DATA.val, WHOLE))
     mean = scores.S_BLL.sum(0) / scores.count_BLL.sum(0)
     assert metrics(tmp_path, "val")[-1]["val/nll_target"] == pytest.approx(-float(mean[1, 1]), rel=1e-6)
 
@@ -413,7 +413,7 @@ def test_dropout_acts_in_training_only(tmp_path: Path) -> None:
     for module in model.modules():
         module.training = False
     with torch.no_grad():
-        scores = score(model, collate(DATA.val, WHOLE))
+        scores = score(model, pack(DATA.val, WHOLE))
     exact = float((scores.S_BLL.sum(0) / scores.count_BLL.sum(0))[1, 1])
     assert lines[-1]["val/nll_target"] == pytest.approx(-exact, rel=1e-5)
     plain = fit(tmp_path / "plain", run_config(tmp_path / "plain", "sft_dpo", LORA))

@@ -16,7 +16,7 @@ from tiny_runs import METHODS, random_items
 from torch import Tensor
 
 from clo.choices import Cells, NllReduction, PairReduction, Prompts
-from clo.data.batch import collate
+from clo.data.batch import pack
 from clo.data.items import Item, build_items
 from clo.data.prompt import Renderer
 from clo.objective import Objective, objective_terms
@@ -281,7 +281,7 @@ def test_preference_equals_trl(tmp_path: Path) -> None:
             if "self_attn" in name:
                 parameter += 0.05 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
     objective = Objective(2, Cells.none, Prompts.both, 0.0, 0.3)
-    batch = collate(items, objective.cells())
+    batch = pack(items, objective.cells())
     with torch.no_grad():
         R = score(start, batch).S_BLL
     terms = objective_terms(objective, score(policy, batch).S_BLL, R)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clo.checks import check_items
-from clo.data.batch import collate
+from clo.data.batch import pack, packed_tokens, pad
 from clo.data.items import Item
 from clo.data.prompt import Renderer
 from clo.errors import UserError
@@ -52,6 +52,22 @@ SENTENCE = st.sampled_from(
 )
 
 
+def check_packed(items: list[Item], cells: list[tuple[int, int]]) -> None:
+    """Every response token is predicted by the token before it, at the position of its own sequence."""
+    batch = pack(items, cells)
+    assert batch.ids_1N.shape == (1, sum(packed_tokens(item, cells) for item in items))
+    assert [place for s in batch.segments for place in range(s.start, s.stop)] == list(range(batch.ids_1N.shape[1]))
+    for b, i, j in [(b, i, j) for b in range(len(items)) for i, j in cells]:
+        prompt, response = items[b].prompts[i], items[b].responses[j]
+        mine = batch.cell_R == (b * 2 + i) * 2 + j
+        assert tuple(batch.target_R[mine].tolist()) == response
+        before = batch.row_R[mine]
+        assert tuple(batch.ids_1N[0, before].tolist()) == (prompt[-1], *response[:-1])
+        assert batch.positions_1N[0, before].tolist() == list(range(len(prompt) - 1, len(prompt) + len(response) - 1))
+        own = [s for s in batch.segments if s.start <= int(before[-1]) < s.stop]
+        assert own[0].keys() == len(prompt) + len(response) - 1
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(*[TEXT | SENTENCE] * 4), min_size=1, max_size=3))
 def test_masks_hold_the_response_and_its_end_and_nothing_else(render: Renderer, texts: list[tuple[str, ...]]) -> None:
@@ -64,7 +80,9 @@ def test_masks_hold_the_response_and_its_end_and_nothing_else(render: Renderer, 
         for k, four in enumerate(texts)
     ]
     check_items(items, render)
-    batch = collate(items, [(0, 0), (0, 1), (1, 0), (1, 1)])
+    cells = [(0, 0), (0, 1), (1, 0), (1, 1)]
+    check_packed(items, cells)
+    batch = pad(items, cells)
     assert batch.ids_NT.shape[0] == 4 * len(items)
     for row, (b, i, j) in enumerate(batch.cell_N3.tolist()):
         ids, seen, response = batch.ids_NT[row], batch.mask_NT[row].bool(), batch.response_NT[row]

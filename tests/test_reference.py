@@ -38,7 +38,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def fill(folder: Path, items: Sequence[Item], model: Any = None, **kwargs: Any) -> dict[str, Tensor]:
     cache = ReferenceCache(folder, "key", kwargs.pop("cells", WHOLE))
-    return cache.scores(model or tiny_model(), items, 2000, "cpu", **kwargs)
+    return cache.scores(model or tiny_model(), items, 2000, **kwargs)
 
 
 def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
@@ -47,7 +47,7 @@ def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
 
 def test_values_are_the_scores_of_each_item(tmp_path: Path) -> None:
     found = fill(tmp_path, ITEMS[:10])
-    expected = score_items(tiny_model(), ITEMS[:10], WHOLE, 2000, "cpu").S_BLL
+    expected = score_items(tiny_model(), ITEMS[:10], WHOLE, 2000).S_BLL
     for k, item in enumerate(ITEMS[:10]):
         assert torch.equal(found[item.key()], expected[k])
 
@@ -193,13 +193,13 @@ def test_swapped_restores_after_an_error() -> None:
 def test_swapped_scores_are_those_of_the_start_model() -> None:
     items, model = ITEMS[:4], tuned()
     start = weights(model)
-    before = score_items(model, items, WHOLE, 2000, "cpu").S_BLL
+    before = score_items(model, items, WHOLE, 2000).S_BLL
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.requires_grad:
                 parameter.mul_(1.3)
-    after = score_items(model, items, WHOLE, 2000, "cpu").S_BLL
+    after = score_items(model, items, WHOLE, 2000).S_BLL
     with swapped(model, start):
-        assert torch.equal(score_items(model, items, WHOLE, 2000, "cpu").S_BLL, before)
-    assert torch.equal(score_items(model, items, WHOLE, 2000, "cpu").S_BLL, after)
+        assert torch.equal(score_items(model, items, WHOLE, 2000).S_BLL, before)
+    assert torch.equal(score_items(model, items, WHOLE, 2000).S_BLL, after)
     assert not torch.allclose(after, before)

@@ -1,4 +1,4 @@
-"""Scores of the square against one unpadded float64 pass per cell."""
+"""Scores of the square, packed and padded, against one unpadded float64 pass per cell."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tiny_runs import METHODS, naive_scores, random_items, tuned
 from torch import Tensor
 
 from clo.choices import Cells, Prompts
-from clo.data.batch import collate, micro_batches
+from clo.data.batch import micro_batches, pack, pad
 from clo.data.items import Item
 from clo.objective import Objective, objective_terms
 from clo.reference import swapped
@@ -21,6 +21,7 @@ from clo.scores import score, score_items
 FAMILIES = ["llama", "qwen2", "mistral", "gpt2"]
 """The last has positions of its own per place, where the others see distances only: padding must not shift them."""
 WHOLE = [(0, 0), (0, 1), (1, 0), (1, 1)]
+WAYS = [pack, pad]
 
 
 def loss_of(S: Tensor, items: list[Item], around: Tensor) -> Tensor:
@@ -38,12 +39,13 @@ def attention_gradient(model: Any, loss: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("languages", [2, 3])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_loss_and_gradient_equal_a_float64_loop(family: str, languages: int) -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_loss_and_gradient_equal_a_float64_loop(way: Any, family: str, languages: int) -> None:
     items = random_items(4, languages)
     cells = [(i, j) for i in range(languages) for j in range(languages)]
     model = tiny_model(family)
     exact_model = copy.deepcopy(model)
-    S = score(model, collate(items, cells)).S_BLL
+    S = score(model, way(items, cells)).S_BLL
     exact_S = naive_scores(exact_model, items)
     torch.testing.assert_close(S.detach().double(), exact_S.detach(), rtol=1e-5, atol=1e-4)
     losses = [loss_of(values, items, exact_S) for values in (S, exact_S)]
@@ -52,11 +54,12 @@ def test_loss_and_gradient_equal_a_float64_loop(family: str, languages: int) -> 
     assert float((gradient - exact).norm() / exact.norm()) < 5e-5
 
 
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", METHODS)
-def test_cells_that_are_not_asked_for_are_zero(name: str) -> None:
+def test_cells_that_are_not_asked_for_are_zero(name: str, way: Any) -> None:
     items, model, objective = random_items(3), tiny_model(), METHODS[name]
-    whole = score(model, collate(items, WHOLE))
-    some = score(model, collate(items, objective.cells()))
+    whole = score(model, way(items, WHOLE))
+    some = score(model, way(items, objective.cells()))
     asked = torch.zeros(2, 2, dtype=torch.bool)
     for i, j in objective.cells():
         asked[i, j] = True
@@ -64,19 +67,21 @@ def test_cells_that_are_not_asked_for_are_zero(name: str) -> None:
     assert (some.S_BLL[:, ~asked] == 0).all() and (some.count_BLL[:, ~asked] == 0).all()
 
 
-def test_counts_are_response_tokens_with_their_end() -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_counts_are_response_tokens_with_their_end(way: Any) -> None:
     items = random_items(5)
-    counts = score(tiny_model(), collate(items, WHOLE)).count_BLL
+    counts = score(tiny_model(), way(items, WHOLE)).count_BLL
     lengths = torch.tensor([[len(response) for response in item.responses] for item in items])
     assert torch.equal(counts, lengths[:, None, :].expand(5, 2, 2).float())
 
 
-def test_no_prompt_token_is_scored() -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_no_prompt_token_is_scored(way: Any) -> None:
     """A model that knows nothing gives log(1 / V) per response token, and nothing for the prompt."""
     items, model = random_items(4), tiny_model()
     with torch.no_grad():
         model.lm_head.weight.zero_()
-    scores = score(model, collate(items, WHOLE))
+    scores = score(model, way(items, WHOLE))
     expected = -scores.count_BLL * torch.log(torch.tensor(400.0))
     torch.testing.assert_close(scores.S_BLL, expected, rtol=1e-6, atol=1e-5)
 
@@ -84,8 +89,8 @@ def test_no_prompt_token_is_scored() -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_score_items_does_not_depend_on_the_token_budget(family: str) -> None:
     items, model = random_items(9), tiny_model(family)
-    split = [score_items(model, items, WHOLE, budget, "cpu") for budget in (1, 90, 100_000)]
-    groups = [len(list(micro_batches(items, WHOLE, budget))) for budget in (1, 90, 100_000)]
+    split = [score_items(model, items, WHOLE, budget) for budget in (1, 90, 100_000)]
+    groups = [len(micro_batches(items, WHOLE, budget)) for budget in (1, 90, 100_000)]
     assert groups[0] == 9 and groups[2] == 1 and groups[1] > 1
     for part in split:
         torch.testing.assert_close(part.S_BLL, split[0].S_BLL, rtol=1e-5, atol=1e-5)
@@ -93,16 +98,18 @@ def test_score_items_does_not_depend_on_the_token_budget(family: str) -> None:
         assert not part.S_BLL.requires_grad
 
 
-def test_padding_rows_and_neighbours_do_not_leak() -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_padding_rows_and_neighbours_do_not_leak(way: Any) -> None:
     """A short item scores the same alone and beside a much longer one."""
     short, long = Item("s", ((5,), (6, 7)), ((0,), (8, 0))), random_items(1, seed=9)[0]
     model = tiny_model()
-    alone, beside = score(model, collate([short], WHOLE)), score(model, collate([short, long], WHOLE))
+    alone, beside = score(model, way([short], WHOLE)), score(model, way([short, long], WHOLE))
     torch.testing.assert_close(beside.S_BLL[:1], alone.S_BLL, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_bfloat16_autocast_is_close(family: str) -> None:
+def test_bfloat16_autocast_is_close(family: str, way: Any) -> None:
     """Loss within 1e-3 and gradient within 2e-2 of float64 when matrix products run in bfloat16.
 
     The model's weights are those of a usual initialisation here; the wide one of the other tests gives log-probs far
@@ -116,7 +123,7 @@ def test_bfloat16_autocast_is_close(family: str) -> None:
                 parameter.mul_(0.2)
     exact_model = copy.deepcopy(model)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        S = score(model, collate(items, WHOLE)).S_BLL
+        S = score(model, way(items, WHOLE)).S_BLL
     assert S.dtype == torch.float32
     exact_S = naive_scores(exact_model, items)
     losses = [loss_of(values, items, exact_S) for values in (S, exact_S)]
@@ -134,7 +141,7 @@ def test_autocast_keeps_gradients_after_a_swapped_reference() -> None:
         with torch.autocast("cpu", dtype=torch.bfloat16):
             if with_reference:
                 with torch.no_grad(), swapped(model, start):
-                    score(model, collate(items, WHOLE))
-            S = score(model, collate(items, WHOLE)).S_BLL
+                    score(model, pack(items, WHOLE))
+            S = score(model, pack(items, WHOLE)).S_BLL
         gradients.append(attention_gradient(model, loss_of(S, items, S)))
     assert torch.equal(*gradients) and float(gradients[0].norm()) > 0

@@ -1,11 +1,11 @@
-"""From items to tensors: the wanted cells of the square as padded sequences.
+"""From items to tensors: the wanted cells of the square, packed into one row, or padded one sequence per cell.
 
-Shape letters: B items, L languages, N sequences (one per wanted cell and item), T positions.
+Shape letters: B items, L languages, N tokens of the packed row (or padded sequences), T positions, R response tokens.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ Cell = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Batch:
+class PaddedBatch:
     """Sequences ``prompt_i + response_j``, padded on the left so that responses end together at T."""
 
     ids_NT: Tensor
@@ -37,13 +37,13 @@ class Batch:
     longest_response: int
     """Tokens of the longest response."""
 
-    def to(self, device: object) -> Batch:
+    def to(self, device: object) -> PaddedBatch:
         """The same batch on another device."""
         names = ("ids_NT", "mask_NT", "response_NT", "cell_N3")
         return replace(self, **{name: getattr(self, name).to(device) for name in names})
 
 
-def collate(items: Sequence[Item], cells: Sequence[Cell]) -> Batch:
+def pad(items: Sequence[Item], cells: Sequence[Cell]) -> PaddedBatch:
     """Build the sequences of the wanted cells of every item."""
     import torch
 
@@ -58,20 +58,115 @@ def collate(items: Sequence[Item], cells: Sequence[Cell]) -> Batch:
         mask[n, length - len(tokens) :] = 1
         response[n, length - len(items[b].responses[j]) :] = True
     longest = max(len(items[b].responses[j]) for b, _, j in places)
-    return Batch(ids, mask, response, torch.tensor(places), len(items), len(items[0].prompts), longest)
+    return PaddedBatch(ids, mask, response, torch.tensor(places), len(items), len(items[0].prompts), longest)
 
 
-def micro_batches(items: Sequence[Item], cells: Sequence[Cell], max_tokens: int) -> Iterator[list[int]]:
-    """Indices of items in groups of similar length whose padded sequences stay within ``max_tokens``.
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of the packed row whose tokens see each other causally, after a prompt that all of them see."""
+
+    start: int
+    """First token of the row that is its own."""
+    stop: int
+    """One past its last."""
+    prefix: tuple[int, int]
+    """(first, one past the last) token of the shared prompt; empty where the prompt is the segment's own beginning."""
+
+    def keys(self) -> int:
+        """Tokens that its last token sees, itself included."""
+        return self.stop - self.start + self.prefix[1] - self.prefix[0]
+
+
+@dataclass(frozen=True)
+class PackedBatch:
+    """One row without padding: per prompt ``[x | y_1 | … | y_L]``, positions of every response restarting after x.
+
+    The last token of a response predicts nothing, so it is a target but no input.
+    """
+
+    ids_1N: Tensor
+    """int64 token ids."""
+    positions_1N: Tensor
+    """int64 positions."""
+    segments: tuple[Segment, ...]
+    row_R: Tensor
+    """int64, the token of the row that predicts each response token."""
+    target_R: Tensor
+    """int64, the response tokens."""
+    cell_R: Tensor
+    """int64, cell of each response token: (b * L + i) * L + j."""
+    size: int
+    """B."""
+    languages: int
+    """L."""
+
+    def to(self, device: object) -> PackedBatch:
+        """The same batch on another device."""
+        names = ("ids_1N", "positions_1N", "row_R", "target_R", "cell_R")
+        return replace(self, **{name: getattr(self, name).to(device, non_blocking=True) for name in names})
+
+
+def pack(items: Sequence[Item], cells: Sequence[Cell]) -> PackedBatch:
+    """Build the packed row of the wanted cells of every item; a prompt is computed once for all its responses."""
+    import torch
+
+    languages = len(items[0].prompts)
+    wanted: dict[int, list[int]] = {}
+    for i, j in cells:
+        wanted.setdefault(i, []).append(j)
+    ids: list[int] = []
+    positions: list[int] = []
+    rows: list[int] = []
+    targets: list[int] = []
+    owners: list[int] = []
+    segments: list[Segment] = []
+    for b, item in enumerate(items):
+        for i, responses in wanted.items():
+            first, prompt = len(ids), item.prompts[i]
+            ids += prompt
+            positions += range(len(prompt))
+            for j in responses:
+                start, response = len(ids), item.responses[j]
+                ids += response[:-1]
+                positions += range(len(prompt), len(prompt) + len(response) - 1)
+                rows += [first + len(prompt) - 1, *range(start, len(ids))]
+                targets += response
+                owners += [(b * languages + i) * languages + j] * len(response)
+                if j == responses[0]:
+                    segments.append(Segment(first, len(ids), (first, first)))
+                elif len(response) > 1:
+                    segments.append(Segment(start, len(ids), (first, first + len(prompt))))
+    tensors = [torch.tensor(values) for values in (ids, positions, rows, targets, owners)]
+    row, places, predicting, target, cell = tensors
+    return PackedBatch(row[None], places[None], tuple(segments), predicting, target, cell, len(items), languages)
+
+
+def packed_tokens(item: Item, cells: Sequence[Cell]) -> int:
+    """Tokens of an item's part of the packed row."""
+    prompts = sum(len(item.prompts[i]) for i in {i for i, _ in cells})
+    return prompts + sum(len(item.responses[j]) - 1 for _, j in cells)
+
+
+def padded_tokens(item: Item, cells: Sequence[Cell]) -> int:
+    """Tokens of an item's padded sequences when it is alone."""
+    return len(cells) * max(len(item.prompts[i]) + len(item.responses[j]) for i, j in cells)
+
+
+def micro_batches(
+    items: Sequence[Item], cells: Sequence[Cell], max_tokens: int, is_packed: bool = True
+) -> list[list[int]]:
+    """Indices of items in groups of similar length that stay within ``max_tokens``, the longest first.
 
     An item that is over the budget by itself makes a group of its own. The groups are a function of the items alone.
     """
-    lengths = [max(len(item.prompts[i]) + len(item.responses[j]) for i, j in cells) for item in items]
-    group: list[int] = []
-    for index in sorted(range(len(items)), key=lambda k: -lengths[k]):  # the longest first: memory peaks at once
-        if group and lengths[group[0]] * len(cells) * (len(group) + 1) > max_tokens:
-            yield group
-            group = []
-        group.append(index)
-    if group:
-        yield group
+    cost = [packed_tokens(item, cells) if is_packed else padded_tokens(item, cells) for item in items]
+    groups: list[list[int]] = []
+    total = 0
+    for index in sorted(range(len(items)), key=lambda k: -cost[k]):  # the longest first: memory peaks at once
+        # Padded rows are as wide as the group's first, packed ones only as long as they are.
+        total += cost[index] if is_packed or not groups else cost[groups[-1][0]]
+        if not groups or total > max_tokens:
+            groups.append([])
+            total = cost[index]
+        groups[-1].append(index)
+    return groups

@@ -1,0 +1,202 @@
+"""Exact attention over a packed row: every segment sees its prompt and itself, and nothing else.
+
+The row of a prompt is ``[x | y_1 | … | y_L]`` without padding. The first segment is ``[x y_1]``, causal; each further
+response is a segment whose queries also see the keys of ``x``. Linear layers never notice: they run on one row of all
+tokens. The function is registered with transformers' attention interface, so no model code is copied or patched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from clo.data.batch import Segment
+
+NAME = "clo_packed"
+SHORT = 256
+"""On a CPU, segments of at most this many keys are padded into one call: there a call costs more than its padding."""
+
+
+@dataclass
+class AttentionPlan:
+    """The segments of a packed row, and what the attention function derives from them once for all layers."""
+
+    segments: Sequence[Segment]
+    calls: int = 0
+    """Attention layers that used the plan; 0 after a forward pass: the model has an attention of its own."""
+    _cache: dict[Any, Any] = field(default_factory=dict)
+
+    def longest(self) -> int:
+        """Keys of the longest segment."""
+        return max(s.keys() for s in self.segments)
+
+    def cached(self, key: Any, make: Any) -> Any:
+        """What ``make`` returned for this key."""
+        if key not in self._cache:
+            self._cache[key] = make()
+        return self._cache[key]
+
+
+def packed_attention(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    plan: AttentionPlan,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    sliding_window: int | None = None,
+    **unknown: Any,
+) -> tuple[Tensor, None]:
+    """Attend within segments; the signature is that of transformers' attention interface.
+
+    Args:
+        module: the calling layer.
+        query: [1, H, N, D], N tokens of the packed row.
+        key: [1, G, N, D], G heads that H is a multiple of.
+        value: [1, G, N, D].
+        attention_mask: unused, the plan says it all.
+        plan: the segments; handed through the model's keyword arguments.
+        scaling: factor of the logits; null is D ** -0.5.
+        dropout: attention dropout.
+        sliding_window: tokens that a query sees, itself included; null for all.
+        unknown: refused where it would change the result.
+
+    Returns:
+        [1, N, H, D] and no weights.
+
+    Raises:
+        NotImplementedError: the model wants soft-capped logits, sinks or a bias; such models take the padded path.
+    """
+    for name in ("softcap", "s_aux", "position_bias"):
+        if unknown.get(name) is not None:
+            raise NotImplementedError(f"packed attention has no {name}")
+    plan.calls += 1
+    window = sliding_window if sliding_window is not None and sliding_window < plan.longest() else None
+    half = query.dtype in (torch.bfloat16, torch.float16)
+    if query.device.type == "cuda" and half and not dropout:
+        return _varlen(query, key, value, plan, scaling, window), None
+    if key.shape[1] != query.shape[1]:
+        repeats = query.shape[1] // key.shape[1]
+        key, value = key.repeat_interleave(repeats, 1), value.repeat_interleave(repeats, 1)
+    attend = _padded if query.device.type == "cpu" and plan.longest() <= SHORT else _by_segment
+    return attend(query, key, value, plan, scaling, dropout, window), None
+
+
+def _varlen(q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan, scale: float | None, window: int | None) -> Tensor:
+    """One fused call of stock torch for all segments; its causal mask is aligned at the last query and key."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    device = q.device
+
+    def lengths() -> tuple[Tensor, Tensor, Tensor, int, int]:
+        own = [s.stop - s.start for s in plan.segments]
+        seen = [s.keys() for s in plan.segments]
+        ends = [torch.tensor([0, *n]).cumsum(0).to(torch.int32).to(device) for n in (own, seen)]
+        keys = torch.cat([torch.cat([torch.arange(*s.prefix), torch.arange(s.start, s.stop)]) for s in plan.segments])
+        return ends[0], ends[1], keys.to(device), max(own), max(seen)
+
+    cu_q, cu_k, keys, max_q, max_k = plan.cached("varlen", lengths)
+    q_ND, k_ND, v_ND = (t[0].transpose(0, 1) for t in (q, k, v))
+    out = varlen_attn(
+        q_ND.contiguous(),
+        k_ND[keys],
+        v_ND[keys],
+        cu_q,
+        cu_k,
+        max_q,
+        max_k,
+        scale=scale,
+        window_size=(-1 if window is None else window - 1, 0),
+        enable_gqa=q.shape[1] != k.shape[1],
+    )
+    assert isinstance(out, Tensor)
+    return out[None]
+
+
+def _by_segment(
+    q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan, scale: float | None, dropout: float, window: int | None
+) -> Tensor:
+    """One call per segment on views of the row: no padding, no work that the mask would throw away."""
+    outs = []
+    for number, s in enumerate(plan.segments):
+        own = slice(s.start, s.stop)
+        keys, values = k[:, :, own], v[:, :, own]
+        if s.prefix[0] != s.prefix[1]:
+            before = slice(*s.prefix)
+            keys, values = torch.cat([k[:, :, before], keys], 2), torch.cat([v[:, :, before], values], 2)
+        plain = keys.shape[2] == s.stop - s.start and window is None
+        mask = None if plain else plan.cached((number, window, q.dtype), lambda s=s: _mask(s, window, q))
+        outs.append(
+            scaled_dot_product_attention(q[:, :, own], keys, values, mask, dropout, is_causal=plain, scale=scale)
+        )
+    return torch.cat(outs, 2).transpose(1, 2)
+
+
+def _mask(segment: Segment, window: int | None, like: Tensor) -> Tensor:
+    """Additive mask [queries, keys] of one segment: causal from its end, within the window."""
+    queries, keys = segment.stop - segment.start, segment.keys()
+    distance = torch.arange(keys - queries, keys)[:, None] - torch.arange(keys)[None]
+    hidden = distance < 0 if window is None else (distance < 0) | (distance >= window)
+    return torch.zeros(queries, keys).masked_fill(hidden, float("-inf")).to(like)
+
+
+def _padded(
+    q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan, scale: float | None, dropout: float, window: int | None
+) -> Tensor:
+    """One call for all prompts, each row padded to the longest: attention only, the linear layers stay unpadded."""
+    index_ST, place_N, mask_S1TT = plan.cached(("padded", window, q.dtype), lambda: _padding(plan, window, q))
+    S, T = index_ST.shape
+    heads, width = q.shape[1], q.shape[3]
+
+    def spread(x: Tensor) -> Tensor:
+        return x[0].transpose(0, 1).index_select(0, index_ST.flatten()).view(S, T, heads, width).transpose(1, 2)
+
+    out = scaled_dot_product_attention(spread(q), spread(k), spread(v), mask_S1TT, dropout, scale=scale)
+    return out.transpose(1, 2).reshape(S * T, heads, width).index_select(0, place_N)[None]
+
+
+def _padding(plan: AttentionPlan, window: int | None, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Token of every padded place, padded place of every token, and the additive mask of every row."""
+    rows: list[list[Segment]] = []
+    for segment in plan.segments:
+        if segment.prefix[0] == segment.prefix[1]:
+            rows.append([])
+        rows[-1].append(segment)
+    S, T = len(rows), max(row[-1].stop - row[0].start for row in rows)
+    index, places = torch.zeros(S, T, dtype=torch.int64), []
+    hidden = torch.ones(S, T, T, dtype=torch.bool)
+    for n, row in enumerate(rows):
+        first, length = row[0].start, row[-1].stop - row[0].start
+        index[n, :length] = torch.arange(first, first + length)
+        places.append(torch.arange(length) + n * T)
+        for s in row:
+            own, prefix = slice(s.start - first, s.stop - first), slice(s.prefix[0] - first, s.prefix[1] - first)
+            blocked = _mask(s, window, torch.empty(0)).isinf()
+            before = s.prefix[1] - s.prefix[0]
+            hidden[n, own, prefix], hidden[n, own, own] = blocked[:, :before], blocked[:, before:]
+        hidden[n, length:, 0] = False  # padding sees something, so that its softmax is a number
+    mask = torch.zeros(S, 1, T, T).masked_fill(hidden[:, None], float("-inf"))
+    return index.to(like.device), torch.cat(places).to(like.device), mask.to(like)
+
+
+@contextmanager
+def packed(model: Any) -> Iterator[None]:
+    """Let the model's attention layers use :func:`packed_attention`; transformers makes no mask for its name."""
+    from transformers import AttentionInterface
+
+    AttentionInterface.register(NAME, packed_attention)
+    kept = model.config._attn_implementation
+    model.config._attn_implementation = NAME
+    try:
+        yield
+    finally:
+        model.config._attn_implementation = kept
