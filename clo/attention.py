@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import torch
@@ -21,6 +22,8 @@ from clo.data.batch import Segment
 NAME = "clo_packed"
 SHORT = 256
 """On a CPU, segments of at most this many keys are padded into one call: there a call costs more than its padding."""
+ALIGN = 16
+"""Padded rows are a multiple of this long: then an item's scores are bit-equal in any company, as is its reference."""
 
 
 @dataclass
@@ -82,7 +85,7 @@ def packed_attention(
     plan.calls += 1
     window = sliding_window if sliding_window is not None and sliding_window < plan.longest() else None
     half = query.dtype in (torch.bfloat16, torch.float16)
-    if query.device.type == "cuda" and half and not dropout:
+    if query.device.type != "cpu" and half and not dropout:
         return _varlen(query, key, value, plan, scaling, window), None
     if key.shape[1] != query.shape[1]:
         repeats = query.shape[1] // key.shape[1]
@@ -171,7 +174,7 @@ def _padding(plan: AttentionPlan, window: int | None, like: Tensor) -> tuple[Ten
         if segment.prefix[0] == segment.prefix[1]:
             rows.append([])
         rows[-1].append(segment)
-    S, T = len(rows), max(row[-1].stop - row[0].start for row in rows)
+    S, T = len(rows), -(-max(row[-1].stop - row[0].start for row in rows) // ALIGN) * ALIGN
     index, places = torch.zeros(S, T, dtype=torch.int64), []
     hidden = torch.ones(S, T, T, dtype=torch.bool)
     for n, row in enumerate(rows):
@@ -188,14 +191,27 @@ def _padding(plan: AttentionPlan, window: int | None, like: Tensor) -> tuple[Ten
     return index.to(like.device), torch.cat(places).to(like.device), mask.to(like)
 
 
+@cache
+def _register() -> None:
+    from transformers import AttentionInterface
+
+    # A compiled layer calls it as it is: its lists of segments are not for tracing.
+    AttentionInterface.register(NAME, torch.compiler.disable(packed_attention))
+
+
 @contextmanager
 def packed(model: Any) -> Iterator[None]:
     """Let the model's attention layers use :func:`packed_attention`; transformers makes no mask for its name."""
-    from transformers import AttentionInterface
+    _register()
+    with attention_of(model, NAME):
+        yield
 
-    AttentionInterface.register(NAME, packed_attention)
+
+@contextmanager
+def attention_of(model: Any, name: str) -> Iterator[None]:
+    """Let the model use the attention of this name."""
     kept = model.config._attn_implementation
-    model.config._attn_implementation = NAME
+    model.config._attn_implementation = name
     try:
         yield
     finally:

@@ -32,14 +32,14 @@ def token_log_probs(head: Any, hidden_RH: Tensor, targets_R: Tensor) -> Tensor:
     if not frozen:
         return _recomputed(head, hidden_RH, targets_R)
     weight, bias = head.weight, head.bias
-    if torch.is_autocast_enabled(hidden_RH.device.type):
-        dtype = torch.get_autocast_dtype(hidden_RH.device.type)
+    device = hidden_RH.device.type
+    if device != "meta" and torch.is_autocast_enabled(device):
+        dtype = torch.get_autocast_dtype(device)
         hidden_RH, weight, bias = hidden_RH.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
-    with torch.autocast(hidden_RH.device.type, enabled=False):
-        if torch.is_grad_enabled() and hidden_RH.requires_grad:
-            logp: Tensor = _FrozenHead.apply(hidden_RH, weight, bias, targets_R)
-            return logp
-        return _tiled(hidden_RH, weight, bias, targets_R, jacobian=False)[0]
+    if torch.is_grad_enabled() and hidden_RH.requires_grad:
+        logp: Tensor = _FrozenHead.apply(hidden_RH, weight, bias, targets_R)
+        return logp
+    return _tiled(hidden_RH, weight, bias, targets_R, jacobian=False)[0]
 
 
 class _FrozenHead(torch.autograd.Function):

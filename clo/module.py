@@ -21,9 +21,10 @@ from clo.choices import ReferenceMode
 from clo.data.items import Item
 from clo.objective import Objective, Terms, objective_terms, square_metrics
 from clo.reference import swapped
-from clo.scores import batch_of, groups_of, score, score_items, without_dropout
+from clo.scores import batch_of, groups_of, halved, score, score_items, score_with_reference
 from clo.settings import OptimizerConfig, TrainerConfig
 from clo.step_sums import StepSums
+from clo.throughput import step_rates
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,8 @@ class CLOModule(pl.LightningModule):
     """Trains one stage of any method.
 
     Logged names: ``train/loss``, ``train/nll``, ``train/pref`` (weighted as in the loss), ``train/grad_norm`` and each
-    term's own, ``train/lr``, ``train/response_tokens_per_second``; ``train/`` and ``val/`` ``margin_d``,
+    term's own, ``train/lr``, ``train/response_tokens_per_second``, ``train/wasted_tokens``, ``train/mfu``;
+    ``train/`` and ``val/`` ``margin_d``,
     ``accuracy_d``, ``chosen_change_d``, ``rejected_change_d`` (nats) for d in en, target, and ``saturated``;
     ``val/nll_d`` and ``val/logp_d_d`` (nats per token).
 
@@ -130,7 +132,7 @@ class CLOModule(pl.LightningModule):
         sums = self._backward_within_memory(mine, denominators, step % self.hardware.grad_norms_every == 0)
         metrics = sums.means()
         check_finite(metrics["loss"], "loss", self.plan.name, step, self.plan.lr)
-        if step == 0 and not any(module.training for module in self.model.modules()):
+        if step == 0 and not any(isinstance(m, torch.nn.Dropout) and m.training for m in self.model.modules()):
             check_step_zero(metrics, self._tolerance())
         metrics |= sums.gradient_norms(self.trained())
         check_finite(metrics["grad_norm"], "gradient", self.plan.name, step, self.plan.lr)
@@ -139,13 +141,16 @@ class CLOModule(pl.LightningModule):
         optimizer.step()
         scheduler.step()
         if step % self.hardware.log_every == 0 or step + 1 == self.plan.total_steps:
-            tokens = sum(len(item.responses[j]) for item in items for _, j in self.plan.objective.cells())
-            metrics["response_tokens_per_second"] = tokens / (time.perf_counter() - began)
+            metrics |= self._rates(items, time.perf_counter() - began)
             self.note = f"loss {metrics['loss']:.3f}"
             self._log("train", metrics, step + 1)
         # Here, not in Lightning's own loop: that comes after the checkpoint, and a run killed in between would lose it.
         if (step + 1) % self.plan.validate_every == 0 or step + 1 == self.plan.total_steps:
             self._validate()
+
+    def _rates(self, items: Sequence[Item], seconds: float) -> dict[str, float]:
+        ranks, cells = self.trainer.world_size, self.plan.objective.cells()
+        return step_rates(self.model, items, cells, self.max_tokens, seconds, self.hardware.precision, ranks)
 
     def _backward_within_memory(self, items: Sequence[Item], denominators: Tensor, measure: bool) -> StepSums:
         """Backward over all micro-batches; out of memory halves the token budget, says so and repeats the step."""
@@ -161,9 +166,7 @@ class CLOModule(pl.LightningModule):
                 if self.max_tokens < longest:
                     raise
             self.zero_grad(set_to_none=True)
-            torch.cuda.empty_cache()
-            self.max_tokens //= 2
-            print(f"out of memory: trainer.max_tokens halved to {self.max_tokens}, step repeated", flush=True)
+            self.max_tokens = halved(self.max_tokens)
 
     def _backward(self, items: Sequence[Item], denominators: Tensor, measure: bool) -> StepSums:
         objective, cells, sums = self.plan.objective, self.plan.objective.cells(), StepSums()
@@ -193,15 +196,13 @@ class CLOModule(pl.LightningModule):
         """Score a micro-batch and its reference, and weigh the square."""
         objective = self.plan.objective
         batch = batch_of(self.model, items, objective.cells())
-        R_BLL = self._reference(items, batch) if objective.comparisons() else None
-        return objective_terms(objective, score(self.model, batch).S_BLL, R_BLL)
-
-    def _reference(self, items: Sequence[Item], batch: Any) -> Tensor:
-        """Reference scores [B, L, L] on the model's device."""
+        if not objective.comparisons():
+            return objective_terms(objective, score(self.model, batch).S_BLL)
         if self.hardware.reference is ReferenceMode.cached:
-            return torch.stack([self.references[item.key()] for item in items]).to(self.device)
-        with torch.no_grad(), without_dropout(self.model), self._as_reference():
-            return score(self.model, batch).S_BLL
+            R_BLL = torch.stack([self.references[item.key()] for item in items]).to(self.device)
+            return objective_terms(objective, score(self.model, batch).S_BLL, R_BLL)
+        policy, reference = score_with_reference(self.model, batch, self._as_reference())
+        return objective_terms(objective, policy.S_BLL, reference.S_BLL)
 
     def _as_reference(self) -> Any:
         if self.hardware.reference is ReferenceMode.adapters_off:

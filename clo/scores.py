@@ -21,6 +21,7 @@ from clo.attention import AttentionPlan, packed
 from clo.data.batch import Cell, PackedBatch, PaddedBatch, micro_batches, pack, pad
 from clo.data.items import Item
 from clo.head import token_log_probs
+from clo.model.layers import LowerLayers, base_model
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,27 @@ class Scores:
     """float32, nats, summed over the response's tokens."""
     count_BLL: Tensor
     """float32, tokens of the response."""
+
+
+def score_with_reference(model: Any, batch: PackedBatch | PaddedBatch, as_reference: Any) -> tuple[Scores, Scores]:
+    """Score a batch with the policy, with gradients, and with its reference.
+
+    What the frozen layers below the first trained one give is the same for both, and computed once.
+
+    Args:
+        model: the policy.
+        batch: sequences on the model's device.
+        as_reference: context in which the model is its reference.
+    """
+    lower = LowerLayers(model)
+    if not isinstance(batch, PackedBatch) or not lower.count:
+        with torch.no_grad(), without_dropout(model), as_reference:
+            reference = score(model, batch)
+        return score(model, batch), reference
+    with lower.kept() as found:
+        policy = score(model, batch)
+    with torch.no_grad(), without_dropout(model), as_reference, lower.skipped():
+        return policy, _packed_scores(model, batch, found[0])
 
 
 def score(model: Any, batch: PackedBatch | PaddedBatch) -> Scores:
@@ -46,12 +68,13 @@ def score(model: Any, batch: PackedBatch | PaddedBatch) -> Scores:
     return _packed_scores(model, batch) if isinstance(batch, PackedBatch) else _padded_scores(model, batch)
 
 
-def _packed_scores(model: Any, batch: PackedBatch) -> Scores:
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+def _packed_scores(model: Any, batch: PackedBatch, embedded_1NH: Tensor | None = None) -> Scores:
+    base = base_model(model)
     plan = AttentionPlan(batch.segments)
+    inputs = {"input_ids": batch.ids_1N} if embedded_1NH is None else {"inputs_embeds": embedded_1NH}
     with packed(base):
         hidden_NH = base.base_model(
-            input_ids=batch.ids_1N, position_ids=batch.positions_1N, use_cache=False, plan=plan
+            **inputs, position_ids=batch.positions_1N, use_cache=False, plan=plan
         ).last_hidden_state[0]
     if not plan.calls:
         raise NotImplementedError("the model has an attention of its own")
@@ -143,10 +166,24 @@ def without_dropout(model: Any) -> Iterator[None]:
 @torch.no_grad()
 def score_items(model: Any, items: Sequence[Item], cells: Sequence[Cell], max_tokens: int) -> Scores:
     """Score items without gradients or dropout, in micro-batches, results on the CPU in the items' order."""
-    groups = groups_of(model, items, cells, max_tokens)
-    with without_dropout(model):
-        parts = [score(model, batch_of(model, [items[k] for k in group], cells)) for group in groups]
-    order = torch.tensor([k for group in groups for k in group]).argsort()
-    return Scores(
-        torch.cat([p.S_BLL for p in parts]).cpu()[order], torch.cat([p.count_BLL for p in parts]).cpu()[order]
-    )
+    while True:
+        groups = groups_of(model, items, cells, max_tokens)
+        try:
+            with without_dropout(model):
+                parts = [score(model, batch_of(model, [items[k] for k in group], cells)) for group in groups]
+        except torch.OutOfMemoryError:
+            if len(groups) == len(items):
+                raise
+            max_tokens = halved(max_tokens)
+            continue
+        order = torch.tensor([k for group in groups for k in group]).argsort()
+        return Scores(
+            torch.cat([p.S_BLL for p in parts]).cpu()[order], torch.cat([p.count_BLL for p in parts]).cpu()[order]
+        )
+
+
+def halved(max_tokens: int) -> int:
+    """Half the token budget, after running out of memory; says so."""
+    torch.cuda.empty_cache()
+    print(f"out of memory: trainer.max_tokens halved to {max_tokens // 2}, repeated", flush=True)
+    return max_tokens // 2

@@ -215,15 +215,9 @@ class EvaluationConfig:
     """Validations over a stage, evenly spaced, the last at its end; step 0 comes on top."""
 
     def __post_init__(self) -> None:
-        check(
-            self.max_new_tokens >= 1, "evaluation.max_new_tokens", "a length in tokens, at least 1", self.max_new_tokens
-        )
-        check(
-            self.rows is None or self.rows >= 1, "evaluation.rows", "a number of rows, at least 1, or null", self.rows
-        )
-        check(self.max_tokens >= 1, "evaluation.max_tokens", "a number of tokens, at least 1", self.max_tokens)
-        check(self.val_items >= 1, "evaluation.val_items", "a number of items, at least 1", self.val_items)
-        check(self.validations >= 1, "evaluation.validations", "a count, at least 1", self.validations)
+        for name in ("max_new_tokens", "max_tokens", "val_items", "validations"):
+            check(getattr(self, name) >= 1, f"evaluation.{name}", "a count of at least 1", getattr(self, name))
+        check(self.rows is None or self.rows >= 1, "evaluation.rows", "a count of at least 1, or null", self.rows)
 
 
 @dataclass
@@ -239,9 +233,13 @@ class TrainerConfig:
     precision: str = "32-true"
     """32-true, or bf16-mixed: what trains stays float32, matrix products run in bfloat16."""
     max_tokens: int = 8192
-    """Tokens per forward pass, padding included."""
+    """Tokens per forward pass."""
     threads: int = 1
     """CPU threads per process; results are bit-equal only at the same number."""
+    gradient_checkpointing: bool = False
+    """Make each layer's activations again in the backward pass: less memory, about a third more time."""
+    compile: bool = False
+    """Compile each layer; the first steps are slow."""
     reference: ReferenceMode = ReferenceMode.cached
     """Reference log-probs: computed once and kept on disk, adapters switched off, or swapped-in start weights."""
     checkpoints: int = 10

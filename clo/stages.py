@@ -21,6 +21,7 @@ from clo.data.datamodule import SquareDataModule, stage_steps, steps_per_epoch
 from clo.data.items import Item
 from clo.errors import UserError
 from clo.loggers import MetricsFile, finish_loggers, stage_loggers
+from clo.model.layers import training_layers
 from clo.module import CLOModule, StagePlan
 from clo.objective import Objective
 from clo.progress import stage
@@ -116,7 +117,8 @@ def _fit_stage(run: RunConfig, model: Any, plan: StagePlan, data: StageData, fol
     for logger in trainer.loggers:
         if isinstance(logger, MetricsFile):
             logger.rewind(0 if checkpoint is None else int(checkpoint.stem.removeprefix("step")))
-    trainer.fit(module, datamodule, ckpt_path=None if checkpoint is None else str(checkpoint), weights_only=True)
+    with training_layers(model, run.trainer.gradient_checkpointing, run.trainer.compile):
+        trainer.fit(module, datamodule, ckpt_path=None if checkpoint is None else str(checkpoint), weights_only=True)
     if trainer.global_step != plan.total_steps:
         raise RuntimeError(f"stage {plan.name} stopped at step {trainer.global_step} of {plan.total_steps}")
     if trainer.is_global_zero:

@@ -12,8 +12,8 @@ from warm_runs import cold
 
 ROOMS = (
     "run evaluate report grid messages",
-    "stages outcome module loggers reference checks objective scores attention head step_sums progress",
-    "evaluation model nano",
+    "stages outcome module loggers reference checks objective throughput scores head step_sums progress",
+    "evaluation model attention nano",
     "data.datamodule data.batch data.items data.prompt data.splits data.cldr data.rows data",
     "run_folder config settings choices errors",
 )

@@ -304,7 +304,7 @@ def test_out_of_memory_halves_the_budget_and_repeats_the_step(
     plain = fit(tmp_path / "plain", run_config(tmp_path / "plain", max_tokens=120))
     calls = replace_score(monkeypatch, full)
     model = fit(tmp_path / "full", run_config(tmp_path / "full", max_tokens=120))
-    assert "trainer.max_tokens halved to 60, step repeated" in capsys.readouterr().out
+    assert "trainer.max_tokens halved to 60, repeated" in capsys.readouterr().out
     assert len(calls) > len(usual) + call
     largest, mean = difference(weights(plain), weights(model))
     assert largest < 3e-5 and mean < 5e-7
