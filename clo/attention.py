@@ -20,8 +20,8 @@ from torch.nn.functional import scaled_dot_product_attention
 from clo.data.batch import Segment
 
 NAME = "clo_packed"
-SHORT = 256
-"""On a CPU, segments of at most this many keys are padded into one call: there a call costs more than its padding."""
+SHORT = 128
+"""On a CPU, rows of at most this many tokens are padded into one call: there a call costs more than its padding."""
 ALIGN = 16
 """Padded rows are a multiple of this long: then an item's scores are bit-equal in any company, as is its reference."""
 
@@ -38,6 +38,19 @@ class AttentionPlan:
     def longest(self) -> int:
         """Keys of the longest segment."""
         return max(s.keys() for s in self.segments)
+
+    def rows(self) -> list[list[Segment]]:
+        """The segments of each prompt."""
+        rows: list[list[Segment]] = []
+        for segment in self.segments:
+            if segment.prefix[0] == segment.prefix[1]:
+                rows.append([])
+            rows[-1].append(segment)
+        return rows
+
+    def longest_row(self) -> int:
+        """Tokens of the longest prompt with all its responses."""
+        return max(row[-1].stop - row[0].start for row in self.rows())
 
     def cached(self, key: Any, make: Any) -> Any:
         """What ``make`` returned for this key."""
@@ -90,7 +103,8 @@ def packed_attention(
     if key.shape[1] != query.shape[1]:
         repeats = query.shape[1] // key.shape[1]
         key, value = key.repeat_interleave(repeats, 1), value.repeat_interleave(repeats, 1)
-    attend = _padded if query.device.type == "cpu" and plan.longest() <= SHORT else _by_segment
+    short = query.device.type == "cpu" and plan.cached("longest row", plan.longest_row) <= SHORT
+    attend = _padded if short else _by_segment
     return attend(query, key, value, plan, scaling, dropout, window), None
 
 
@@ -169,12 +183,8 @@ def _padded(
 
 def _padding(plan: AttentionPlan, window: int | None, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Token of every padded place, padded place of every token, and the additive mask of every row."""
-    rows: list[list[Segment]] = []
-    for segment in plan.segments:
-        if segment.prefix[0] == segment.prefix[1]:
-            rows.append([])
-        rows[-1].append(segment)
-    S, T = len(rows), -(-max(row[-1].stop - row[0].start for row in rows) // ALIGN) * ALIGN
+    rows = plan.rows()
+    S, T = len(rows), -(-plan.longest_row() // ALIGN) * ALIGN
     index, places = torch.zeros(S, T, dtype=torch.int64), []
     hidden = torch.ones(S, T, T, dtype=torch.bool)
     for n, row in enumerate(rows):

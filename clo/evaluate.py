@@ -121,12 +121,9 @@ def _load_trained(run: Any, path: Path) -> Any:
     """The trained model: merged weights, or the adapter on its base."""
     from dataclasses import replace
 
-    import torch
+    from clo.model.load import load_model, prepare_processor, run_device
 
-    from clo.model.load import load_model
-
-    torch.set_num_threads(run.trainer.threads)
-    torch.set_flush_denormal(True)
+    prepare_processor(run.trainer.threads, run.trainer.precision, run_device(run.trainer.accelerator))
     if not path.is_dir():
         raise UserError(f"{path} is missing; the run's command makes it again after status.json is deleted")
     if (path / "adapter_config.json").is_file():

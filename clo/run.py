@@ -155,20 +155,17 @@ def _check_size(run: RunConfig, splits: Any) -> None:
 def _train_on(run: RunConfig, folder: RunFolder, renderer: Any, train: Any, val: Any, test: Any, too_long: int) -> None:
     import time
 
-    import torch
-
     from clo.checks import check_frozen, check_vocabulary, frozen_key
     from clo.loggers import quiet_libraries, write_csv
-    from clo.model.load import check_precision, load_model, mixed, run_device
+    from clo.model.load import check_precision, load_model, mixed, prepare_processor, run_device
     from clo.model.tuning import apply_tuning, ledger
     from clo.outcome import evaluate_model, evaluate_start, mean_square, save_model, write_results
     from clo.reference import weights_key
     from clo.stages import StageData, fit_stages, plan_stages
 
     quiet_libraries()
-    torch.set_num_threads(run.trainer.threads)
-    torch.set_flush_denormal(True)  # saturated comparisons underflow, and denormals make CPU steps several times slower
     device = run_device(run.trainer.accelerator)
+    prepare_processor(run.trainer.threads, run.trainer.precision, device)
     model = load_model(run.model).to(device)
     check_precision(model, run.trainer.precision)
     check_vocabulary([*train, *val], model.get_input_embeddings().num_embeddings)

@@ -15,14 +15,16 @@ import clo.attention
 from clo.attention import AttentionPlan, packed, packed_attention
 from clo.data.batch import Segment, pack
 from clo.data.items import Item
+from clo.model.tuning import apply_tuning
 from clo.scores import packs, score, score_items
+from clo.settings import LoraConfig, TuningConfig
 
 WHOLE = [(0, 0), (0, 1), (1, 0), (1, 1)]
 
 
 def gradient(model: Any, S: Tensor) -> Tensor:
     noise = torch.randn(S.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64).to(S)
-    parameters = [p for name, p in sorted(model.named_parameters()) if "attn" in name]
+    parameters = [p for name, p in sorted(model.named_parameters()) if "attn" in name and p.requires_grad]
     return torch.cat([g.flatten().double() for g in torch.autograd.grad((S * noise).sum(), parameters)])
 
 
@@ -34,16 +36,21 @@ def with_window(model: Any, window: int) -> Any:
 
 
 @pytest.mark.parametrize("short", [0, 256], ids=["segments", "padded"])
-@pytest.mark.parametrize("family", ["llama", "qwen2", "mistral", "window 5", "biases"])
+@pytest.mark.parametrize("family", ["llama", "qwen2", "mistral", "window 5", "biases", "lora"])
 def test_every_path_equals_float64(family: str, short: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clo.attention, "SHORT", short)
-    model = tiny_model({"window 5": "mistral", "biases": "qwen2"}.get(family, family))
+    model = tiny_model({"window 5": "mistral", "biases": "qwen2", "lora": "llama"}.get(family, family))
     if family == "window 5":
         model = with_window(model, 5)
     if family == "biases":
         for name, p in model.named_parameters():
             if name.endswith("bias"):
                 torch.nn.init.normal_(p)
+    if family == "lora":
+        model = apply_tuning(model, TuningConfig(lora=LoraConfig(r=2)))
+        for p in model.parameters():
+            if p.requires_grad:
+                torch.nn.init.normal_(p, std=0.1)
     items = random_items(4, 3)
     cells = [(i, j) for i in range(3) for j in range(3)]
     exact_model = copy.deepcopy(model)

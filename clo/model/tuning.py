@@ -30,6 +30,8 @@ class Ledger:
     gradient_bytes: int
     optimizer_bytes: int
     """AdamW's two moments."""
+    checkpoint_bytes: int
+    """A checkpoint on disk: what trains and its moments, nothing frozen."""
 
     def trains(self) -> int:
         """Number of parameters that train."""
@@ -40,9 +42,10 @@ class Ledger:
         share = 100 * self.trains() / self.total
         kinds = ", ".join(f"{kind} {count:,}" for kind, count in self.trainable.items())
         sizes = {"weights": self.weight_bytes, "gradients": self.gradient_bytes, "optimizer": self.optimizer_bytes}
+        memory = ", ".join(f"{k} {v / 2**20:,.1f} MiB" for k, v in sizes.items())
         return [
             f"trains {self.trains():,} of {self.total:,} parameters ({share:.1f} %): {kinds}",
-            "memory before activations: " + ", ".join(f"{k} {v / 2**20:,.1f} MiB" for k, v in sizes.items()),
+            f"memory before activations: {memory}; a checkpoint: {self.checkpoint_bytes / 2**20:,.1f} MiB",
         ]
 
 
@@ -122,4 +125,5 @@ def ledger(model: Any) -> Ledger:
         weight_bytes=sum(p.numel() * p.element_size() for p in parameters),
         gradient_bytes=trained,
         optimizer_bytes=2 * trained,
+        checkpoint_bytes=3 * trained,
     )

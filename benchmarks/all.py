@@ -1,0 +1,50 @@
+"""Every comparison of docs/benchmarks.md: ``make bench``. Each is a process of its own with one printed command."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks.report import RESULTS, document
+
+SIDES = (
+    "benchmarks.trl_side:stock",
+    "benchmarks.trl_side:strongest",
+    "benchmarks.our_side:cached",
+    "benchmarks.our_side:charged",
+)
+CASES = (
+    "--shape S32 --precision fp32 --count 12 --batch 4",
+    "--shape S32 --precision bf16 --count 12 --batch 4",
+    "--shape S128 --precision fp32 --count 4 --batch 2 --check 1",
+    "--shape S128 --precision bf16 --count 4 --batch 2 --check 1",
+    "--shape R8B --precision fp32 --count 12 --batch 4 --check 1",
+    "--shape R8B --precision fp32 --count 12 --batch 4 --check 1 --sort",
+    "--shape R8B --precision bf16 --count 12 --batch 4 --check 1",
+)
+"""Options of ``python -m benchmarks``; lengths are those of real Swahili instruction rows unless --lang says other."""
+
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
+BEGIN, END = "<!-- results -->\n", "<!-- end of results -->"
+
+
+def main() -> None:
+    """Run all cases, then put their tables into the page."""
+    sections = []
+    for case in CASES:
+        options = f"--lang sw {case} {' '.join(f'--side {side}' for side in SIDES)}"
+        print(f"\n$ python -m benchmarks {options}", flush=True)
+        before = set(RESULTS.glob("*.jsonl"))
+        subprocess.run([sys.executable, "-m", "benchmarks", *shlex.split(options)], check=True)
+        (path,) = set(RESULTS.glob("*.jsonl")) - before
+        sections.append(document(path, f"python -m benchmarks {options}"))
+    head, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
+    PAGE.write_text(head + BEGIN + "\n" + "\n".join(sections) + END + rest.split(END)[1], encoding="utf-8")
+    print(f"\nwritten to {PAGE}")
+
+
+if __name__ == "__main__":
+    main()
