@@ -141,7 +141,8 @@ def document(path: Path, command: str) -> str:
             f"`{command}`",
             "",
             f"{setup['batch']} items per step, {rounds} rounds over {setup['count']} items; mean tokens {lengths}; "
-            f"{_machine(head)}; torch {versions['torch']}, transformers {versions['transformers']}, trl {versions['trl']}; "
+            f"{_machine(head)}; torch {versions['torch']}, transformers {versions['transformers']}, "
+            f"trl {versions['trl']}; "
             f"{head['time'][:10]}.",
             "",
             table(times, names[:2], memory),
