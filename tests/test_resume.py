@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from warm_runs import WarmRuns, tiny
 
-TIMINGS = ("seconds", "train/response_tokens_per_second")
+TIMINGS = ("seconds", "train/response_tokens_per_second", "train/mfu")
 # 150 items are three blocks of the reference cache; 10 steps of SFT, then 5 of DPO.
 SIZE = ["method=sft_dpo", "data_size=150", "batch_size=30", "trainer.checkpoints=4", "trainer.grad_norms_every=3"]
 
