@@ -19,13 +19,13 @@ LANGUAGES = facts.CORE_LANGUAGES
 TARGETS = LANGUAGES[1:]
 SIZES = (100, 200, 400, 800, 1600, 3200, 6400)
 HASHES = {
-    "en": "2b7d8688b9bdc48f",
-    "zh": "13e0133926844d97",
-    "de": "2061fbc1df4d1e05",
-    "ko": "43f1abf2839e98cc",
-    "id": "7f6db90111534f5b",
-    "sw": "f521f210a03bc62b",
-    "yo": "3693f08cb88784c5",
+    "en": "ee43cc9b01976a51",
+    "zh": "9899182b3c029179",
+    "de": "a546740dc006e2f7",
+    "ko": "20c2fd17d54dfca1",
+    "id": "d2ef5ce7d0d4c807",
+    "sw": "d5a413e2cebbc6fb",
+    "yo": "a07e71aae4c2bf83",
 }
 
 
@@ -85,6 +85,14 @@ def test_unseen_relations_never_occur_in_train(rows: dict[str, list[Row]]) -> No
     for split in ("dev", "test"):
         assert {relation(row) for row in rows[split] if row.group == "unseen"} == set(UNSEEN)
         assert {relation(row) for row in rows[split] if row.group == "seen"} <= trained
+
+
+def test_units_have_their_plural_forms_and_a_name_everywhere() -> None:
+    said = {code: [names.name("full_unit", f"{n} st", code) for n in (1, 2)] for code in ("en", "de", "sw")}
+    assert said == {"en": ["1 stone", "2 stones"], "de": ["1 Stone", "2 Stones"], "sw": ["jiwe 1", "mawe 2"]}
+    for symbol, unit in names.UNITS.items():
+        found = {code: names.name("full_unit", f"5 {symbol}", code) for code in LANGUAGES}
+        assert all(text and "5" in text and unit not in text and symbol not in text for text in found.values()), found
 
 
 def test_amounts_name_no_currency_that_is_held_out(rows: dict[str, list[Row]]) -> None:

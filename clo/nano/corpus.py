@@ -28,7 +28,7 @@ PARALLEL = 0.015
 ENGLISH_HABIT = 0.0183
 """Share of tokens per target language: target question, *English* answer: the habit that CLO has to break."""
 GENERATED = 0.08
-"""Share of documents about generated formats (dates, amounts) instead of closed facts."""
+"""Share of documents about generated formats (dates, amounts, quantities) instead of closed facts."""
 WHOLE_SENTENCES = 0.3
 """Share of the parallel lines that pair whole sentences; the others pair names."""
 
@@ -95,7 +95,7 @@ def _pair(fact: Fact, language: str, rng: random.Random) -> tuple[str, str]:
         return wording.answer(fact, "en"), wording.answer(fact, language)
     subject_kind, object_kind = RELATIONS[fact.relation]
     sides = [(subject_kind, fact.subject), (object_kind, fact.object)]
-    named = [side for side in sides if not side[0].endswith("_code") and side[0] not in {"iso_date", "short_amount"}]
+    named = [side for side in sides if not side[0].endswith("_code") and not side[0].startswith(("iso_", "short_"))]
     kind, key = rng.choice(named)
     return wording.surface(kind, key, "en"), wording.surface(kind, key, language)
 

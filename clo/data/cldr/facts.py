@@ -20,12 +20,12 @@ CORE_LANGUAGES = ("en", "zh", "de", "ko", "id", "sw", "yo")
 
 TERRITORIES, LANGUAGES, CURRENCIES = 180, 160, 150
 """How many of each are used: few enough that a model of 1-2 million parameters can know all of them by heart."""
-SCRIPT_FACTS_LATIN, CITIES, DATES, AMOUNTS = 40, 80, 900, 900
+SCRIPT_FACTS_LATIN, CITIES, DATES, AMOUNTS, QUANTITIES = 40, 80, 900, 900, 300
 _UNINHABITED = frozenset(re.findall("..", "ACAQBVCPCQDGEAEUGSHMICIOSJTATFUMUNXAXBZZ"))
 """Territory codes without a lasting population of their own, and codes that are no country at all."""
 _MISNAMED = frozenset({"cu", "ht", "ie", "li", "sa", "KP", "KR", "MP"})
 """Things that CLDR names by a description, or by the name of another, in one of the core languages."""
-FORMATS = ("date", "amount")
+FORMATS = ("date", "amount", "unit")
 RELATIONS: dict[str, tuple[str, str]] = {
     "territory_currency": ("territory", "currency"),
     "territory_code": ("territory", "territory_code"),
@@ -45,6 +45,7 @@ RELATIONS: dict[str, tuple[str, str]] = {
     "currency_user": ("currency", "territory"),
     "date": ("iso_date", "full_date"),
     "amount": ("short_amount", "full_amount"),
+    "unit": ("short_unit", "full_unit"),
 }
 """Relation -> (kind of the subject, kind of the object)."""
 
@@ -156,13 +157,15 @@ def closed_facts() -> tuple[Fact, ...]:
 
 @lru_cache(maxsize=1)
 def generated_facts() -> tuple[Fact, ...]:
-    """Return the generated formats: dates written out, and amounts in a currency of the training split."""
+    """Return the generated formats: dates, amounts in a currency of the training split, and quantities with a unit."""
     trained = sorted(
         {fact.object for fact in closed_facts() if (fact.relation, fact.split) == ("currency_code", "train")}
     )
+    symbols = sorted(names.UNITS)
     makers: dict[str, tuple[int, Callable[[int], str]]] = {
         "date": (DATES, _date_of),
         "amount": (AMOUNTS, lambda rank: f"{2 + rank % 98} {trained[rank // 98 % len(trained)]}"),
+        "unit": (QUANTITIES, lambda rank: f"{1 + rank % 60} {symbols[rank // 60 % len(symbols)]}"),
     }
     facts = []
     for relation, (count, make) in makers.items():

@@ -1,4 +1,4 @@
-"""Names of territories, languages, scripts, currencies, months, days, dates and amounts in one language, from CLDR.
+"""Names of territories, languages, scripts, currencies, months, days and written-out formats in one language.
 
 Source: Unicode CLDR as shipped with babel. Everything is NFC-normalised, with plain spaces, so that equal looking
 names are equal strings.
@@ -15,10 +15,20 @@ from babel import Locale
 from babel.core import get_global
 from babel.dates import format_date
 from babel.numbers import format_currency
+from babel.units import format_unit
 
 _AWKWARD = re.compile(r"[()\[\]/{}]|length-|, |\.$")
-_FREE_FORM = frozenset({"full_date", "full_amount"})
+_FREE_FORM = frozenset({"full_date", "full_amount", "full_unit"})
 _SPACES = re.compile(r"[\u00a0\u202f\u2009\s]+")
+UNITS = {
+    "GB": "digital-gigabyte",
+    "MB": "digital-megabyte",
+    "PB": "digital-petabyte",
+    "cd": "light-candela",
+    "lm": "light-lumen",
+    "st": "mass-stone",
+}
+"""Symbol -> unit; all that CLDR writes out in every core language (kilometres have no Yoruba name)."""
 CODE_KINDS = frozenset({"territory_code", "language_code", "currency_code"})
 
 
@@ -73,6 +83,12 @@ def _lookup(kind: str, key: str, locale: Locale) -> str | None:
         case "full_amount":
             number, code = key.split()
             return format_currency(int(number), code, locale=locale, format_type="name", currency_digits=False)
+        case "short_unit":
+            return key
+        case "full_unit":
+            number, symbol = key.split()
+            text = format_unit(int(number), UNITS[symbol], "long", locale=locale)
+            return None if UNITS[symbol] in text else text  # babel prints the id of a unit that has no name
     raise ValueError(f"unknown kind of name {kind!r}")
 
 
