@@ -92,7 +92,9 @@ def test_units_have_their_plural_forms_and_a_name_everywhere() -> None:
     assert said == {"en": ["1 stone", "2 stones"], "de": ["1 Stone", "2 Stones"], "sw": ["jiwe 1", "mawe 2"]}
     for symbol, unit in names.UNITS.items():
         found = {code: names.name("full_unit", f"5 {symbol}", code) for code in LANGUAGES}
-        assert all(text and "5" in text and unit not in text and symbol not in text for text in found.values()), found
+        assert all(text and "5" in text and unit not in text and text != f"5 {symbol}" for text in found.values()), (
+            found
+        )
 
 
 def test_amounts_name_no_currency_that_is_held_out(rows: dict[str, list[Row]]) -> None:
