@@ -82,27 +82,19 @@ def evaluate_again(path: Path, max_tokens: int | None = None) -> None:
     """
     from dataclasses import replace
 
-    from omegaconf import OmegaConf
-
-    from clo.config import parse
     from clo.data.prompt import Renderer
     from clo.data.splits import load_splits
     from clo.grid import print_table
     from clo.loggers import quiet_libraries
     from clo.model.load import load_tokenizer, mixed, run_device
     from clo.outcome import evaluate_model, write_results
-    from clo.run_folder import RunFolder
 
-    folder = RunFolder(path)
-    if folder.state() != "done" or not (path / "config.yaml").is_file():
-        raise UserError(f"{path} is not the folder of a finished run; its command finishes it")
-    config = (path / "config.yaml").read_text(encoding="utf-8")
-    run = parse(OmegaConf.create(config))  # type: ignore[arg-type]
-    folder.acquire(config)
+    folder, run = finished_run(path)
+    folder.acquire((path / "config.yaml").read_text(encoding="utf-8"))
     quiet_libraries()
     if max_tokens is not None:
         run = replace(run, evaluation=replace(run.evaluation, max_tokens=max_tokens))
-    model = _load_trained(run, path / "model")
+    model = load_trained(run, path / "model")
     trained = replace(run.model, path=str(path / "model"), revision=None)
     renderer = Renderer(load_tokenizer(trained), run.model.template, run.model.end_of_turn)
     splits = load_splits(run.data, run.lang.source, run.lang.code)
@@ -117,7 +109,25 @@ def evaluate_again(path: Path, max_tokens: int | None = None) -> None:
     print_table([path])
 
 
-def _load_trained(run: Any, path: Path) -> Any:
+def finished_run(path: Path) -> tuple[Any, Any]:
+    """The folder and the configuration of a finished run.
+
+    Raises:
+        UserError: it is not one.
+    """
+    from omegaconf import OmegaConf
+
+    from clo.config import parse
+    from clo.run_folder import RunFolder
+
+    folder = RunFolder(path)
+    if folder.state() != "done" or not (path / "config.yaml").is_file():
+        raise UserError(f"{path} is not the folder of a finished run; its command finishes it")
+    config = OmegaConf.create((path / "config.yaml").read_text(encoding="utf-8"))
+    return folder, parse(config)  # type: ignore[arg-type]
+
+
+def load_trained(run: Any, path: Path) -> Any:
     """The trained model: merged weights, or the adapter on its base."""
     from dataclasses import replace
 

@@ -11,7 +11,7 @@ from conftest import ROOT
 from warm_runs import cold
 
 ROOMS = (
-    "run evaluate report grid messages",
+    "run export evaluate report grid messages",
     "stages outcome module loggers reference checks objective throughput scores head step_sums progress",
     "evaluation model attention nano",
     "data.datamodule data.batch data.items data.prompt data.splits data.cldr data.rows data",
