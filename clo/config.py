@@ -61,6 +61,8 @@ class RunConfig:
     """Where reference log-probs and start-model answers are kept."""
     jobs: int | None = None
     """Cells of a grid that run at a time; null: as many as the cores carry (1 on a GPU)."""
+    plan: bool = False
+    """Print what the run would need, and train nothing."""
 
     def __post_init__(self) -> None:
         check(self.data_size >= 1, "data_size", "a number of training items, at least 1", self.data_size)
@@ -82,7 +84,7 @@ class RunConfig:
     def science(self) -> dict[str, Any]:
         """The part that decides the result: everything but hardware, logging and places."""
         tree = plain(self)
-        for key in ("trainer", "logger", "study_name", "output_dir", "cache_dir", "jobs"):
+        for key in ("trainer", "logger", "study_name", "output_dir", "cache_dir", "jobs", "plan"):
             tree.pop(key)
         tree["model"].pop("recipe")
         return tree

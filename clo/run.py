@@ -7,6 +7,7 @@ import io
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,9 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's end is Ctrl-C: no cell outlives the grid
     try:
         runs, cells = _compose()
+        planned = [run for run in (*runs, *(cell.run for cell in cells)) if run.plan]
+        if planned:
+            sys.exit(0 if show_plans(planned) else 1)
         for run in runs:
             run_cell(run)
         ok = run_grid(cells) if cells else True
@@ -122,13 +126,21 @@ def run_cell(run: RunConfig) -> None:
 
 def _train_and_evaluate(run: RunConfig, folder: RunFolder) -> None:
     """The whole wiring: rows, items, model, training, evaluation, results."""
-    from clo.checks import check_items, check_places
+    from clo.checks import check_places
+
+    check_places(run.logger.name, run.cache_dir)
+    renderer, splits, train, val, too_long = _items(run)
+    _train_on(run, folder, renderer, train, val, splits.evaluated(run.evaluation), too_long)
+
+
+def _items(run: RunConfig) -> tuple[Any, Any, Any, Any, int]:
+    """Renderer, rows, training items, held-out items, and how many rows were too long."""
+    from clo.checks import check_items
     from clo.data.items import build_items
     from clo.data.prompt import Renderer
     from clo.data.splits import load_splits
     from clo.model.load import load_tokenizer
 
-    check_places(run.logger.name, run.cache_dir)
     _check_size(run, splits := load_splits(run.data, run.lang.source, run.lang.code))
     languages = [run.lang.source, run.lang.code]
     renderer = Renderer(load_tokenizer(run.model), run.model.template, run.model.end_of_turn)
@@ -141,7 +153,20 @@ def _train_and_evaluate(run: RunConfig, folder: RunFolder) -> None:
             f"({counts.too_long} are longer, the first is {counts.first_too_long}); lower it or raise model.max_length"
         )
     check_items([*train, *val], renderer)
-    _train_on(run, folder, renderer, train, val, splits.evaluated(run.evaluation), counts.too_long)
+    return renderer, splits, train, val, counts.too_long
+
+
+def show_plans(runs: Sequence[RunConfig]) -> bool:
+    """Print what every run would need; whether all of them fit their device.
+
+    Raises:
+        UserError: a run's data or model cannot be read.
+    """
+    from clo.loggers import quiet_libraries
+    from clo.plan import plan_run, show
+
+    quiet_libraries()
+    return show([plan_run(run, _items(run)[2]) for run in runs])
 
 
 def _check_size(run: RunConfig, splits: Any) -> None:

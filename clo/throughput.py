@@ -27,6 +27,15 @@ DENSE_BF16_TFLOPS = {
 """Peak of a GPU's bfloat16 units without sparsity, from the vendors' data sheets; the first name that fits counts."""
 
 
+def forward_flops(model: Any, items: Sequence[Item], cells: Sequence[Cell]) -> float:
+    """Floating-point operations of scoring the items once, without gradients; attention scores are left out (1 %)."""
+    base = base_model(model)
+    matrices = sum(p.numel() for name, p in base.base_model.named_parameters() if p.dim() == 2 and "embed" not in name)
+    responses = sum(len(item.responses[j]) for item in items for _, j in cells)
+    head = base.get_output_embeddings().weight.numel()
+    return 2.0 * matrices * sum(packed_tokens(item, cells) for item in items) + 2.0 * responses * head
+
+
 def step_flops(model: Any, items: Sequence[Item], cells: Sequence[Cell]) -> float:
     """Floating-point operations of one training step on packed rows, after the floor of an exact step.
 

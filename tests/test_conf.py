@@ -17,7 +17,8 @@ from omegaconf import OmegaConf
 
 import clo.choices
 import clo.config
-import clo.settings
+import clo.settings.machine
+import clo.settings.science
 from clo.config import RunConfig, conf_dir, parse, plain, register_schema
 from clo.errors import UserError
 
@@ -187,7 +188,7 @@ def test_the_name_tells_what_decides_the_result() -> None:
     assert len(slugs) == len(other) and base.slug() not in slugs
 
 
-@pytest.mark.parametrize("module", [clo.config, clo.settings])
+@pytest.mark.parametrize("module", [clo.config, clo.settings.machine, clo.settings.science])
 def test_every_setting_says_what_it_is(module: Any) -> None:
     tree = ast.parse(Path(module.__file__).read_text(encoding="utf-8"))
     silent = []

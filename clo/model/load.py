@@ -73,6 +73,21 @@ def _load(auto_class: Any, config: ModelConfig, **kwargs: Any) -> Any:
         raise UserError(f"cannot load model.path={config.path}: {cause}; {advice}") from error
 
 
+def shape_only(config: ModelConfig) -> Any:
+    """The model without weights, on the meta device: its configuration is all that is read.
+
+    Raises:
+        UserError: not found, gated or offline.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    shape = _load(AutoConfig, config)
+    stored = shape.dtype if config.dtype == "auto" else getattr(torch, config.dtype)
+    with torch.device("meta"):
+        return AutoModelForCausalLM.from_config(shape, dtype=stored or torch.float32).eval()
+
+
 def run_device(accelerator: str) -> Any:
     """The device of this process: CUDA number LOCAL_RANK where the accelerator asks for it.
 
