@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -204,3 +205,44 @@ def test_the_processor_flushes_denormals() -> None:
     assert float(tiny * 0.5) > 0
     prepare_processor(1, "32-true", torch.device("cpu"))
     assert float(tiny * 0.5) == 0
+
+
+def test_dora_starts_as_the_model_and_trains_sizes_too() -> None:
+    model = tiny_model()
+    ids = torch.tensor([[3, 5, 8]])
+    before = model(input_ids=ids).logits
+    tuned = apply_tuning(model, TuningConfig("t", Trains.attention, LoraConfig(r=4, dora=True)))
+    torch.testing.assert_close(tuned(input_ids=ids).logits, before, rtol=1e-5, atol=1e-5)
+    assert any("magnitude" in name for name in trained(tuned))
+
+
+def test_an_adapter_is_continued_from_where_it_ended(tiny_folder: Path, tmp_path: Path) -> None:
+    """Folded into its base it is the start model, so the reference is the base with the adapter, not the bare base."""
+    from clo.model.load import load_model
+    from clo.settings import ModelConfig
+
+    config = ModelConfig(path=str(tiny_folder), max_length=200)
+    adapted = apply_tuning(load_model(config), LORA)
+    for p in adapted.parameters():
+        if p.requires_grad:
+            torch.nn.init.normal_(p, std=0.2)
+    adapted.save_pretrained(tmp_path)
+    again = load_model(ModelConfig(path=str(tmp_path), max_length=200))
+    ids = torch.tensor([[3, 5, 8]])
+    torch.testing.assert_close(again(input_ids=ids).logits, adapted(input_ids=ids).logits, rtol=1e-4, atol=1e-4)
+    assert not hasattr(again, "peft_config") or not hasattr(again, "disable_adapter")
+    assert float((again(input_ids=ids).logits - load_model(config)(input_ids=ids).logits).abs().max()) > 1e-2
+
+
+def test_quantizing_needs_a_gpu_and_adapters(tiny_folder: Path) -> None:
+    from test_conf import run_of
+
+    from clo.model.load import load_model
+    from clo.settings import ModelConfig
+
+    with pytest.raises(UserError, match="needs adapters"):
+        run_of("model.quantize=4bit")
+    assert run_of("model.quantize=4bit", "tuning=attention_lora").model.quantize == "4bit"
+    if not torch.cuda.is_available():
+        with pytest.raises(UserError, match="needs a GPU"):
+            load_model(ModelConfig(path=str(tiny_folder), max_length=200, quantize="4bit"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,11 @@ def load_model(config: ModelConfig) -> Any:
     """
     from transformers import AutoModelForCausalLM
 
+    if (Path(resolve_path(config.path)) / "adapter_config.json").is_file():
+        return _merged(config)
     options = {"dtype": config.dtype, "output_loading_info": True, "ignore_mismatched_sizes": True}
+    if config.quantize is not None:
+        options["quantization_config"] = _quantization(config)
     model, found = _load(AutoModelForCausalLM, config, **options)
     bad = sorted({*found["missing_keys"], *(name for name, *_ in found["mismatched_keys"])})
     if bad:  # transformers would draw them at random
@@ -52,6 +57,41 @@ def load_model(config: ModelConfig) -> Any:
             f"model.max_length={config.max_length} is over the window of {config.path}; set it to at most {window}"
         )
     return model.eval()
+
+
+def _merged(config: ModelConfig) -> Any:
+    """The base of an adapter folder with the adapter folded in: it is then the start model, and the reference."""
+    from peft import PeftConfig, PeftModel
+
+    path = resolve_path(config.path)
+    base = PeftConfig.from_pretrained(path).base_model_name_or_path
+    if not base:
+        raise UserError(f"model.path={config.path} is an adapter that does not name its base model")
+    model = load_model(replace(config, path=base, revision=None))
+    return PeftModel.from_pretrained(model, path).merge_and_unload().eval()
+
+
+def _quantization(config: ModelConfig) -> Any:
+    """Settings of bitsandbytes: NF4 with double quantization, or 8-bit integers.
+
+    Raises:
+        UserError: it is not installed, or there is no GPU.
+    """
+    from importlib.util import find_spec
+
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    if find_spec("bitsandbytes") is None or not torch.cuda.is_available():
+        raise UserError(f"model.quantize={config.quantize} needs a GPU and `pip install bitsandbytes`")
+    if config.quantize == "8bit":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
 
 
 def _load(auto_class: Any, config: ModelConfig, **kwargs: Any) -> Any:

@@ -70,6 +70,7 @@ def apply_tuning(model: Any, tuning: TuningConfig, seed: int = 0) -> Any:
             r=tuning.lora.r,
             lora_alpha=tuning.lora.alpha,  # type: ignore[arg-type]  # a ratio; PEFT only divides it by r
             lora_dropout=tuning.lora.dropout,
+            use_dora=tuning.lora.dora,
             target_modules=names,
             task_type="CAUSAL_LM",
         )

@@ -47,6 +47,8 @@ class ModelConfig:
     """Token that ends a response; null is the tokenizer's end-of-sequence token."""
     max_length: int = 2048
     """Longest prompt + response, tokens; at most the model's window."""
+    quantize: str | None = None
+    """``4bit`` or ``8bit``: frozen weights quantized by bitsandbytes, on a GPU, for adapters (QLoRA)."""
     trust_remote_code: bool = False
     """Run code that ships with a hub model."""
     recipe: Recipe = field(default_factory=Recipe)
@@ -56,6 +58,7 @@ class ModelConfig:
         check(self.max_length >= 8, "model.max_length", "the window in tokens and must be at least 8", self.max_length)
         dtypes = ("auto", "float32", "bfloat16", "float16")
         check(self.dtype in dtypes, "model.dtype", f"one of {', '.join(dtypes)}", self.dtype)
+        check(self.quantize in (None, "4bit", "8bit"), "model.quantize", "null, 4bit or 8bit", self.quantize)
 
 
 @dataclass
@@ -144,6 +147,8 @@ class LoraConfig:
     """Scale; the adapter's output is multiplied by alpha / r."""
     dropout: float = 0.0
     """Dropout on the adapter's input, 0 to below 1."""
+    dora: bool = False
+    """Weight-decomposed adapters (DoRA): the size of each weight row trains apart from its direction."""
 
     def __post_init__(self) -> None:
         check(self.r >= 1, "tuning.lora.r", "the rank and must be at least 1", self.r)
