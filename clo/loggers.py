@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -82,29 +81,10 @@ def stage_loggers(run: RunConfig, folder: RunFolder, stage: str) -> list[Logger]
     """The loggers of one stage; metrics.jsonl comes first."""
     loggers: list[Logger] = [MetricsFile(folder.path / "metrics.jsonl", stage)] if folder.main else []
     if run.logger.name == "wandb" and folder.main:
-        from pytorch_lightning.loggers import WandbLogger
+        from clo.tracking import stage_logger
 
-        loggers.append(
-            WandbLogger(
-                project=run.logger.project,
-                entity=run.logger.entity,
-                name=run.slug(),
-                id=os.environ.get("WANDB_RUN_ID", f"{run.slug()}-{stage}"),  # a sweep's agent names its runs itself
-                resume="allow",
-                group=run.study_name,
-                save_dir=str(folder.path),
-                config={"clo": run.science()},
-            )
-        )
+        loggers.append(stage_logger(run, folder, stage))
     return loggers
-
-
-def finish_loggers(run: RunConfig) -> None:
-    """Close a stage's loggers, after a failure too: an open W&B run would swallow the next stage's metrics."""
-    if run.logger.name == "wandb":
-        import wandb
-
-        wandb.finish()
 
 
 def quiet_libraries() -> None:

@@ -107,10 +107,12 @@ def run_cell(run: RunConfig) -> None:
         _show(folder)
         return
     folder.acquire(OmegaConf.to_yaml(OmegaConf.create(plain(run))))
+    failed = True
     try:
         folder.status(now=True, state="running", stage="load", error=None)
         _train_and_evaluate(run, folder)
         folder.status(now=True, state="done", stage="done")
+        failed = False
         if folder.main:
             _show(folder)
     except (KeyboardInterrupt, SystemExit) as end:  # Lightning turns Ctrl-C into an exit
@@ -121,7 +123,22 @@ def run_cell(run: RunConfig) -> None:
         folder.status(now=True, state="failed", error=text)
         raise
     finally:
+        if run.logger.name == "wandb" and folder.main:
+            _close_tracking(folder, failed)
         folder.release()
+
+
+def _close_tracking(folder: RunFolder, failed: bool) -> None:
+    """Send the results and close the cell's W&B run; an open one would swallow what comes next."""
+    from importlib.util import find_spec
+
+    if find_spec("wandb") is None:  # refused already, in one sentence
+        return
+    from clo.tracking import finish, log_outcome
+
+    if not failed:
+        log_outcome(folder)
+    finish(failed)
 
 
 def _train_and_evaluate(run: RunConfig, folder: RunFolder) -> None:

@@ -20,7 +20,7 @@ from clo.config import RunConfig
 from clo.data.datamodule import SquareDataModule, stage_steps, steps_per_epoch
 from clo.data.items import Item
 from clo.errors import UserError
-from clo.loggers import MetricsFile, finish_loggers, stage_loggers
+from clo.loggers import MetricsFile, stage_loggers
 from clo.model.layers import training_layers
 from clo.module import CLOModule, StagePlan
 from clo.objective import Objective
@@ -67,10 +67,7 @@ def fit_stages(run: RunConfig, model: Any, data: StageData, folder: RunFolder) -
         if done.is_file():
             load_trained(model, done, weights_key(model, run.trainer.precision))
         else:
-            try:
-                _fit_stage(run, model, plan, data, folder, done)
-            finally:
-                finish_loggers(run)
+            _fit_stage(run, model, plan, data, folder, done)
 
 
 def save_trained(model: Any, path: Path, base: str) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from tiny_runs import fit, run_config
 
-from clo.loggers import MetricsFile, finish_loggers, read_metrics, stage_loggers, write_csv
+from clo.loggers import MetricsFile, read_metrics, stage_loggers, write_csv
 from clo.run_folder import RunFolder
 from clo.settings import LoggerConfig
+from clo.tracking import finish
 
 
 def steps(path: Path) -> list[tuple[Any, ...]]:
@@ -51,31 +52,79 @@ def test_which_loggers_there_are(tmp_path: Path) -> None:
     (only,) = stage_loggers(run, RunFolder(tmp_path), "sft")
     assert isinstance(only, MetricsFile) and (only.version, only.path) == ("sft", tmp_path / "metrics.jsonl")
     assert stage_loggers(run, RunFolder(tmp_path, main=False), "sft") == []
-    finish_loggers(run)
 
 
-def test_wandb_offline_gets_what_the_file_gets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     wandb = pytest.importorskip("wandb")
-    from dataclasses import replace
-
     for name, value in {"WANDB_MODE": "offline", "WANDB_SILENT": "true", "WANDB_DIR": str(tmp_path)}.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("WANDB_API_KEY", SECRET)
+    monkeypatch.setenv("HF_TOKEN", SECRET)
     monkeypatch.delenv("WANDB_RUN_ID", raising=False)
-    seen: list[tuple[str, dict[str, Any]]] = []
-    config: dict[str, Any] = {}
+    return wandb
+
+
+SECRET = "0123456789abcdef0123456789abcdef01234567"
+
+
+def test_wandb_gets_what_the_file_gets_in_one_run(
+    tmp_path: Path, offline: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dataclasses import replace
+
     from pytorch_lightning.loggers import WandbLogger
 
+    seen: list[tuple[str, dict[str, Any]]] = []
+    config: dict[str, Any] = {}
+
     def log(self: Any, metrics: dict[str, Any], step: int | None = None) -> None:
-        seen.append((self.experiment.id, {"step": step, **metrics}))
+        seen.append((self.experiment.id, {"stage": self._prefix, "step": step, **metrics}))
         config.update(self.experiment.config)
 
     monkeypatch.setattr(WandbLogger, "log_metrics", log)
-    base = run_config(tmp_path, "sft_dpo")
-    run = replace(base, logger=LoggerConfig("wandb"))
+    run = replace(run_config(tmp_path, "sft_dpo"), logger=LoggerConfig("wandb"))
     fit(tmp_path / "run", run)
-    assert wandb.run is None  # closed: what comes next goes elsewhere
-    lines = read_metrics(tmp_path / "run" / "metrics.jsonl")
-    wanted = [(f"{run.slug()}-{r['stage']}", {k: v for k, v in r.items() if k != "stage"}) for r in lines]
-    assert seen == wanted
+    finish(failed=False)
+    assert offline.run is None  # closed: what comes next goes elsewhere
+    assert [line for _, line in seen] == read_metrics(tmp_path / "run" / "metrics.jsonl")
+    assert {name for name, _ in seen} == {run.slug()}
     assert config["clo"] == run.science()
-    assert {name for name, _ in seen} == {f"{run.slug()}-sft", f"{run.slug()}-dpo"}
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_whole_run_offline(
+    fails: bool, offline: Any, tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Summary, heat map, answers and files are there; a failed run is closed as failed; no key is written anywhere."""
+    from test_conf import run_of
+    from warm_runs import tiny
+
+    import clo.run
+
+    ends: list[tuple[int, dict[str, Any], list[str]]] = []
+    usual = offline.finish
+
+    def finish(exit_code: int) -> None:
+        if offline.run is not None:
+            logged = [path.name for path in Path(offline.run.dir).rglob("*") if path.is_file()]
+            ends.append((exit_code, dict(offline.run.summary), logged))
+        usual(exit_code)
+
+    monkeypatch.setattr(offline, "finish", finish)
+    run = run_of(*tiny(tiny_folder, tmp_path, "logger=wandb"))
+    if fails:
+        monkeypatch.setattr("clo.outcome.save_model", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            clo.run.run_cell(run)
+    else:
+        clo.run.run_cell(run)
+    ((code, summary, files),) = ends
+    assert code == int(fails)
+    assert ("target/chrf" in summary and "en/chrf" in summary) != fails
+    assert (
+        any(name.endswith(".png") for name in files) and any(name.endswith(".table.json") for name in files)
+    ) != fails
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert any(path.suffix == ".wandb" for path in written)  # for `wandb sync` later
+    assert not [path for path in written if SECRET.encode() in path.read_bytes()]

@@ -11,11 +11,12 @@ from clo.errors import UserError
 HELP = """\
 Make the report of a study from its run folders: one page, a table in three formats, figures.
 
-  python -m clo.report study=NAME [output_dir=outputs] [compare=sft]
+  python -m clo.report study=NAME [output_dir=outputs] [compare=sft] [wandb=PROJECT]
 
   study       folder under output_dir, such as the study_name of the runs
   output_dir  where the studies are (default: outputs)
   compare     method that win rates are against (default: sft, where the study has it)
+  wandb       W&B project that the tables, figures and page are added to as an artifact
 
 Writes OUTPUT_DIR/NAME/report/: report.html, table.csv, table.md, table.tex, and each figure as PNG and SVG.
 """
@@ -64,6 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if "study" not in given:
             raise UserError("which study? set study=NAME, a folder under output_dir")
         path = make_report(given["study"], given.get("output_dir", "outputs"), given.get("compare"))
+        if "wandb" in given:
+            _upload(given["wandb"], given["study"], path.parent)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -71,8 +74,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _upload(project: str, study: str, folder: Path) -> None:
+    from importlib.util import find_spec
+
+    if find_spec("wandb") is None:
+        raise UserError("wandb=PROJECT needs wandb; `pip install wandb`")
+    from clo.tracking import log_report
+
+    log_report(project, study, folder)
+
+
 def _split(argument: str) -> tuple[str, str]:
-    keys = ("study", "output_dir", "compare")
+    keys = ("study", "output_dir", "compare", "wandb")
     key, equals, value = argument.partition("=")
     if not equals or key not in keys:
         known = ", ".join(f"{name}=..." for name in keys)
