@@ -69,8 +69,7 @@ def packed_attention(
     plan: AttentionPlan,
     scaling: float | None = None,
     dropout: float = 0.0,
-    sliding_window: int | None = None,
-    **unknown: Any,
+    **others: Any,
 ) -> tuple[Tensor, None]:
     """Attend within segments; the signature is that of transformers' attention interface.
 
@@ -83,20 +82,19 @@ def packed_attention(
         plan: the segments; handed through the model's keyword arguments.
         scaling: factor of the logits; null is D ** -0.5.
         dropout: attention dropout.
-        sliding_window: tokens that a query sees, itself included; null for all.
-        unknown: refused where it would change the result.
+        others: ``sliding_window``, the tokens that a query sees, itself included; what else would change the result
+            is refused.
 
     Returns:
         [1, N, H, D] and no weights.
 
     Raises:
-        NotImplementedError: the model wants soft-capped logits, sinks or a bias; such models take the padded path.
+        NotImplementedError: the model attends in a way that segments cannot say; such models take the padded way.
     """
-    for name in ("softcap", "s_aux", "position_bias"):
-        if unknown.get(name) is not None:
-            raise NotImplementedError(f"packed attention has no {name}")
+    _refuse(module, others)
     plan.calls += 1
-    window = sliding_window if sliding_window is not None and sliding_window < plan.longest() else None
+    window = others.get("sliding_window")
+    window = window if window is not None and window < plan.longest() else None
     half = query.dtype in (torch.bfloat16, torch.float16)
     if query.device.type != "cpu" and half and not dropout:
         return _varlen(query, key, value, plan, scaling, window), None
@@ -106,6 +104,20 @@ def packed_attention(
     short = query.device.type == "cpu" and plan.cached("longest row", plan.longest_row) <= SHORT
     attend = _padded if short else _by_segment
     return attend(query, key, value, plan, scaling, dropout, window), None
+
+
+def _refuse(module: torch.nn.Module, others: dict[str, Any]) -> None:
+    """Refuse what would change the scores: soft-capped logits, sinks, biases, windows that only a mask tells."""
+    for name in ("softcap", "s_aux", "position_bias"):
+        if others.get(name) is not None:
+            raise NotImplementedError(f"packed attention has no {name}")
+    config = getattr(module, "config", None)
+    if others.get("sliding_window") is None and getattr(config, "sliding_window", None) is not None:
+        types, place = getattr(config, "layer_types", None), getattr(module, "layer_idx", None)
+        if types is None or place is None or types[place] != "full_attention":
+            raise NotImplementedError("the window is not handed to the attention function")
+    if set(getattr(config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"}:
+        raise NotImplementedError("some layers are no attention over all tokens or a window of them")
 
 
 def _varlen(q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan, scale: float | None, window: int | None) -> Tensor:

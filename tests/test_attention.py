@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from contextlib import nullcontext
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -121,3 +123,17 @@ def test_models_that_do_not_fit_take_the_padded_way(family: str, capsys: pytest.
     assert "padded way" in capsys.readouterr().out
     exact = naive_scores(copy.deepcopy(model), items)
     torch.testing.assert_close(score_items(model, items, WHOLE, 500).S_BLL.double(), exact, rtol=1e-4, atol=1e-3)
+
+
+def test_a_window_that_only_a_mask_tells_is_refused() -> None:
+    q = k = v = torch.zeros(1, 1, 3, 2)
+    layer = torch.nn.Module()
+    layer.layer_idx = 0  # type: ignore[assignment]
+    plan = AttentionPlan([Segment(0, 3, (0, 0))])
+    for types, refused in ((None, True), (["sliding_attention"], True), (["full_attention"], False)):
+        layer.config = SimpleNamespace(sliding_window=2, layer_types=types)  # type: ignore[assignment]
+        with pytest.raises(NotImplementedError) if refused else nullcontext():
+            packed_attention(layer, q, k, v, None, plan=plan)
+    layer.config = SimpleNamespace(layer_types=["full_attention", "linear_attention"])  # type: ignore[assignment]
+    with pytest.raises(NotImplementedError):
+        packed_attention(layer, q, k, v, None, plan=plan)
