@@ -95,6 +95,9 @@ def packed_attention(
     plan.calls += 1
     window = others.get("sliding_window")
     window = window if window is not None and window < plan.longest() else None
+    cast = autocast_dtype(query.device.type)
+    if cast is not None:  # rotary embeddings may have widened queries and keys
+        query, key, value = query.to(cast), key.to(cast), value.to(cast)
     half = query.dtype in (torch.bfloat16, torch.float16)
     if query.device.type != "cpu" and half and not dropout:
         return _varlen(query, key, value, plan, scaling, window), None
@@ -104,6 +107,11 @@ def packed_attention(
     short = query.device.type == "cpu" and plan.cached("longest row", plan.longest_row) <= SHORT
     attend = _padded if short else _by_segment
     return attend(query, key, value, plan, scaling, dropout, window), None
+
+
+def autocast_dtype(device: str) -> torch.dtype | None:
+    """The dtype that matrix products are to take on this kind of device, where autocast is on."""
+    return torch.get_autocast_dtype(device) if device != "meta" and torch.is_autocast_enabled(device) else None
 
 
 def _refuse(module: torch.nn.Module, others: dict[str, Any]) -> None:

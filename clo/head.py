@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from clo.attention import autocast_dtype
+
 TILES = {"cpu": (256, 4096), "cuda": (2048, 16384)}
 """(tokens, vocabulary) of a tile of logits, by device: about what a cache holds."""
 
@@ -32,9 +34,8 @@ def token_log_probs(head: Any, hidden_RH: Tensor, targets_R: Tensor) -> Tensor:
     if not frozen:
         return _recomputed(head, hidden_RH, targets_R)
     weight, bias = head.weight, head.bias
-    device = hidden_RH.device.type
-    if device != "meta" and torch.is_autocast_enabled(device):
-        dtype = torch.get_autocast_dtype(device)
+    dtype = autocast_dtype(hidden_RH.device.type)
+    if dtype is not None:
         hidden_RH, weight, bias = hidden_RH.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
     if torch.is_grad_enabled() and hidden_RH.requires_grad:
         logp: Tensor = _FrozenHead.apply(hidden_RH, weight, bias, targets_R)
