@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 _CAUSES = (
+    (r"clo\.errors\.UserError: (.*)", r"\1"),
     ("Config group override must be a string", "a group needs the name of an option, as in lang=sw"),
     (
         "Unexpected type for root: NoneType",

@@ -59,6 +59,7 @@ def _compose() -> tuple[list[RunConfig], list[Cell]]:
     @hydra.main(version_base="1.3", config_path=conf_dir(), config_name="config")
     def task(cfg: DictConfig) -> None:
         job = HydraConfig.get()
+        here = job.mode == RunMode.RUN or job.launcher["_target_"].endswith("BasicLauncher")
         try:
             for group in ("model", "lang", "method", "tuning", "data", "trainer", "logger"):
                 if group not in job.runtime.choices:  # a list of options: Hydra lays them over each other
@@ -66,13 +67,16 @@ def _compose() -> tuple[list[RunConfig], list[Cell]]:
             run = parse(cfg)
             if job.mode == RunMode.RUN:
                 runs.append(run)
-            elif job.launcher["_target_"].endswith("BasicLauncher"):
+            elif here:
                 dirs = [s.path for s in job.runtime.config_sources if s.provider == "command-line"]
                 overrides = [*(f"--config-dir={d}" for d in dirs), *job.overrides.task]
                 cells.append(Cell(run.slug(), run_path(run), overrides, run))
             else:
+                _join_tasks()
                 run_cell(run)
         except UserError as error:
+            if not here:
+                raise  # on another machine: Hydra brings it back to the one that launched
             errors.append(error)
 
     said = io.StringIO()
@@ -88,6 +92,19 @@ def _compose() -> tuple[list[RunConfig], list[Cell]]:
     if errors:
         raise errors[0]
     return runs, cells
+
+
+def _join_tasks() -> None:
+    """Tell Lightning about the other tasks of a submitit job: one per device, all in this cell."""
+    try:
+        from submitit import JobEnvironment
+        from submitit.helpers import TorchDistributedEnvironment
+
+        tasks = JobEnvironment().num_tasks
+    except (ImportError, RuntimeError):  # another launcher
+        return
+    if tasks > 1:
+        TorchDistributedEnvironment().export(set_cuda_visible_devices=False)
 
 
 def run_path(run: RunConfig) -> Path:
