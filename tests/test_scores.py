@@ -147,3 +147,21 @@ def test_autocast_keeps_gradients_after_a_swapped_reference() -> None:
             S = score(model, pack(items, WHOLE)).S_BLL
         gradients.append(attention_gradient(model, loss_of(S, items, S)))
     assert torch.equal(*gradients) and float(gradients[0].norm()) > 0
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2", "mistral"])
+@pytest.mark.parametrize("name", METHODS)
+def test_every_methods_loss_and_gradient_equal_float64(name: str, family: str) -> None:
+    objective, items, model = METHODS[name], random_items(5), tiny_model(family)
+    exact_model = copy.deepcopy(model)
+    S, exact_S = score(model, pack(items, objective.cells())).S_BLL, naive_scores(exact_model, items)
+    noise = torch.randn(exact_S.shape, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    R = exact_S.detach() + noise if objective.comparisons() else None
+    denominators = objective.denominators(items)
+    losses = []
+    for values in (S, exact_S):
+        reference = None if R is None else R.to(values)
+        losses.append(objective.loss(objective_terms(objective, values, reference), denominators))
+    assert float(losses[0].detach()) == pytest.approx(float(losses[1].detach()), rel=1e-5)
+    gradient, exact = attention_gradient(model, losses[0]), attention_gradient(exact_model, losses[1])
+    assert float((gradient - exact).norm() / exact.norm()) < 5e-5
