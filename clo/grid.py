@@ -97,7 +97,10 @@ def _jobs(run: RunConfig) -> int:
 
 def _run_all(todo: Sequence[Cell], jobs: int) -> list[Cell]:
     """Start cells as places get free, show their progress; returns the failed ones."""
-    waiting, running, failed = list(todo), [], []  # type: ignore[var-annotated]
+    # The longest first: no core is idle while the last one ends.
+    waiting = sorted(todo, key=lambda cell: -cell.run.data_size * cell.run.method.epochs)
+    running: list[Cell] = []
+    failed: list[Cell] = []
     with _Board(len(todo)) as board:
         try:
             while waiting or running:
