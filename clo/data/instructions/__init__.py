@@ -1,0 +1,122 @@
+"""English instruction data: examples from OpenAssistant, from the user's files, or from any dataset of the hub.
+
+An example is a prompt and a response in the source language; translation makes parallel rows of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from clo.errors import UserError, check
+
+IsSource = Callable[[Sequence[str]], list[bool]]
+"""Whether texts are in the source language; true where that cannot be decided."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """One example in the source language."""
+
+    id: str
+    prompt: str
+    response: str
+
+
+@dataclass
+class Counts:
+    """What became of the input, filter by filter in the order they are applied."""
+
+    read: int = 0
+    removed: dict[str, int] = field(default_factory=dict)
+    kept: int = 0
+
+    def drop(self, reason: str) -> None:
+        """Count one example that a filter removed."""
+        self.removed[reason] = self.removed.get(reason, 0) + 1
+
+    def lines(self) -> list[str]:
+        """For a person."""
+        removed = [f"{count:,} removed: {reason}" for reason, count in self.removed.items()]
+        return [f"{self.read:,} read", *removed, f"{self.kept:,} kept"]
+
+
+@dataclass
+class SourceConfig:
+    """Where the English examples come from."""
+
+    kind: str = "oasst"
+    """``oasst`` (trees or the flat table of OpenAssistant) or ``table`` (any columns with a prompt and a response)."""
+    path: str | None = None
+    """Local file: JSONL (also gzipped), JSON, CSV or Parquet; null takes ``dataset`` from the hub."""
+    dataset: str = "OpenAssistant/oasst2"
+    """Hub dataset."""
+    config: str | None = None
+    """Configuration of the hub dataset."""
+    split: str = "train"
+    """Split of the hub dataset."""
+    revision: str | None = None
+    """Revision of the hub dataset."""
+    prompt: str | None = None
+    """Column of the prompt; null recognises the common names."""
+    response: str | None = None
+    """Column of the response; null recognises the common names."""
+    deeper_turns: bool = True
+    """oasst: also later questions of a thread, where they can be understood alone."""
+    unranked_only_child: bool = True
+    """oasst: a reply without rank counts where it has no siblings."""
+    min_characters: int = 4
+    """Shorter prompts and responses are left out."""
+    max_characters: int = 4000
+    """Longer prompts and responses are left out."""
+
+    def __post_init__(self) -> None:
+        check(self.kind in ("oasst", "table"), "source.kind", "oasst or table", self.kind)
+        ok = 1 <= self.min_characters <= self.max_characters
+        check(ok, "source.min_characters", "at least 1 and at most source.max_characters", self.min_characters)
+
+
+def instructions(config: SourceConfig, is_source: IsSource) -> tuple[Iterator[Instruction], Counts]:
+    """The examples, best first, so that smaller sizes are prefixes of larger ones; the counts fill as they are read.
+
+    Args:
+        config: where they come from.
+        is_source: tells texts in another language.
+
+    Raises:
+        UserError: the file is missing or malformed, or the columns are not there.
+    """
+    from clo.data.instructions.columns import table_examples
+    from clo.data.instructions.oasst import oasst_examples
+    from clo.data.instructions.tables import records
+
+    counts = Counts()
+    found = records(config)
+    examples = (
+        oasst_examples(config, found, counts) if config.kind == "oasst" else table_examples(config, found, counts)
+    )
+    return _clean(config, examples, is_source, counts), counts
+
+
+def _clean(
+    config: SourceConfig, examples: Iterator[Instruction], is_source: IsSource, counts: Counts
+) -> Iterator[Instruction]:
+    """Length, language and repetition."""
+    seen: set[int] = set()
+    for example in examples:
+        lengths = [len(text.strip()) for text in (example.prompt, example.response)]
+        if min(lengths) < config.min_characters or max(lengths) > config.max_characters:
+            counts.drop(f"not {config.min_characters} to {config.max_characters} characters")
+            continue
+        if not all(is_source([example.prompt, example.response])):
+            counts.drop("in another language")
+            continue
+        key = hash(" ".join(example.prompt.casefold().split()))
+        if key in seen:
+            counts.drop("prompt occurred before")
+            continue
+        seen.add(key)
+        counts.kept += 1
+        yield example
+    if not counts.kept:
+        raise UserError(f"no example is left of {config.path or config.dataset}: {'; '.join(counts.lines())}")

@@ -1,0 +1,150 @@
+"""OpenAssistant's trees as examples, best first.
+
+The CLO paper takes "top-ranked single-turn" English examples and does not say how it finds 6,400 of them, more than
+there are English roots with a ranked reply. The rule here (ours): a question with its best valid reply; first the
+questions that open a thread, then later ones that can be understood alone; within each by the label ``quality``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from clo.errors import UserError
+
+if TYPE_CHECKING:
+    from clo.data.instructions import Counts, Instruction, SourceConfig
+    from clo.data.instructions.tables import Records
+
+_OPENERS = re.compile(
+    r"^(?:and|but|so|wow|well|hmm+|ok(?:ay)?|thanks?|thank you|yes|no|yeah|what about|how about|why(?: not)?\s*\?|then|"
+    r"also|again|continue|go on|more|another|please (?:continue|explain more))\b",
+    re.IGNORECASE,
+)
+_POINTERS = re.compile(
+    r"\b(?:it|its|this|that|these|those|they|them|their|he|she|him|her|above|previous(?:ly)?|earlier|the topic|"
+    r"you did|you don't|makes you|your (?:answer|response|last|list|code|example|suggestions?)|"
+    r"you (?:said|mentioned|wrote|gave|listed|suggested)|"
+    r"the (?:first|second|third|last|same|other) (?:one|point|option|example|step)s?)\b",
+    re.IGNORECASE,
+)
+SHORTEST_ALONE = 5
+"""Words of the shortest later question that counts as understandable alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Message:
+    id: str
+    parent: str | None
+    text: str
+    prompter: bool
+    rank: int | None
+    quality: float
+
+
+def oasst_examples(config: SourceConfig, records: Records, counts: Counts) -> Iterator[Instruction]:
+    """Examples of the flat table or of the trees, in the order of the rule above.
+
+    Raises:
+        UserError: a record is neither a message nor a tree.
+    """
+    from clo.data.instructions import Instruction
+
+    valid: dict[str, _Message] = {}
+    for message in _valid(records, counts):
+        valid[message.id] = message
+    replies: dict[str, list[_Message]] = {}
+    for message in valid.values():
+        if not message.prompter and message.parent in valid and valid[message.parent].prompter:
+            replies.setdefault(str(message.parent), []).append(message)
+    chosen: list[tuple[tuple[bool, float, bytes], Instruction]] = []
+    for question in valid.values():
+        if not question.prompter:
+            continue
+        counts.read += 1
+        deeper = question.parent is not None
+        best = _best(replies.get(question.id, []), config)
+        if best is None:
+            counts.drop("no valid ranked reply")
+        elif deeper and not config.deeper_turns:
+            counts.drop("not the first question of its thread")
+        elif deeper and not stands_alone(question.text):
+            counts.drop("a later question that leans on what was said before")
+        else:
+            key = (deeper, -best.quality, hashlib.sha256(question.id.encode()).digest())
+            chosen.append((key, Instruction(question.id, question.text, best.text)))
+    for _, example in sorted(chosen, key=lambda pair: pair[0]):
+        yield example
+
+
+def stands_alone(text: str) -> bool:
+    """Whether a later question names all it is about: no opener or pointer to earlier turns in its first sentence."""
+    first = re.split(r"(?<=[.?!])\s", text.strip(), maxsplit=1)[0]
+    return len(first.split()) >= SHORTEST_ALONE and not _OPENERS.match(first) and not _POINTERS.search(first)
+
+
+def _best(replies: list[_Message], config: SourceConfig) -> _Message | None:
+    """The reply of the best rank; 0 is the best, and a missing rank is not 0."""
+    ranked = [reply for reply in replies if reply.rank is not None]
+    if ranked:
+        return min(ranked, key=lambda reply: (reply.rank, reply.id))
+    return replies[0] if config.unranked_only_child and len(replies) == 1 else None
+
+
+def _valid(records: Records, counts: Counts) -> Iterator[_Message]:
+    """English messages that are neither deleted nor failed in review."""
+    for where, record in records:
+        for message in _messages(record, where):
+            if message.get("lang") != "en":
+                counts.drop("message not labelled English")
+            elif message.get("deleted"):
+                counts.drop("message deleted")
+            elif message.get("review_result") is False:
+                counts.drop("message failed its review")
+            else:
+                yield _message(message, where)
+
+
+def _messages(record: dict[str, Any], where: str) -> Iterator[dict[str, Any]]:
+    """The record itself, or all messages of a tree with their parents."""
+    if "prompt" not in record or not isinstance(record["prompt"], dict):
+        yield record
+        return
+    waiting: list[tuple[str | None, dict[str, Any]]] = [(None, record["prompt"])]
+    while waiting:
+        parent, message = waiting.pop()
+        yield {**message, "parent_id": parent, "replies": None}
+        for reply in message.get("replies") or []:
+            if not isinstance(reply, dict):
+                raise UserError(f"{where}: a reply is not an object")
+            waiting.append((str(message.get("message_id")), reply))
+
+
+def _message(record: dict[str, Any], where: str) -> _Message:
+    for name in ("message_id", "text", "role"):
+        if not isinstance(record.get(name), str):
+            raise UserError(f"{where}: the field {name!r} is missing or not a text; is this an OpenAssistant file?")
+    rank: Any = record.get("rank")
+    missing = rank is None or rank != rank  # a table may hold the missing ones as NaN
+    parent = record.get("parent_id")
+    return _Message(
+        record["message_id"],
+        None if parent is None or parent != parent else str(parent),
+        record["text"],
+        record["role"] == "prompter",
+        None if missing else int(rank),
+        _quality(record.get("labels")),
+    )
+
+
+def _quality(labels: Any) -> float:
+    """Value of the label ``quality``, 0 where there is none: a struct of lists on the hub, a dict in the trees."""
+    if not isinstance(labels, dict):
+        return 0.0
+    if isinstance(labels.get("name"), list) and isinstance(labels.get("value"), list):
+        return float(dict(zip(labels["name"], labels["value"], strict=False)).get("quality") or 0.0)
+    quality = labels.get("quality")
+    return float(quality.get("value") or 0.0) if isinstance(quality, dict) else 0.0
