@@ -18,7 +18,7 @@ $(BIN)/.ready: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' -c constraints.txt
 	touch $@
 
-demo: setup ## Train the baselines and CLO for Swahili and write a report (about 2 minutes)
+demo: setup ## Train the baselines and CLO for Swahili and write a report (about a minute)
 	$(BIN)/python train.py study=demo
 	$(BIN)/python -m clo.report study=demo
 

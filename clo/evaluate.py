@@ -88,6 +88,7 @@ def evaluate_again(path: Path, max_tokens: int | None = None) -> None:
     from clo.loggers import quiet_libraries
     from clo.model.load import load_tokenizer, mixed, run_device
     from clo.outcome import evaluate_model, write_results
+    from clo.translate.ensure import rows_path
 
     folder, run = finished_run(path)
     folder.acquire((path / "config.yaml").read_text(encoding="utf-8"))
@@ -97,7 +98,8 @@ def evaluate_again(path: Path, max_tokens: int | None = None) -> None:
     model = load_trained(run, path / "model")
     trained = replace(run.model, path=str(path / "model"), revision=None)
     renderer = Renderer(load_tokenizer(trained), run.model.template, run.model.end_of_turn)
-    splits = load_splits(run.data, run.lang.source, run.lang.code)
+    rows = rows_path(run) if run.data.kind == "translated" else None
+    splits = load_splits(run.data, run.lang.source, run.lang.code, rows)
     results = folder.results()
     device = run_device(run.trainer.accelerator)
     with mixed(run.trainer.precision, device):

@@ -175,7 +175,7 @@ def _items(run: RunConfig) -> tuple[Any, Any, Any, Any, int]:
     from clo.data.splits import load_splits
     from clo.model.load import load_tokenizer
 
-    _check_size(run, splits := load_splits(run.data, run.lang.source, run.lang.code))
+    _check_size(run, splits := load_splits(run.data, run.lang.source, run.lang.code, _translated(run)))
     languages = [run.lang.source, run.lang.code]
     renderer = Renderer(load_tokenizer(run.model), run.model.template, run.model.end_of_turn)
     encode = (languages, renderer, run.model.max_length, run.data.length_policy)
@@ -188,6 +188,19 @@ def _items(run: RunConfig) -> tuple[Any, Any, Any, Any, int]:
         )
     check_items([*train, *val], renderer)
     return renderer, splits, train, val, counts.too_long
+
+
+def _translated(run: RunConfig) -> Path | None:
+    """The rows of a run whose data are translations, made if they are not there yet."""
+    if run.data.kind != "translated":
+        return None
+    from clo.translate.ensure import rows_path, translated_rows
+
+    if run.plan and not rows_path(run).is_file():
+        raise UserError(
+            "plan=true needs the real lengths: translate first, `python -m clo.translate` with the same keys"
+        )
+    return rows_path(run) if run.plan else translated_rows(run)
 
 
 def show_plans(runs: Sequence[RunConfig]) -> bool:

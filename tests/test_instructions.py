@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 from conftest import ROOT
 
-from clo.data.instructions import Counts, Instruction, SourceConfig, instructions
+from clo.data.instructions import Counts, Instruction, instructions
 from clo.data.instructions.oasst import stands_alone
 from clo.errors import UserError
+from clo.settings.sources import SourceConfig
 
 
 def english(texts: Sequence[str]) -> list[bool]:
@@ -200,7 +201,7 @@ def test_a_dataset_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> No
         raise ConnectionError("no network")
 
     monkeypatch.setattr(datasets, "load_dataset", unreachable)
-    with pytest.raises(UserError, match=r"cannot read the dataset nobody/nothing .*set source\.path"):
+    with pytest.raises(UserError, match=r"cannot read the dataset nobody/nothing .*set data"):
         read(SourceConfig(kind="table", dataset="nobody/nothing"))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 
 from clo.choices import Split
 from clo.data.rows import Row, read_rows
@@ -24,11 +25,18 @@ class Splits:
         return (self.dev if evaluation.split is Split.dev else self.test)[: evaluation.rows]
 
 
-def load_splits(data: DataConfig, source: str, target: str) -> Splits:
+def load_splits(data: DataConfig, source: str, target: str, translated: Path | None = None) -> Splits:
     """Load all rows of a pair of languages.
 
     Rows held out of a training file are those with the smallest hash of their id, so they do not depend on the
-    order of the file or on what else is in it.
+    order of the file or on what else is in it. Translated rows come best first and their file grows with the sizes that
+    were asked for: dev and test take turns in its first rows, so they stay what they are.
+
+    Args:
+        data: where the rows come from.
+        source: language code.
+        target: language code.
+        translated: the file of ``data.kind=translated``.
 
     Raises:
         UserError: the embedded data lack a language, or a file is wrong (see :func:`clo.data.rows.read_rows`).
@@ -37,6 +45,12 @@ def load_splits(data: DataConfig, source: str, target: str) -> Splits:
         from clo.data.cldr import cldr_rows
 
         return Splits(*(cldr_rows(split, [source, target]) for split in ("train", "dev", "test")))
+    if data.kind == "translated":
+        assert translated is not None
+        rows, held = read_rows(translated, source, target), 2 * data.held_out
+        if len(rows) <= held:
+            raise UserError(f"{translated} has {len(rows)} rows, too few to hold {held} out; lower data.held_out")
+        return Splits(rows[held:], rows[0:held:2], rows[1:held:2])
     assert data.train is not None
     train = read_rows(data.train, source, target)
     given = {

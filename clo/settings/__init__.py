@@ -1,4 +1,4 @@
-"""The groups of the configuration: what decides a result (:mod:`science`), and what runs it (:mod:`machine`)."""
+"""The groups of the configuration: what decides a result (``science``, ``sources``), and what runs it (``machine``)."""
 
 from clo.settings.machine import LoggerConfig, OptimizerConfig, TrainerConfig
 from clo.settings.science import (
@@ -12,6 +12,7 @@ from clo.settings.science import (
     SftStage,
     TuningConfig,
 )
+from clo.settings.sources import SourceConfig, TranslationConfig
 
 __all__ = [
     "DataConfig",
@@ -24,6 +25,8 @@ __all__ = [
     "OptimizerConfig",
     "Recipe",
     "SftStage",
+    "SourceConfig",
     "TrainerConfig",
+    "TranslationConfig",
     "TuningConfig",
 ]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from clo.choices import Cells, LengthPolicy, NllReduction, PairReduction, Prompts, Split, Trains
 from clo.errors import UserError, check, plain_name, positive
+from clo.settings.sources import SourceConfig, TranslationConfig
 
 
 @dataclass
@@ -183,7 +184,7 @@ class DataConfig:
     name: str = "cldr"
     """Name in folders and reports."""
     kind: str = "cldr"
-    """``cldr`` (embedded) or ``files``."""
+    """``cldr`` (embedded), ``files`` (parallel rows) or ``translated`` (English examples and a translator)."""
     train: str | None = None
     """files: JSONL or Parquet with parallel rows; ``${lang.code}`` in the path stands for the target's code."""
     dev: str | None = None
@@ -191,12 +192,19 @@ class DataConfig:
     test: str | None = None
     """files: rows for the final evaluation; null holds some of the training file out."""
     held_out: int = 100
-    """files: rows held out for each of dev and test where these are not given."""
+    """Rows held out for each of dev and test where these are not given; of translated examples the best ones."""
+    source: SourceConfig | None = None
+    """translated: the English examples."""
+    translation: TranslationConfig | None = None
+    """translated: the translator."""
     length_policy: LengthPolicy = LengthPolicy.drop
     """An item longer than the window is dropped in all languages and counted, or refused."""
 
     def __post_init__(self) -> None:
-        check(self.kind in ("cldr", "files"), "data.kind", "cldr or files", self.kind)
+        kinds = ("cldr", "files", "translated")
+        check(self.kind in kinds, "data.kind", f"one of {', '.join(kinds)}", self.kind)
+        if self.kind == "translated" and (self.source is None or self.translation is None):
+            raise UserError("data.kind=translated needs data.source and data.translation; start from data=table")
         if self.kind == "files" and not self.train:
             raise UserError("data=files needs data.train=<file>, a JSONL or Parquet file of parallel rows")
         check(self.held_out >= 1, "data.held_out", "a number of rows, at least 1", self.held_out)

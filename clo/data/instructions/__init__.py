@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from clo.errors import UserError, check
+from clo.errors import UserError
+from clo.settings.sources import SourceConfig
+
+__all__ = ["Counts", "Instruction", "IsSource", "SourceConfig", "instructions"]
 
 IsSource = Callable[[Sequence[str]], list[bool]]
 """Whether texts are in the source language; true where that cannot be decided."""
@@ -39,41 +42,6 @@ class Counts:
         """For a person."""
         removed = [f"{count:,} removed: {reason}" for reason, count in self.removed.items()]
         return [f"{self.read:,} read", *removed, f"{self.kept:,} kept"]
-
-
-@dataclass
-class SourceConfig:
-    """Where the English examples come from."""
-
-    kind: str = "oasst"
-    """``oasst`` (trees or the flat table of OpenAssistant) or ``table`` (any columns with a prompt and a response)."""
-    path: str | None = None
-    """Local file: JSONL (also gzipped), JSON, CSV or Parquet; null takes ``dataset`` from the hub."""
-    dataset: str = "OpenAssistant/oasst2"
-    """Hub dataset."""
-    config: str | None = None
-    """Configuration of the hub dataset."""
-    split: str = "train"
-    """Split of the hub dataset."""
-    revision: str | None = None
-    """Revision of the hub dataset."""
-    prompt: str | None = None
-    """Column of the prompt; null recognises the common names."""
-    response: str | None = None
-    """Column of the response; null recognises the common names."""
-    deeper_turns: bool = True
-    """oasst: also later questions of a thread, where they can be understood alone."""
-    unranked_only_child: bool = True
-    """oasst: a reply without rank counts where it has no siblings."""
-    min_characters: int = 4
-    """Shorter prompts and responses are left out."""
-    max_characters: int = 4000
-    """Longer prompts and responses are left out."""
-
-    def __post_init__(self) -> None:
-        check(self.kind in ("oasst", "table"), "source.kind", "oasst or table", self.kind)
-        ok = 1 <= self.min_characters <= self.max_characters
-        check(ok, "source.min_characters", "at least 1 and at most source.max_characters", self.min_characters)
 
 
 def instructions(config: SourceConfig, is_source: IsSource) -> tuple[Iterator[Instruction], Counts]:

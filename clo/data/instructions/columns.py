@@ -56,7 +56,7 @@ def _pair(config: SourceConfig, record: dict[str, Any], where: str) -> tuple[str
             return _first_turn(record[name], where)
     raise UserError(
         f"{where}: no prompt and response among the columns {', '.join(map(str, record))}; "
-        "name them with source.prompt= and source.response="
+        "name them with data.source.prompt= and data.source.response="
     )
 
 

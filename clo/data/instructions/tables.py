@@ -28,11 +28,11 @@ def records(config: SourceConfig) -> Records:
         return _hub(config)
     path = Path(config.path)
     if not path.is_file():
-        raise UserError(f"source.path={path} does not exist")
+        raise UserError(f"data.source.path={path} does not exist")
     readers = {".jsonl": _jsonl, ".json": _json, ".csv": _csv, ".parquet": _parquet}
     suffix = path.suffixes[-2] if path.suffix == ".gz" and len(path.suffixes) > 1 else path.suffix
     if suffix not in readers:
-        raise UserError(f"source.path={path}: give a .jsonl, .jsonl.gz, .json, .csv or .parquet file")
+        raise UserError(f"data.source.path={path}: give a .jsonl, .jsonl.gz, .json, .csv or .parquet file")
     return readers[suffix](path)
 
 
@@ -116,6 +116,6 @@ def _hub(config: SourceConfig) -> Records:
     except (OSError, ValueError, datasets.exceptions.DatasetNotFoundError) as error:
         cause = str(error).strip().splitlines()[0]
         raise UserError(
-            f"cannot read the dataset {config.dataset} ({cause}); check its name and the network, or set source.path "
-            "to a local file"
+            f"cannot read the dataset {config.dataset} ({cause}); check its name and the network, or set "
+            "data.source.path to a local file"
         ) from error

@@ -1,0 +1,80 @@
+"""The data card of a translated file: where it comes from, what was left out and why, lengths, examples."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+from clo.data.instructions import Counts
+from clo.run_folder import write_text
+from clo.settings.sources import SourceConfig, TranslationConfig
+from clo.translate.pipeline import Translated
+
+EXAMPLES = 5
+
+
+def write_card(
+    path: Path,
+    languages: tuple[str, str],
+    source: SourceConfig,
+    translation: TranslationConfig,
+    counts: Counts,
+    state: Translated,
+    tokens: Callable[[str], int] | None,
+) -> Path:
+    """Write ``<path>.md``.
+
+    Args:
+        path: the rows.
+        languages: (source, target).
+        source: where the examples come from.
+        translation: the translator.
+        counts: what the source's filters removed.
+        state: what the file holds.
+        tokens: length of a text in tokens of the model that will train; none leaves fertility out.
+    """
+    first, target = languages
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    texts = {
+        first: [row[f"{part}_{first}"] for row in rows for part in ("prompt", "response")],
+        target: [row[part] for row in rows for part in ("prompt", "response")],
+    }
+    lines = [
+        f"# {first} to {target}",
+        "",
+        f"Examples: {source.path or source.dataset}. Translator: {translation.engine}, {translation.model}, "
+        f"{translation.backend}, {translation.beams} beams.",
+        "",
+        f"{state.rows:,} rows.",
+        "",
+        "| | examples |",
+        "|---|---:|",
+        f"| read | {counts.read:,} |",
+        *(f"| left out of the source: {reason} | {count:,} |" for reason, count in counts.removed.items()),
+        *(f"| left out in translation: {reason} | {count:,} |" for reason, count in state.dropped.most_common()),
+        f"| broken cache lines made again | {state.broken_cache_lines:,} |",
+        "",
+        f"| | characters, median | longest |{' tokens per character |' if tokens else ''}",
+        f"|---|---:|---:|{'---:|' if tokens else ''}",
+    ]
+    for code, found in texts.items():
+        sizes = [len(text) for text in found] or [0]
+        line = f"| {code} | {median(sizes):.0f} | {max(sizes):,} |"
+        if tokens is not None:
+            sample = found[:400]
+            line += f" {sum(map(tokens, sample)) / max(1, sum(map(len, sample))):.3f} |"
+        lines.append(line)
+    lines += ["", "Examples:", ""]
+    for row in rows[:EXAMPLES]:
+        pairs = ((row[f"prompt_{first}"], row["prompt"]), (row[f"response_{first}"], row["response"]))
+        lines += [f"- {_short(a)} → {_short(b)}" for a, b in pairs]
+    card = path.with_suffix(".md")
+    write_text(card, "\n".join(lines) + "\n")
+    return card
+
+
+def _short(text: str) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= 160 else f"{flat[:159]}…"

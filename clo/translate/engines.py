@@ -1,0 +1,197 @@
+"""Translators behind one function: sentences in, sentences out, in the order given."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
+
+from clo.errors import UserError
+from clo.settings.sources import TranslationConfig
+from clo.translate.languages import engine_code
+
+
+class Engine(Protocol):
+    """A translator between two fixed languages."""
+
+    def translate(self, sentences: Sequence[str], attempt: int) -> list[str]:
+        """Translate; a later attempt (from 0) tries harder."""
+
+
+def load_engine(config: TranslationConfig, source: str, target: str, device: Any) -> Engine:
+    """The configured engine.
+
+    Raises:
+        UserError: it lacks a language, or cannot be loaded.
+    """
+    if config.engine == "chat":
+        return ChatEngine(config, source, target)
+    codes = engine_code(config.engine, source), engine_code(config.engine, target)
+    if config.backend == "ctranslate2":
+        return CTranslate2Engine(config, *codes, device)
+    return Seq2SeqEngine(config, *codes, device)
+
+
+def batches(lengths: Sequence[int], most: int) -> list[list[int]]:
+    """Indices in batches of similar length, the longest first, whose padded size stays within ``most`` tokens."""
+    groups: list[list[int]] = []
+    widest = 0
+    for k in sorted(range(len(lengths)), key=lambda k: -lengths[k]):
+        if groups and (len(groups[-1]) + 1) * widest <= most:
+            groups[-1].append(k)
+        else:
+            groups.append([k])
+            widest = lengths[k]
+    return groups
+
+
+class Seq2SeqEngine:
+    """M2M100 or NLLB through transformers.
+
+    Args:
+        config: the translator.
+        source: the engine's code of the source language.
+        target: that of the target language.
+        device: where it runs; on a GPU in bfloat16.
+    """
+
+    def __init__(self, config: TranslationConfig, source: str, target: str, device: Any) -> None:
+        import torch
+        from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+        self.config, self.device = config, torch.device(device)
+        dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
+        try:
+            self.tokenizer = AutoTokenizer.from_pretrained(config.model, revision=config.revision, src_lang=source)
+            model = AutoModelForSeq2SeqLM.from_pretrained(config.model, revision=config.revision, dtype=dtype)
+        except (OSError, ValueError, KeyError) as error:
+            cause = str(error).strip().splitlines()[0]
+            raise UserError(
+                f"cannot load data.translation.model={config.model} ({cause}); give a local folder or a hub id, and "
+                "check the network"
+            ) from error
+        self.model: Any = model.eval().to(self.device)
+        self.tokenizer.src_lang = source
+        name = f"__{target}__" if config.engine == "m2m100" else target
+        own = getattr(self.tokenizer, "lang_token_to_id", {})  # M2M100's numbers of its languages; NLLB has tokens only
+        self.target_id = own.get(name, self.tokenizer.convert_tokens_to_ids(name))
+        if not isinstance(self.target_id, int) or self.target_id == self.tokenizer.unk_token_id:
+            raise UserError(f"the tokenizer of {config.model} has no token {name}; is it a {config.engine} model?")
+
+    def translate(self, sentences: Sequence[str], attempt: int) -> list[str]:
+        """Beam search; later attempts take more beams and forbid repeated phrases."""
+        import torch
+
+        beams = self.config.beams if attempt == 0 else max(5, self.config.beams + 1)
+        encoded = [self.tokenizer(sentence).input_ids for sentence in sentences]
+        out = [""] * len(sentences)
+        for group in batches([len(ids) for ids in encoded], max(1, self.config.max_tokens // beams)):
+            batch = self.tokenizer.pad({"input_ids": [encoded[k] for k in group]}, return_tensors="pt").to(self.device)
+            longest = batch["input_ids"].shape[1]
+            with torch.inference_mode():
+                made = self.model.generate(
+                    **batch,
+                    forced_bos_token_id=self.target_id,
+                    num_beams=beams,
+                    do_sample=False,
+                    max_new_tokens=2 * longest + 16,
+                    no_repeat_ngram_size=4 if attempt else 0,
+                )
+            for k, ids in zip(group, made.tolist(), strict=True):
+                # The start and language tokens go by position: some tokenizers do not know them as special. A sentence
+                # that never ends is cut at its own limit, not at that of the longest beside it.
+                own = ids[2 : 2 * len(encoded[k]) + 18]
+                out[k] = str(self.tokenizer.decode(own, skip_special_tokens=True)).strip()
+        return out
+
+
+class CTranslate2Engine:
+    """A model converted with ``ct2-transformers-converter``: several times faster on a CPU, with int8 weights."""
+
+    def __init__(self, config: TranslationConfig, source: str, target: str, device: Any) -> None:
+        try:
+            import ctranslate2
+        except ImportError as error:
+            raise UserError("data.translation.backend=ctranslate2 needs `pip install ctranslate2`") from error
+        from transformers import AutoTokenizer
+
+        self.config = config
+        try:
+            self.translator = ctranslate2.Translator(config.model, device=str(device).split(":")[0])
+            self.tokenizer = AutoTokenizer.from_pretrained(config.model, src_lang=source)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise UserError(
+                f"data.translation.model={config.model} is not a folder that ct2-transformers-converter made with "
+                f"--copy_files of the tokenizer ({str(error).splitlines()[0]})"
+            ) from error
+        self.tokenizer.src_lang = source
+        self.prefix = f"__{target}__" if config.engine == "m2m100" else target
+
+    def translate(self, sentences: Sequence[str], attempt: int) -> list[str]:
+        """As the other engine does."""
+        tokens = [self.tokenizer.convert_ids_to_tokens(self.tokenizer(s).input_ids) for s in sentences]
+        beams = self.config.beams if attempt == 0 else max(5, self.config.beams + 1)
+        results = self.translator.translate_batch(
+            tokens,
+            target_prefix=[[self.prefix]] * len(tokens),
+            beam_size=beams,
+            batch_type="tokens",
+            max_batch_size=self.config.max_tokens,
+            no_repeat_ngram_size=4 if attempt else 0,
+        )
+        ids = [self.tokenizer.convert_tokens_to_ids(r.hypotheses[0][1:]) for r in results]
+        return [str(self.tokenizer.decode(row, skip_special_tokens=True)).strip() for row in ids]
+
+
+INSTRUCTION = (
+    "Translate the user's text from the language with the code {source} into the language with the code {target}. "
+    "Answer with the translation only. Leave code, formulas, addresses, numbers and placeholders as they are."
+)
+
+
+class ChatEngine:
+    """A model on any server that speaks OpenAI's protocol."""
+
+    def __init__(self, config: TranslationConfig, source: str, target: str) -> None:
+        self.config = config
+        self.instruction = INSTRUCTION.format(source=source, target=target)
+
+    def translate(self, sentences: Sequence[str], attempt: int) -> list[str]:
+        """One request per sentence, several at a time."""
+        with ThreadPoolExecutor(self.config.parallel) as pool:
+            return list(pool.map(lambda sentence: self._ask(sentence, attempt), sentences))
+
+    def _ask(self, sentence: str, attempt: int) -> str:
+        messages = [{"role": "system", "content": self.instruction}, {"role": "user", "content": sentence}]
+        body = {"model": self.config.model, "messages": messages, "temperature": 0.0 if attempt == 0 else 0.3}
+        headers = {"Content-Type": "application/json"}
+        if os.environ.get("OPENAI_API_KEY"):
+            headers["Authorization"] = f"Bearer {os.environ['OPENAI_API_KEY']}"
+        address = f"{self.config.base_url.rstrip('/')}/chat/completions"
+        trouble = ""
+        for pause in (1, 2, 4, 8, None):
+            try:
+                request = urllib.request.Request(address, json.dumps(body).encode(), headers)
+                with urllib.request.urlopen(request, timeout=self.config.timeout) as answer:
+                    return str(json.load(answer)["choices"][0]["message"]["content"]).strip()
+            except urllib.error.HTTPError as error:
+                trouble = f"it answers {error.code}"
+                if error.code in (400, 401, 403, 404):
+                    break
+            except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+                trouble = f"{type(error).__name__}"
+            if pause is not None:
+                time.sleep(pause * PATIENCE)
+        raise UserError(
+            f"the server at data.translation.base_url={self.config.base_url} does not translate ({trouble}); what is "
+            "done is kept, the same command goes on"
+        )
+
+
+PATIENCE = 1.0
+"""Factor of the pauses between two requests for the same sentence, seconds."""

@@ -1,0 +1,79 @@
+"""The translated rows that a run needs: found, or made."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from clo.config import RunConfig, plain
+from clo.data.instructions import instructions
+from clo.errors import UserError
+from clo.progress import stage
+from clo.run_folder import RunFolder
+
+SPARE = 0.05
+"""Share of rows made beyond those needed: some will not fit the model's window."""
+
+
+def translated_rows(run: RunConfig, say: Callable[[str], None] = print) -> Path:
+    """The file of translated rows, with enough of them for the run's training, dev and test rows.
+
+    Raises:
+        UserError: the examples or the translator cannot be read.
+    """
+    from clo.evaluation.fidelity import LanguageIdentifier
+    from clo.model.load import run_device
+    from clo.translate.cache import SentenceCache
+    from clo.translate.card import write_card
+    from clo.translate.engines import load_engine
+    from clo.translate.pipeline import translate_examples
+
+    source, translation = run.data.source, run.data.translation
+    assert source is not None and translation is not None
+    languages = (run.lang.source, run.lang.code)
+    path = rows_path(run)
+    identifier = LanguageIdentifier(run.lang.code, run.lang.source)
+    examples, counts = instructions(
+        source, lambda texts: [verdict in ("en", "undecided") for verdict in identifier.verdicts(texts)]
+    )
+    cache = SentenceCache(Path(run.cache_dir) / "sentences", [languages, translation.identity()])
+    needed = rows_needed(run)
+    with stage(RunFolder(path.parent, main=False), f"translate {run.lang.code}") as tick:
+        state = translate_examples(
+            examples,
+            path,
+            needed,
+            languages,
+            lambda: load_engine(translation, *languages, run_device(run.trainer.accelerator)),
+            cache,
+            lambda text: identifier.verdicts([text])[0],
+            tick,
+        )
+    if counts.read:
+        card = write_card(path, languages, source, translation, counts, state, None)
+        for line in (*counts.lines(), *(f"{n:,} dropped: {why}" for why, n in state.dropped.most_common())):
+            say(f"  {line}")
+        say(f"{state.rows:,} rows in {path}, described in {card}")
+    return path
+
+
+def rows_needed(run: RunConfig) -> int:
+    """Rows of dev, test and training, and some to spare."""
+    return 2 * run.data.held_out + run.data_size + round(SPARE * run.data_size) + 8
+
+
+def rows_path(run: RunConfig) -> Path:
+    """Where the translated rows lie: by the content of everything they depend on but the number of rows."""
+    source, translation = run.data.source, run.data.translation
+    assert source is not None and translation is not None
+    content = [plain(source), translation.identity(), run.lang.source]
+    if source.path is not None:
+        local = Path(source.path)
+        if not local.is_file():
+            raise UserError(f"data.source.path={local} does not exist")
+        with local.open("rb") as file:
+            content.append(hashlib.file_digest(file, "sha256").hexdigest())
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+    return Path(run.cache_dir) / "translations" / digest / f"{run.lang.code}.jsonl"

@@ -1,0 +1,160 @@
+"""Examples to parallel rows: an append-only file that grows as far as a run needs it, and resumes after a kill."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from clo.data.instructions import Instruction
+from clo.translate.cache import SentenceCache
+from clo.translate.checks import Language
+from clo.translate.engines import Engine
+from clo.translate.ladder import translate_sentences
+from clo.translate.segments import Piece, pieces
+
+CHUNK = 256
+"""Examples translated together: enough sentences for batches of equal length."""
+
+
+@dataclass
+class Translated:
+    """What the file holds."""
+
+    rows: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    """Examples left out, by reason."""
+    broken_cache_lines: int = 0
+
+    def seen(self) -> int:
+        """Examples that are done, kept or dropped."""
+        return self.rows + sum(self.dropped.values())
+
+
+def translate_examples(
+    examples: Iterable[Instruction],
+    path: Path,
+    needed: int,
+    languages: tuple[str, str],
+    engine: Callable[[], Engine],
+    cache: SentenceCache,
+    language: Language,
+    tick: Callable[[int, int, str], None] | None = None,
+) -> Translated:
+    """Translate examples in order until ``path`` holds ``needed`` rows, or there are no more.
+
+    An example whose prompt or response cannot be translated is left out in both languages, with its reason, in
+    ``<path>.dropped.jsonl``. Another process that wants the same file waits for this one.
+
+    Args:
+        examples: in the source language, the best first; always the same ones in the same order.
+        path: rows as :func:`clo.data.rows.read_rows` reads them, one line each.
+        needed: rows wanted.
+        languages: (source, target).
+        engine: makes the translator, if there is anything to translate.
+        cache: sentences.
+        language: verdict of a text: target, en, other or undecided.
+        tick: called with (rows, rows wanted, note).
+    """
+    with _locked(path):
+        state = _resume(path)
+        state.broken_cache_lines = cache.broken
+        if state.rows >= needed:
+            return state
+        left = islice(examples, state.seen(), None)
+        translator: Engine | None = None
+        while state.rows < needed and (chunk := list(islice(left, CHUNK))):
+            cut = [(pieces(example.prompt), pieces(example.response)) for example in chunk]
+            sentences = [piece.text for parts in cut for side in parts for piece in side if piece.translate]
+            if translator is None and any(cache.get(sentence) is None for sentence in sentences):
+                translator = engine()
+            found = {s: entry for s in sentences if (entry := cache.get(s)) is not None}
+            if translator is not None:
+                found = translate_sentences(sentences, translator, cache, language)
+            for example, sides in zip(chunk, cut, strict=True):
+                if state.rows == needed:
+                    break
+                _write(path, state, example, sides, found, languages)
+            if tick is not None:
+                tick(state.rows, needed, f"{sum(state.dropped.values())} dropped")
+        return state
+
+
+def _write(
+    path: Path,
+    state: Translated,
+    example: Instruction,
+    sides: tuple[list[Piece], list[Piece]],
+    found: dict[str, tuple[str | None, str | None]],
+    languages: tuple[str, str],
+) -> None:
+    texts = [_join(side, found) for side in sides]
+    faults = [reason for text, reason in texts if text is None]
+    source, target = languages
+    if faults:
+        state.dropped[str(faults[0])] += 1
+        _append(dropped_path(path), {"id": example.id, "reason": faults[0]})
+        return
+    state.rows += 1
+    row = {
+        "id": example.id,
+        f"prompt_{source}": example.prompt,
+        f"response_{source}": example.response,
+        "prompt": texts[0][0],
+        "response": texts[1][0],
+        "lang": target,
+    }
+    _append(path, row)
+
+
+def _join(side: list[Piece], found: dict[str, tuple[str | None, str | None]]) -> tuple[str | None, str | None]:
+    """The translated text with its own separators, or the reason of the first sentence that has none."""
+    parts = []
+    for piece in side:
+        text, reason = found[piece.text] if piece.translate else (piece.text, None)
+        if text is None:
+            return None, reason
+        parts.append(text)
+    return "".join(parts), None
+
+
+def dropped_path(path: Path) -> Path:
+    """The file of examples that were left out."""
+    return path.with_suffix(".dropped.jsonl")
+
+
+def _append(path: Path, record: Mapping[str, object]) -> None:
+    with path.open("ab") as file:
+        file.write((json.dumps(record, ensure_ascii=False) + "\n").encode())
+
+
+def _resume(path: Path) -> Translated:
+    """What was done before; a torn last line is cut off and made again."""
+    state = Translated()
+    for file, key in ((path, None), (dropped_path(path), "reason")):
+        if not file.is_file():
+            continue
+        raw = file.read_bytes()
+        whole = raw[: raw.rfind(b"\n") + 1]
+        if whole != raw:
+            os.truncate(file, len(whole))
+        for line in whole.splitlines():
+            if key is None:
+                state.rows += 1
+            else:
+                state.dropped[json.loads(line)[key]] += 1
+    return state
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
