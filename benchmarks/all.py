@@ -16,13 +16,13 @@ SIDES = (
     "benchmarks.our_side:charged",
 )
 CASES = (
-    "--shape S32 --precision fp32 --count 12 --batch 4",
-    "--shape S32 --precision bf16 --count 12 --batch 4",
-    "--shape S128 --precision fp32 --count 4 --batch 2 --check 1",
-    "--shape S128 --precision bf16 --count 4 --batch 2 --check 1",
-    "--shape R8B --precision fp32 --count 12 --batch 4 --check 1",
-    "--shape R8B --precision fp32 --count 12 --batch 4 --check 1 --sort",
-    "--shape R8B --precision bf16 --count 12 --batch 4 --check 1",
+    "--shape S32 --precision fp32 --count 6 --batch 3 --check 1",
+    "--shape S32 --precision bf16 --count 6 --batch 3 --check 1",
+    "--shape S128 --precision fp32 --count 2 --batch 1 --check 1",
+    "--shape S128 --precision bf16 --count 2 --batch 1 --check 1",
+    "--shape R8B --precision fp32 --count 6 --batch 3 --check 1",
+    "--shape R8B --precision fp32 --count 6 --batch 3 --check 1 --sort",
+    "--shape R8B --precision bf16 --count 6 --batch 3 --check 1",
 )
 """Options of ``python -m benchmarks``; lengths are those of real Swahili instruction rows unless --lang says other."""
 
