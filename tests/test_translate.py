@@ -81,10 +81,12 @@ def test_faults(text: str, why: str | None) -> None:
 
 
 def test_language_of_a_translation() -> None:
-    long = "A sentence that is long enough to tell."
+    long = "A sentence that is long enough to tell which language it has been written in."
     assert fault(long, "Noch ein Satz ohne Sinn, aber lang.", lambda _: "other") == "in another language"
     assert fault(long, "Still English, other words though.", lambda _: "en") == "not translated"
-    assert fault("Yes.", "Yes.", lambda _: "en") is None  # too short to judge
+    assert (
+        fault("Yes, of course it is so.", "Naam, bila shaka ni hivyo.", lambda _: "other") is None
+    )  # too short to judge
     assert repeats("我爱你们大家好" * 5) and not repeats("我爱你，你爱她，她爱他们大家")
 
 
@@ -399,6 +401,7 @@ def test_a_run_translates_what_it_needs(
     from clo.translate.__main__ import main as translate
     from clo.translate.ensure import rows_path
 
+    monkeypatch.setattr(Swahili, "made", 0)
     monkeypatch.setattr(clo.translate.engines, "load_engine", lambda *_: Swahili())
     lines = [
         {"instruction": f"Please tell me about animal {k}.", "output": f"The animal {k} is a cat."} for k in range(90)

@@ -13,7 +13,9 @@ Language = Callable[[str], str]
 SHORTEST_RATIO, LONGEST_RATIO = 0.15, 5.0
 """Length of a translation in characters, relative to its source; Chinese needs a third of English, some twice."""
 LONG_ENOUGH = 24
-"""Characters of a source from which on its translation's length and language are judged."""
+"""Characters of a source from which on its translation's length is judged."""
+SURE = 60
+"""Characters from which on its language is judged by the sentence; whole texts are judged again in the end."""
 
 
 def fault(source: str, translation: str, language: Language) -> str | None:
@@ -34,6 +36,11 @@ def fault(source: str, translation: str, language: Language) -> str | None:
         return "not translated"
     if not SHORTEST_RATIO <= len(text) / len(source) <= LONGEST_RATIO:
         return "too short or too long"
+    return wrong_language(text, language) if len(source) >= SURE else None
+
+
+def wrong_language(text: str, language: Language) -> str | None:
+    """Why a text is not in the target language, or nothing where it is or cannot be told."""
     return {"en": "not translated", "other": "in another language"}.get(language(text))
 
 

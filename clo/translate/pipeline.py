@@ -14,7 +14,7 @@ from pathlib import Path
 
 from clo.data.instructions import Instruction
 from clo.translate.cache import SentenceCache
-from clo.translate.checks import Language
+from clo.translate.checks import Language, wrong_language
 from clo.translate.engines import Engine
 from clo.translate.ladder import translate_sentences
 from clo.translate.segments import Piece, pieces
@@ -80,7 +80,7 @@ def translate_examples(
             for example, sides in zip(chunk, cut, strict=True):
                 if state.rows == needed:
                     break
-                _write(path, state, example, sides, found, languages)
+                _write(path, state, example, sides, found, languages, language)
             if tick is not None:
                 tick(state.rows, needed, f"{sum(state.dropped.values())} dropped")
         return state
@@ -93,9 +93,12 @@ def _write(
     sides: tuple[list[Piece], list[Piece]],
     found: dict[str, tuple[str | None, str | None]],
     languages: tuple[str, str],
+    language: Language,
 ) -> None:
     texts = [_join(side, found) for side in sides]
     faults = [reason for text, reason in texts if text is None]
+    if not faults:
+        faults = [why for text, _ in texts if (why := wrong_language(str(text), language)) is not None]
     source, target = languages
     if faults:
         state.dropped[str(faults[0])] += 1

@@ -76,7 +76,7 @@ def _clean(
         if min(lengths) < config.min_characters or max(lengths) > config.max_characters:
             counts.drop(f"not {config.min_characters} to {config.max_characters} characters")
             continue
-        if not all(is_source([example.prompt, example.response])):
+        if not all(is_source([f"{example.prompt}\n{example.response}"])):  # together: short texts mislead
             counts.drop("in another language")
             continue
         key = hash(" ".join(example.prompt.casefold().split()))
