@@ -30,15 +30,16 @@ def token_log_probs(head: Any, hidden_RH: Tensor, targets_R: Tensor) -> Tensor:
     Returns:
         float32 (float64 for float64 weights) [R], nats.
     """
-    frozen = type(head) is torch.nn.Linear and not any(p.requires_grad for p in head.parameters())
-    if not frozen:
+    if type(head) is not torch.nn.Linear:
         return _recomputed(head, hidden_RH, targets_R)
-    weight, bias = head.weight, head.bias
+    trains = any(p.requires_grad for p in head.parameters())
+    weight: Tensor = head.weight
+    bias: Tensor | None = head.bias
     dtype = autocast_dtype(hidden_RH.device.type)
     if dtype is not None:
         hidden_RH, weight, bias = hidden_RH.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
-    if torch.is_grad_enabled() and hidden_RH.requires_grad:
-        logp: Tensor = _FrozenHead.apply(hidden_RH, weight, bias, targets_R)
+    if torch.is_grad_enabled() and (trains or hidden_RH.requires_grad):
+        logp: Tensor = (_TrainedHead if trains else _FrozenHead).apply(hidden_RH, weight, bias, targets_R)
         return logp
     return _tiled(hidden_RH, weight, bias, targets_R, jacobian=False)[0]
 
@@ -57,6 +58,35 @@ class _FrozenHead(torch.autograd.Function):
         (jacobian_RH,) = ctx.saved_tensors
         scaled = jacobian_RH * gradients[0][:, None].to(jacobian_RH.dtype)
         return scaled, None, None, None
+
+
+class _TrainedHead(torch.autograd.Function):
+    """The same log-probs, with the logits made again in the backward pass, some tokens at a time."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden_RH: Tensor, weight_VH: Tensor, bias_V: Tensor | None, targets_R: Tensor) -> Tensor:
+        ctx.save_for_backward(hidden_RH, weight_VH, bias_V, targets_R)
+        return _tiled(hidden_RH, weight_VH, bias_V, targets_R, jacobian=False)[0]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor | None, None]:
+        hidden_RH, weight_VH, bias_V, targets_R = ctx.saved_tensors
+        rows = TILES.get(hidden_RH.device.type, TILES["cpu"])[0]
+        to_hidden, to_weight = torch.empty_like(hidden_RH), torch.zeros_like(weight_VH)
+        to_bias = None if bias_V is None else torch.zeros_like(bias_V)
+        for start in range(0, len(hidden_RH), rows):
+            part = slice(start, start + rows)
+            gradient_r1 = gradients[0][part, None]
+            logits_rV = (hidden_RH[part] @ weight_VH.T).to(gradient_r1.dtype)
+            if bias_V is not None:
+                logits_rV += bias_V.to(gradient_r1.dtype)
+            change_rV = logits_rV.softmax(1).mul_(-gradient_r1).scatter_add_(1, targets_R[part, None], gradient_r1)
+            if to_bias is not None:
+                to_bias += change_rV.sum(0).to(to_bias.dtype)
+            change_rV = change_rV.to(weight_VH.dtype)
+            to_hidden[part] = change_rV @ weight_VH
+            to_weight += change_rV.T @ hidden_RH[part]
+        return to_hidden, to_weight, to_bias, None
 
 
 def _tiled(

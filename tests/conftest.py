@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,15 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny_model().save_pretrained(path)
     byte_level_tokenizer().save_pretrained(path)
     return path
+
+
+@pytest.fixture(autouse=True)
+def process_settings() -> Iterator[None]:
+    """Runs in this process set numerics for the whole of it; the next test finds the usual ones."""
+    yield
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_flush_denormal(False)
 
 
 @pytest.fixture(scope="session")

@@ -48,8 +48,10 @@ def test_values_and_gradients(
     values, gradient, weight_gradient = exact(head, hidden, targets, weights)
     assert close(logp.detach(), values, 1e-6) and close(hidden.grad, gradient, 1e-6)
     assert head.weight.grad is None if frozen else close(head.weight.grad, weight_gradient, 1e-6)
-    with torch.no_grad():
-        assert torch.equal(token_log_probs(head, hidden, targets), logp)
+    with torch.no_grad():  # the same numbers whether or not the head may train: evaluations do not depend on it
+        alone = token_log_probs(head, hidden, targets)
+        assert torch.equal(alone, token_log_probs(head.requires_grad_(frozen), hidden, targets))
+        assert torch.equal(alone, logp)
 
 
 def test_huge_logits_stay_finite() -> None:
