@@ -425,6 +425,8 @@ def test_a_run_translates_what_it_needs(
     assert len(read_rows(rows_path(run), "en", "sw")) == 2 * 4 + 40 + 2 + 8
     card = rows_path(run).with_suffix(".md").read_text()
     assert "| read | 90 |" in card and "| sw |" in card and "→ Hii ni" in card
+    (fertility,) = (float(line.split("|")[-2]) for line in card.splitlines() if line.startswith("| sw |"))
+    assert 0.1 < fertility < 1.5  # tokens of the tiny model per character
 
 
 @pytest.mark.parametrize(

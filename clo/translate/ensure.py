@@ -52,11 +52,22 @@ def translated_rows(run: RunConfig, say: Callable[[str], None] = print) -> Path:
             tick,
         )
     if counts.read:
-        card = write_card(path, languages, source, translation, counts, state, None)
+        card = write_card(path, languages, source, translation, counts, state, _tokens(run))
         for line in (*counts.lines(), *(f"{n:,} dropped: {why}" for why, n in state.dropped.most_common())):
             say(f"  {line}")
         say(f"{state.rows:,} rows in {path}, described in {card}")
     return path
+
+
+def _tokens(run: RunConfig) -> Callable[[str], int] | None:
+    """Length of a text in tokens of the model that will train; none where its tokenizer is not at hand yet."""
+    from clo.model.load import load_tokenizer
+
+    try:
+        tokenizer = load_tokenizer(run.model)
+    except UserError:
+        return None
+    return lambda text: len(tokenizer.encode(text, add_special_tokens=False))
 
 
 def rows_needed(run: RunConfig) -> int:
