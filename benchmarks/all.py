@@ -17,12 +17,12 @@ SIDES = (
 )
 CASES = (
     "--shape S32 --precision fp32 --count 6 --batch 3 --check 1",
-    "--shape S32 --precision bf16 --count 6 --batch 3 --check 1",
+    "--shape S32 --precision bf16 --bf16_frozen --count 6 --batch 3 --check 1",
     "--shape S128 --precision fp32 --count 2 --batch 1 --check 1",
-    "--shape S128 --precision bf16 --count 2 --batch 1 --check 1",
+    "--shape S128 --precision bf16 --bf16_frozen --count 2 --batch 1 --check 1",
     "--shape R8B --precision fp32 --count 6 --batch 3 --check 1",
     "--shape R8B --precision fp32 --count 6 --batch 3 --check 1 --sort",
-    "--shape R8B --precision bf16 --count 6 --batch 3 --check 1",
+    "--shape R8B --precision bf16 --bf16_frozen --count 6 --batch 3 --check 1",
 )
 """Options of ``python -m benchmarks``; lengths are those of real Swahili instruction rows unless --lang says other."""
 

@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from clo.attention import autocast_dtype
 
-TILES = {"cpu": (256, 4096), "cuda": (2048, 16384)}
+TILES = {"cpu": (256, 1024), "cuda": (2048, 16384)}
 """(tokens, vocabulary) of a tile of logits, by device: about what a cache holds."""
 
 

@@ -87,6 +87,33 @@ def test_dense_attention_by_hand() -> None:
     assert plan.calls == 1
 
 
+@pytest.mark.parametrize("mask", ["causal", "additive"])
+@pytest.mark.parametrize("keys", [40, clo.attention.LONG + 8])
+def test_bfloat16_on_a_cpu_is_as_exact_as_stock(mask: str, keys: int) -> None:
+    """Output and gradients against float64: below and above the length where stock's fused kernel takes over."""
+    torch.manual_seed(0)
+    queries = keys if mask == "causal" else keys - 8
+    shapes = ((2, 3, queries, 16), (2, 3, keys, 16), (2, 3, keys, 16), (2, 3, queries, 16))
+    q, k, v, out = (torch.randn(shape, dtype=torch.float64).bfloat16() for shape in shapes)
+    q, k = 3 * q, k + 4  # sharp weights, and logits far from zero
+    bias = None if mask == "causal" else torch.zeros(queries, keys).masked_fill_(torch.rand(queries, keys) < 0.3, -1e9)
+
+    def errors(attend: Any) -> list[float]:
+        def found(dtype: torch.dtype, attend: Any) -> list[torch.Tensor]:
+            inputs = [x.to(dtype).detach().requires_grad_() for x in (q, k, v)]
+            result = attend(*inputs, None if bias is None else bias.to(dtype))
+            return [result, *torch.autograd.grad(result, inputs, out.to(dtype))]
+
+        pairs = zip(found(torch.bfloat16, attend), found(torch.float64, stock), strict=True)
+        return [float((x.double() - y).norm().detach() / y.norm().detach()) for x, y in pairs]
+
+    def stock(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        return torch.nn.functional.scaled_dot_product_attention(q, k, v, bias, is_causal=bias is None)
+
+    ours = errors(lambda q, k, v, bias: clo.attention._attend(q, k, v, bias, 0.0, bias is None, None))
+    assert all(a <= 2 * b for a, b in zip(ours, errors(stock), strict=True)), (ours, errors(stock))
+
+
 def test_a_one_token_response_needs_no_segment_of_its_own() -> None:
     item = Item("a", ((5, 9), (6,)), ((0,), (0,)))
     batch = pack([item], WHOLE)
