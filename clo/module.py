@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,12 +19,18 @@ from torch import Tensor
 from clo.checks import check_finite, check_step_zero
 from clo.choices import ReferenceMode
 from clo.data.items import Item
+from clo.errors import UserError
+from clo.model.layers import training_layers
+from clo.model.sharding import clip_gradients, gathered, sharded_copy
 from clo.objective import Objective, Terms, objective_terms, square_metrics
 from clo.reference import swapped
-from clo.scores import batch_of, groups_of, halved, score, score_items, score_with_reference
+from clo.scores import batch_of, groups_of, halved, packs, score, score_items, score_with_reference
 from clo.settings import OptimizerConfig, TrainerConfig
 from clo.step_sums import StepSums
+from clo.strategy import ShardedStrategy
 from clo.throughput import step_rates
+
+OUT_OF_MEMORY = "out of memory with trainer.max_tokens={} on one of the devices; set a lower one, the run goes on"
 
 
 @dataclass(frozen=True)
@@ -78,6 +84,8 @@ class CLOModule(pl.LightningModule):
         self.references: dict[str, Tensor] = {}
         self.max_tokens = trainer.max_tokens
         self.note = ""
+        self._open = ExitStack()
+        self._whole: list[Any] = []  # the whole model, while this one is split over devices
 
     def setup(self, stage: str) -> None:
         """Make the references while the weights are still those of the stage's start."""
@@ -85,6 +93,31 @@ class CLOModule(pl.LightningModule):
         if self._make_references is not None:
             with self.trainer.precision_plugin.forward_context():
                 self.references = self._make_references(self)
+
+    def configure_model(self) -> None:
+        """Split the model over the devices where the strategy does, and prepare its layers for training."""
+        if isinstance(self.trainer.strategy, ShardedStrategy):
+            assert self.device_mesh is not None
+            self._whole = [self.model]
+            self.model = sharded_copy(self.model, self.device_mesh["data_parallel"], self.hardware.precision)
+        options = self.hardware
+        self._open.enter_context(training_layers(self.model, options.gradient_checkpointing, options.compile))
+
+    def on_fit_start(self) -> None:
+        """Look at the attention of split weights once, all ranks together."""
+        if not self._whole:
+            return
+        with self.trainer.precision_plugin.forward_context():
+            packs(self.model, self.trainer.datamodule.val[0])  # type: ignore[attr-defined]
+
+    def on_train_end(self) -> None:
+        """Leave the trained weights in the model that was handed in."""
+        self._open.close()
+        for whole in self._whole:
+            with torch.no_grad():
+                for mine, theirs in zip(self.model.parameters(), whole.parameters(), strict=True):
+                    if theirs.requires_grad:
+                        theirs.copy_(gathered(mine.detach()))
 
     def on_train_start(self) -> None:
         """The held-out square before the first step."""
@@ -128,15 +161,14 @@ class CLOModule(pl.LightningModule):
         optimizer: Any = self.optimizers()
         scheduler: Any = self.lr_schedulers()
         denominators = self.plan.objective.denominators(items)
-        mine = items[self.global_rank :: self.trainer.world_size]
-        sums = self._backward_within_memory(mine, denominators, step % self.hardware.grad_norms_every == 0)
+        sums = self._backward_within_memory(items, denominators, step % self.hardware.grad_norms_every == 0)
         metrics = sums.means()
         check_finite(metrics["loss"], "loss", self.plan.name, step, self.plan.lr)
         if step == 0 and not any(isinstance(m, torch.nn.Dropout) and m.training for m in self.model.modules()):
             check_step_zero(metrics, self._tolerance())
         metrics |= sums.gradient_norms(self.trained())
         check_finite(metrics["grad_norm"], "gradient", self.plan.name, step, self.plan.lr)
-        torch.nn.utils.clip_grad_norm_(self.trained(), self.options.clip)
+        clip_gradients(self.trained(), metrics["grad_norm"], self.options.clip)
         metrics["lr"] = scheduler.get_last_lr()[0]
         optimizer.step()
         scheduler.step()
@@ -154,43 +186,72 @@ class CLOModule(pl.LightningModule):
 
     def _backward_within_memory(self, items: Sequence[Item], denominators: Tensor, measure: bool) -> StepSums:
         """Backward over all micro-batches; out of memory halves the token budget, says so and repeats the step."""
-        world = self.trainer.world_size
         while True:
             self.zero_grad(set_to_none=True)
             try:
-                # Dropout draws from the step's own seed: a resumed or repeated step draws the same.
-                torch.manual_seed(int(self.base_key[:12], 16) + self.global_step * world + self.global_rank)
                 return self._backward(items, denominators, measure)
             except torch.OutOfMemoryError:
-                longest = max(item.longest() for item in items)
-                if self.max_tokens < longest:
+                if self._whole:  # the other devices wait for this one's part: no step can be repeated alone
+                    raise UserError(OUT_OF_MEMORY.format(self.max_tokens)) from None
+                if self.max_tokens < max(item.longest() for item in items):
                     raise
             self.zero_grad(set_to_none=True)
             self.max_tokens = halved(self.max_tokens)
 
     def _backward(self, items: Sequence[Item], denominators: Tensor, measure: bool) -> StepSums:
-        objective, cells, sums = self.plan.objective, self.plan.objective.cells(), StepSums()
+        objective, sums = self.plan.objective, StepSums()
         both = bool(objective.nll_cells() and objective.comparisons())
-        for group in groups_of(self.model, items, cells, self.max_tokens):
-            terms = self._terms([items[k] for k in group])
+        passes = self._passes(items)
+        if measure and both and self._whole:  # split weights take gradients in whole backward passes only
+            self._seed()
+            for group, weight in passes:
+                (weight * objective.weighted_nll(self._terms(group), denominators)).backward()
+            sums.add_nll_gradient([torch.zeros_like(p) if p.grad is None else p.grad for p in self.trained()])
+            self.zero_grad(set_to_none=True)
+        self._seed()
+        for group, weight in passes:
+            terms = self._terms(group)
             nll, pref = objective.weighted_nll(terms, denominators), objective.weighted_preference(terms, denominators)
-            if measure and both:
+            if measure and both and not self._whole:
                 gradient = torch.autograd.grad(nll, self.trained(), retain_graph=True, materialize_grads=True)
                 sums.add_nll_gradient(gradient)
-            (nll + pref).backward()
-            sums.add("loss", nll + pref)
-            if objective.nll_cells():
-                sums.add("nll", nll)
-            if objective.comparisons():
-                sums.add("pref", pref)
-            for name, pair in terms.metrics.items():
-                sums.add(name, pair)
+            (weight * (nll + pref)).backward()
+            if weight:
+                self._add_values(sums, terms, nll, pref)
         for parameter in self.trained():
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
         if self.trainer.world_size > 1:
             sums.over_ranks(self.trained(), measure and both)
         return sums
+
+    def _add_values(self, sums: StepSums, terms: Terms, nll: Tensor, pref: Tensor) -> None:
+        sums.add("loss", nll + pref)
+        if self.plan.objective.nll_cells():
+            sums.add("nll", nll)
+        if self.plan.objective.comparisons():
+            sums.add("pref", pref)
+        for name, pair in terms.metrics.items():
+            sums.add(name, pair)
+
+    def _passes(self, items: Sequence[Item]) -> list[tuple[list[Item], float]]:
+        """This rank's micro-batches, each with weight 1.
+
+        Ranks that split the weights meet in every pass: who has fewer micro-batches adds some of weight 0.
+        """
+        mine = items[self.global_rank :: self.trainer.world_size]
+        groups = groups_of(self.model, mine, self.plan.objective.cells(), self.max_tokens)
+        passes = [([mine[k] for k in group], 1.0) for group in groups]
+        if self._whole:
+            most = torch.tensor(len(passes), device=self.device)
+            torch.distributed.all_reduce(most, torch.distributed.ReduceOp.MAX)
+            passes += [([items[0]], 0.0)] * (int(most) - len(passes))
+        return passes
+
+    def _seed(self) -> None:
+        """Dropout draws from the step's own seed: a resumed or repeated step draws the same."""
+        step = self.global_step * self.trainer.world_size + self.global_rank
+        torch.manual_seed(int(self.base_key[:12], 16) + step)
 
     def _terms(self, items: Sequence[Item]) -> Terms:
         """Score a micro-batch and its reference, and weigh the square."""

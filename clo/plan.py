@@ -46,7 +46,13 @@ class Plan:
 
     def needs(self) -> float:
         """Peak memory, bytes."""
-        return sum(self.memory.values()) * (1 + RESERVE)
+        return peak_memory(self.memory)
+
+
+def peak_memory(parts: dict[str, float]) -> float:
+    """Bytes that a device needs: those of training, or of whole weights where training splits them."""
+    whole = parts.get("whole weights, not training", 0.0)
+    return max(sum(parts.values()) - whole, whole) * (1 + RESERVE)
 
 
 def plan_run(run: RunConfig, train: Sequence[Item]) -> Plan:
@@ -94,7 +100,7 @@ def plan_run(run: RunConfig, train: Sequence[Item]) -> Plan:
 
 def memory_of(run: RunConfig, model: Any, train: Sequence[Item]) -> dict[str, float]:
     """Bytes by part while a stage trains; activations are those of the largest packed row."""
-    from clo.model.layers import LowerLayers, base_model
+    from clo.model.layers import LowerLayers, base_model, decoder_layers
     from clo.model.tuning import ledger
     from clo.stages import plan_stages
 
@@ -108,13 +114,20 @@ def memory_of(run: RunConfig, model: Any, train: Sequence[Item]) -> dict[str, fl
     saved = 2 * config.hidden_size * layers + layer if run.trainer.gradient_checkpointing else layer * layers
     head = base.get_output_embeddings().weight
     casts = width * book.trains() if width == 2 else 0
-    return {
+    parts = {
         "weights": float(book.weight_bytes + casts),
         "gradients": float(book.gradient_bytes),
         "optimizer": float(book.optimizer_bytes),
         "activations": float(tokens * saved),
         "head": float(tokens * config.hidden_size * width + 4 * 2048 * min(16384, head.shape[0])),
     }
+    if run.trainer.strategy == "fsdp2":  # the layers are split; embeddings, head and the largest layer are whole
+        inside = sum(p.numel() * p.element_size() for p in (decoder_layers(model) or base).parameters())
+        share, largest = 1 / run.trainer.devices, inside / config.num_hidden_layers
+        parts["weights"] = (book.weight_bytes - inside) + inside * share + largest
+        parts |= {name: parts[name] * share for name in ("gradients", "optimizer")}
+        parts["whole weights, not training"] = float(book.weight_bytes)
+    return parts
 
 
 def _layer_bytes(config: Any, width: int) -> float:
@@ -140,7 +153,7 @@ def _advice(run: RunConfig, train: Sequence[Item], limit: float) -> str:
             while tokens >= 64:
                 trainer = replace(run.trainer, max_tokens=tokens, gradient_checkpointing=checkpointing)
                 parts = memory_of(replace(run, trainer=trainer, tuning=tuning), model, train)
-                if sum(parts.values()) * (1 + RESERVE) <= limit:
+                if peak_memory(parts) <= limit:
                     settings = [word] if word else []
                     settings += [f"trainer.max_tokens={tokens}"] if tokens != run.trainer.max_tokens else []
                     if checkpointing != run.trainer.gradient_checkpointing:

@@ -12,21 +12,21 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
+from clo.checkpoint import SafetensorsIO, StageCheckpoint, load_trained, newest_checkpoint, save_trained, step_of
 from clo.choices import Cells, Prompts, ReferenceMode
 from clo.config import RunConfig
 from clo.data.datamodule import SquareDataModule, stage_steps, steps_per_epoch
 from clo.data.items import Item
-from clo.errors import UserError
 from clo.loggers import MetricsFile, stage_loggers
-from clo.model.layers import training_layers
 from clo.module import CLOModule, StagePlan
 from clo.objective import Objective
 from clo.progress import stage
 from clo.reference import ReferenceCache, snapshot, weights_key
 from clo.run_folder import RunFolder
+from clo.strategy import strategy_of
 
 
 @dataclass(frozen=True)
@@ -70,37 +70,6 @@ def fit_stages(run: RunConfig, model: Any, data: StageData, folder: RunFolder) -
             _fit_stage(run, model, plan, data, folder, done)
 
 
-def save_trained(model: Any, path: Path, base: str) -> None:
-    """Write the trained tensors, and the key of the weights they started from, whole or not at all."""
-    import os
-
-    from safetensors.torch import save_file
-
-    temporary = path.with_suffix(".tmp")
-    tensors = {name: tensor.contiguous() for name, tensor in snapshot(model).items()}
-    save_file(tensors, temporary, metadata={"base": base})
-    os.replace(temporary, path)
-
-
-def load_trained(model: Any, path: Path, base: str | None = None) -> None:
-    """Put trained tensors into a tuned model, which is what they started from (``base`` is its key; null: unchecked).
-
-    Raises:
-        UserError: they belong to another model or tuning.
-    """
-    from safetensors import safe_open
-
-    with safe_open(path, "pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
-        other = base is not None and file.metadata()["base"] != base
-    wanted = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    if other or {n: t.shape for n, t in tensors.items()} != {n: p.shape for n, p in wanted.items()}:
-        raise UserError(f"{path} was trained from another base or tuning; delete the run folder to start anew")
-    with torch.no_grad():
-        for name, parameter in wanted.items():
-            parameter.copy_(tensors[name])
-
-
 def _fit_stage(run: RunConfig, model: Any, plan: StagePlan, data: StageData, folder: RunFolder, done: Path) -> None:
     trainer = _trainer(run, plan, folder, done.with_suffix(""))
     needs_reference = bool(plan.objective.comparisons())
@@ -113,28 +82,12 @@ def _fit_stage(run: RunConfig, model: Any, plan: StagePlan, data: StageData, fol
     checkpoint = newest_checkpoint(done.with_suffix(""), base)
     for logger in trainer.loggers:
         if isinstance(logger, MetricsFile):
-            logger.rewind(0 if checkpoint is None else int(checkpoint.stem.removeprefix("step")))
-    with training_layers(model, run.trainer.gradient_checkpointing, run.trainer.compile):
-        trainer.fit(module, datamodule, ckpt_path=None if checkpoint is None else str(checkpoint), weights_only=True)
+            logger.rewind(0 if checkpoint is None else step_of(checkpoint))
+    trainer.fit(module, datamodule, ckpt_path=None if checkpoint is None else str(checkpoint))
     if trainer.global_step != plan.total_steps:
         raise RuntimeError(f"stage {plan.name} stopped at step {trainer.global_step} of {plan.total_steps}")
     if trainer.is_global_zero:
         save_trained(model, done, base)
-
-
-def newest_checkpoint(folder: Path, base: str) -> Path | None:
-    """The latest whole checkpoint of a stage, or none.
-
-    Raises:
-        UserError: it was written from another base.
-    """
-    found = sorted(folder.glob("step*.ckpt"), key=lambda path: int(path.stem.removeprefix("step")))
-    if not found:
-        return None
-    held = torch.load(found[-1], map_location="cpu", weights_only=True)
-    if held.get("clo_base") != base:
-        raise UserError(f"{found[-1]} was trained from another base model; delete the run folder to start anew")
-    return found[-1]
 
 
 def _references(run: RunConfig, data: StageData, folder: RunFolder, module: CLOModule) -> dict[str, Tensor]:
@@ -157,17 +110,12 @@ def _references(run: RunConfig, data: StageData, folder: RunFolder, module: CLOM
 def _trainer(run: RunConfig, plan: StagePlan, folder: RunFolder, checkpoints: Path) -> pl.Trainer:
     """A Lightning trainer for one stage: one pass over the stage's sampler."""
     warnings.filterwarnings("ignore", module="pytorch_lightning")
-    save = ModelCheckpoint(
-        dirpath=checkpoints,
-        filename="step{step}",
-        auto_insert_metric_name=False,
-        every_n_train_steps=max(1, plan.total_steps // run.trainer.checkpoints),
-        save_top_k=1,
-    )
+    save = StageCheckpoint(checkpoints, max(1, plan.total_steps // run.trainer.checkpoints))
     return pl.Trainer(
         accelerator=run.trainer.accelerator,
         devices=run.trainer.devices,
-        strategy=run.trainer.strategy,
+        strategy=strategy_of(run.trainer.strategy, run.trainer.devices),
+        plugins=[SafetensorsIO()],
         precision=run.trainer.precision,  # type: ignore[arg-type]
         max_epochs=1,
         max_steps=plan.total_steps,

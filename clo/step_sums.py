@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from clo.model.sharding import is_split, norm
+
 
 @dataclass
 class StepSums:
@@ -45,8 +47,10 @@ class StepSums:
 
         if measured and self.nll_gradient is None:
             self.nll_gradient = [torch.zeros_like(p) for p in parameters]
-        for tensor in [*(p.grad for p in parameters), *(self.nll_gradient or [])]:
-            dist.all_reduce(tensor)
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        for tensor in [*gradients, *(self.nll_gradient or [])]:
+            if not is_split(tensor):  # what is split was summed in the backward pass
+                dist.all_reduce(tensor)
         gathered: list[Any] = [None] * dist.get_world_size()
         dist.all_gather_object(gathered, self.values)
         self.values = {}
@@ -57,12 +61,8 @@ class StepSums:
     def gradient_norms(self, parameters: Sequence[torch.nn.Parameter]) -> dict[str, float]:
         """Norm of the whole gradient, and of each term's where the NLL term's was measured."""
         gradients = [p.grad for p in parameters if p.grad is not None]
-        norms = {"grad_norm": _norm(gradients)}
+        norms = {"grad_norm": norm(gradients)}
         if self.nll_gradient is not None:
-            norms["grad_norm_nll"] = _norm(self.nll_gradient)
-            norms["grad_norm_pref"] = _norm([g - n for g, n in zip(gradients, self.nll_gradient, strict=True)])
+            norms["grad_norm_nll"] = norm(self.nll_gradient)
+            norms["grad_norm_pref"] = norm([g - n for g, n in zip(gradients, self.nll_gradient, strict=True)])
         return norms
-
-
-def _norm(tensors: Sequence[Tensor]) -> float:
-    return float(torch.stack([tensor.double().norm() for tensor in tensors]).norm())

@@ -23,7 +23,7 @@ from clo.config import RunConfig, conf_dir, parse, plain, register_schema
 from clo.errors import UserError
 
 CONF = ROOT / "conf"
-COUNTS = {"model": 6, "lang": 6, "method": 6, "tuning": 4, "data": 4, "trainer": 3, "logger": 2, "study": 9}
+COUNTS = {"model": 6, "lang": 6, "method": 6, "tuning": 4, "data": 4, "trainer": 4, "logger": 2, "study": 9}
 FILES = [(group, path.stem) for group in COUNTS for path in sorted((CONF / group).glob("*.yaml"))]
 STUDIES = [name for group, name in FILES if group == "study"]
 CELLS = {
@@ -153,6 +153,14 @@ def test_impossible_values_are_refused(override: str, said: str) -> None:
     with pytest.raises(UserError, match=said) as caught:
         run_of(*(["method=sft_dpo"] if "sft_first" in override else []), override)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"), [("reference=swapped", "whole weights"), ("compile=true", "compile=true")]
+)
+def test_what_split_weights_cannot_do_is_refused(setting: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        run_of("trainer=fsdp2", f"trainer.{setting}")
 
 
 @pytest.mark.parametrize(

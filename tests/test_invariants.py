@@ -204,13 +204,15 @@ def train_in_process(folder: Path, *arguments: object, limit: float = 120) -> in
             pytest.fail(f"no end after {limit} s: {(folder / 'log.txt').read_text()[-2000:]}")
 
 
-@pytest.mark.parametrize(("name", "batch"), [("clo", 13), ("sft_dpo", 4)])
-def test_two_ranks_train_like_one(tmp_path: Path, name: str, batch: int) -> None:
+@pytest.mark.parametrize(
+    ("name", "batch", "ranks"), [("clo", 13, "2"), ("sft_dpo", 4, "2"), ("sft_dpo", 13, "2:fsdp2")]
+)
+def test_two_ranks_train_like_one(tmp_path: Path, name: str, batch: int, ranks: str) -> None:
     """Two gloo processes; batches of 13 leave a last step of one item, so that one rank has nothing to do."""
     run = run_config(tmp_path / "one", name)
     run.batch_size = batch
     one = weights(fit(tmp_path / "one", run))
-    code = train_in_process(tmp_path / "two", name, 2, batch)
+    code = train_in_process(tmp_path / "two", name, ranks, batch)
     assert code == 0, (tmp_path / "two" / "log.txt").read_text()[-3000:]
     assert_close(tmp_path / "one", tmp_path / "two", one, finished(tmp_path / "two"))
 
@@ -225,10 +227,11 @@ def test_a_killed_process_resumes_to_the_bit(tmp_path: Path) -> None:
     assert without_speed(tmp_path / "broken") == without_speed(tmp_path / "whole")
 
 
-def test_two_ranks_resume_what_one_began(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ranks", ["2", "2:fsdp2"])
+def test_two_ranks_resume_what_one_began(tmp_path: Path, ranks: str) -> None:
     whole = weights(fit(tmp_path / "whole", run_config(tmp_path / "whole")))
     assert train_in_process(tmp_path / "broken", "clo", 1, 4, "clo", 6) == 9
-    assert train_in_process(tmp_path / "broken", "clo", 2, 4) == 0, (tmp_path / "broken" / "log.txt").read_text()
+    assert train_in_process(tmp_path / "broken", "clo", ranks, 4) == 0, (tmp_path / "broken" / "log.txt").read_text()
     assert_close(tmp_path / "whole", tmp_path / "broken", whole, finished(tmp_path / "broken"))
 
 

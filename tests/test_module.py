@@ -25,6 +25,7 @@ from tiny_runs import (
 from torch import Tensor
 
 import clo.module
+from clo.checkpoint import SafetensorsIO, load_trained, newest_checkpoint
 from clo.checks import check_frozen, check_step_zero, frozen_key
 from clo.choices import Prompts, ReferenceMode, Trains
 from clo.data.batch import pack
@@ -34,7 +35,7 @@ from clo.model.tuning import ledger
 from clo.objective import objective_terms, square_metrics
 from clo.scores import Scores, score
 from clo.settings import LoraConfig, TuningConfig
-from clo.stages import StageData, load_trained, newest_checkpoint, plan_stages
+from clo.stages import StageData, plan_stages
 
 WHOLE = [(0, 0), (0, 1), (1, 0), (1, 1)]
 
@@ -359,7 +360,7 @@ def test_validation_in_bfloat16_sees_the_weights_after_the_step(tmp_path: Path) 
 def test_a_checkpoint_holds_what_trains_and_its_optimizer(tmp_path: Path, tuning: TuningConfig) -> None:
     model = fit(tmp_path, run_config(tmp_path, tuning=tuning))
     (path,) = (tmp_path / "checkpoint" / "1-clo").iterdir()
-    held = torch.load(path, map_location="cpu", weights_only=True)
+    held = SafetensorsIO().load_checkpoint(path)
     trained = {f"model.{name}" for name in weights(model)}
     assert set(held["state_dict"]) == trained
     (optimizer,) = held["optimizer_states"]
@@ -378,7 +379,7 @@ def test_a_checkpoint_of_another_base_is_refused(tmp_path: Path, monkeypatch: py
     with pytest.raises(KeyError):
         fit(tmp_path, run_config(tmp_path))
     monkeypatch.undo()
-    with pytest.raises(UserError, match=r"step4\.ckpt was trained from another base model; delete the run folder"):
+    with pytest.raises(UserError, match=r"step4\.safetensors was trained from another base model; delete"):
         fit(tmp_path, run_config(tmp_path), tuned(model_seed=1))
     assert newest_checkpoint(tmp_path / "nothing", "x") is None
 

@@ -51,6 +51,21 @@ def test_numbers_of_an_8b_model(llama3_8b: Path) -> None:
     assert plan.advice is None and plan.limit == 80e9
 
 
+def test_two_devices_that_share_the_weights(llama3_8b: Path) -> None:
+    """Half of the layers, gradients and moments each; before and after training, whole weights without any of it."""
+    one = planned(llama3_8b, "data_size=400", "trainer.max_tokens=4096")
+    two = planned(
+        llama3_8b, "data_size=400", "trainer.max_tokens=4096", "trainer=fsdp2", "trainer.precision=bf16-mixed"
+    )
+    for part in ("gradients", "optimizer"):
+        assert two.memory[part] == one.memory[part] / 2
+    whole = 2 * 2 * 128256 * 4096  # embeddings and head
+    assert whole < two.memory["weights"] < one.memory["weights"] / 2 + whole
+    assert one.needs() / 2 < two.needs() < one.needs()
+    small = planned(llama3_8b, "data_size=400", "trainer=fsdp2", "trainer.devices=8", "trainer.memory_gb=16")
+    assert small.needs() > 16e9 and small.advice is not None  # the start model alone does not fit
+
+
 def test_tokens_are_those_of_the_items(llama3_8b: Path) -> None:
     from test_conf import run_of
 

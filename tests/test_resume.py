@@ -118,7 +118,7 @@ def test_killed_from_outside(warm: WarmRuns, tiny_folder: Path, tmp_path: Path) 
     assert warm.wait(tmp_path).code == -signal.SIGKILL
     last = json.loads(metrics_lines(tmp_path)[-2])["step"]
     assert last < 200
-    assert list(tmp_path.glob("outputs/runs/*/checkpoint/1-clo/step*.ckpt"))
+    assert list(tmp_path.glob("outputs/runs/*/checkpoint/1-clo/step*.safetensors"))
     ended = warm.run(command, tmp_path)
     assert ended.code == 0, ended.err
     trained = [step for _, step, is_train in outcome(tmp_path).steps if is_train]

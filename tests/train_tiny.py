@@ -1,6 +1,6 @@
 """Trains a tiny model in a process of its own: with several ranks, or killed outright at a step.
 
-Run as ``python tests/train_tiny.py FOLDER [method] [devices] [batch_size] [kill_stage kill_step]``.
+Run as ``python tests/train_tiny.py FOLDER [method] [devices[:strategy]] [batch_size] [kill_stage kill_step]``.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ def main(folder: str, name: str = "clo", devices: str = "1", batch: str = "4", *
     from clo.run_folder import RunFolder
     from clo.stages import fit_stages
 
-    strategy = "ddp" if devices != "1" else "auto"
-    run = tiny_runs.run_config(Path(folder), name, devices=int(devices), strategy=strategy)
+    count, _, strategy = devices.partition(":")
+    strategy = strategy or ("ddp" if count != "1" else "auto")
+    run = tiny_runs.run_config(Path(folder), name, devices=int(count), strategy=strategy)
     run.batch_size = int(batch)
     log = MetricsFile.log_metrics
 

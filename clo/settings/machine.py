@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from clo.choices import ReferenceMode
-from clo.errors import check, positive
+from clo.errors import UserError, check, positive
 
 
 @dataclass
@@ -20,7 +20,8 @@ class TrainerConfig:
     devices: int = 1
     """Processes, one per device."""
     strategy: str = "auto"
-    """Lightning strategy: auto, ddp."""
+    """Several devices: ``ddp`` keeps the whole model on each, ``fsdp2`` splits weights, gradients and optimizer states
+    over them while it trains."""
     precision: str = "32-true"
     """32-true, or bf16-mixed: what trains stays float32, matrix products run in bfloat16."""
     max_tokens: int = 8192
@@ -52,7 +53,14 @@ class TrainerConfig:
                 positive(f"trainer.{name}", "what one device has", getattr(self, name))
         choices = ("32-true", "bf16-mixed")
         check(self.precision in choices, "trainer.precision", f"one of {', '.join(choices)}", self.precision)
-        check(self.strategy in ("auto", "ddp"), "trainer.strategy", "auto or ddp", self.strategy)
+        strategies = ("auto", "ddp", "fsdp2")
+        check(self.strategy in strategies, "trainer.strategy", f"one of {', '.join(strategies)}", self.strategy)
+        if self.strategy == "fsdp2" and self.reference is ReferenceMode.swapped:
+            raise UserError("trainer.reference=swapped needs whole weights; use cached or adapters_off with fsdp2")
+        if self.strategy == "fsdp2" and self.compile:
+            raise UserError(
+                "trainer.compile=true is not supported with trainer.strategy=fsdp2; set one of them otherwise"
+            )
 
 
 @dataclass
