@@ -21,8 +21,9 @@ from clo.choices import ReferenceMode
 from clo.data.items import Item
 from clo.errors import UserError
 from clo.model.layers import training_layers
-from clo.model.sharding import clip_gradients, gathered, sharded_copy
+from clo.model.sharding import clip_gradients, gather_into, most_of_any_rank, sharded_copy
 from clo.objective import Objective, Terms, objective_terms, square_metrics
+from clo.optimizer import adamw, linear_schedule, trained
 from clo.reference import swapped
 from clo.scores import batch_of, groups_of, halved, packs, score, score_items, score_with_reference
 from clo.settings import OptimizerConfig, TrainerConfig
@@ -100,24 +101,20 @@ class CLOModule(pl.LightningModule):
             assert self.device_mesh is not None
             self._whole = [self.model]
             self.model = sharded_copy(self.model, self.device_mesh["data_parallel"], self.hardware.precision)
-        options = self.hardware
-        self._open.enter_context(training_layers(self.model, options.gradient_checkpointing, options.compile))
+        how = self.hardware.gradient_checkpointing, self.hardware.compile
+        self._open.enter_context(training_layers(self.model, *how))
 
     def on_fit_start(self) -> None:
         """Look at the attention of split weights once, all ranks together."""
-        if not self._whole:
-            return
-        with self.trainer.precision_plugin.forward_context():
-            packs(self.model, self.trainer.datamodule.val[0])  # type: ignore[attr-defined]
+        if self._whole:
+            with self.trainer.precision_plugin.forward_context():
+                packs(self.model, self.trainer.datamodule.val[0])  # type: ignore[attr-defined]
 
     def on_train_end(self) -> None:
         """Leave the trained weights in the model that was handed in."""
         self._open.close()
         for whole in self._whole:
-            with torch.no_grad():
-                for mine, theirs in zip(self.model.parameters(), whole.parameters(), strict=True):
-                    if theirs.requires_grad:
-                        theirs.copy_(gathered(mine.detach()))
+            gather_into(trained(whole), self.trained())
 
     def on_train_start(self) -> None:
         """The held-out square before the first step."""
@@ -128,26 +125,13 @@ class CLOModule(pl.LightningModule):
 
     def trained(self) -> list[torch.nn.Parameter]:
         """The parameters that train."""
-        return [p for p in self.model.parameters() if p.requires_grad]
+        return trained(self.model)
 
     def configure_optimizers(self) -> Any:
-        """AdamW, weight decay on matrices only; linear warm-up, then linear to 0."""
-        decay = [p for p in self.trained() if p.dim() > 1]
-        plain = [p for p in self.trained() if p.dim() <= 1]
-        groups = [{"params": decay, "weight_decay": self.options.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-        b1, b2 = self.options.betas
-        optimizer = torch.optim.AdamW(
-            [g for g in groups if g["params"]], lr=self.plan.lr, betas=(b1, b2), eps=self.options.eps
-        )
-        warmup = max(1, round(self.options.warmup * self.plan.total_steps))
-
-        def factor(step: int) -> float:
-            done = step + 1  # the first step already moves
-            if done <= warmup:
-                return done / warmup
-            return max(0.0, (self.plan.total_steps - step) / max(1, self.plan.total_steps - warmup))
-
-        return {"optimizer": optimizer, "lr_scheduler": torch.optim.lr_scheduler.LambdaLR(optimizer, factor)}
+        """AdamW with a linear schedule."""
+        optimizer = adamw(self.trained(), self.options, self.plan.lr)
+        schedule = linear_schedule(optimizer, self.options.warmup, self.plan.total_steps)
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
 
     def transfer_batch_to_device(self, batch: list[Item], device: torch.device, dataloader_idx: int) -> list[Item]:
         """Items are token ids of plain Python; their tensors are made per micro-batch."""
@@ -199,10 +183,9 @@ class CLOModule(pl.LightningModule):
             self.max_tokens = halved(self.max_tokens)
 
     def _backward(self, items: Sequence[Item], denominators: Tensor, measure: bool) -> StepSums:
-        objective, sums = self.plan.objective, StepSums()
-        both = bool(objective.nll_cells() and objective.comparisons())
-        passes = self._passes(items)
-        if measure and both and self._whole:  # split weights take gradients in whole backward passes only
+        objective, sums, passes = self.plan.objective, StepSums(), self._passes(items)
+        measure = measure and bool(objective.nll_cells() and objective.comparisons())
+        if measure and self._whole:  # split weights take gradients in whole backward passes only
             self._seed()
             for group, weight in passes:
                 (weight * objective.weighted_nll(self._terms(group), denominators)).backward()
@@ -212,7 +195,7 @@ class CLOModule(pl.LightningModule):
         for group, weight in passes:
             terms = self._terms(group)
             nll, pref = objective.weighted_nll(terms, denominators), objective.weighted_preference(terms, denominators)
-            if measure and both and not self._whole:
+            if measure and not self._whole:
                 gradient = torch.autograd.grad(nll, self.trained(), retain_graph=True, materialize_grads=True)
                 sums.add_nll_gradient(gradient)
             (weight * (nll + pref)).backward()
@@ -222,7 +205,7 @@ class CLOModule(pl.LightningModule):
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
         if self.trainer.world_size > 1:
-            sums.over_ranks(self.trained(), measure and both)
+            sums.over_ranks(self.trained(), measure)
         return sums
 
     def _add_values(self, sums: StepSums, terms: Terms, nll: Tensor, pref: Tensor) -> None:
@@ -243,9 +226,7 @@ class CLOModule(pl.LightningModule):
         groups = groups_of(self.model, mine, self.plan.objective.cells(), self.max_tokens)
         passes = [([mine[k] for k in group], 1.0) for group in groups]
         if self._whole:
-            most = torch.tensor(len(passes), device=self.device)
-            torch.distributed.all_reduce(most, torch.distributed.ReduceOp.MAX)
-            passes += [([items[0]], 0.0)] * (int(most) - len(passes))
+            passes += [([items[0]], 0.0)] * (most_of_any_rank(len(passes), self.device) - len(passes))
         return passes
 
     def _seed(self) -> None:

@@ -60,6 +60,20 @@ def gathered(tensor: Tensor) -> Tensor:
     return tensor.full_tensor() if is_split(tensor) else tensor  # type: ignore[attr-defined]
 
 
+@torch.no_grad()
+def gather_into(whole: Iterable[Tensor], split: Iterable[Tensor]) -> None:
+    """Copy tensors that are split over the ranks into whole ones; every rank gets all of it."""
+    for theirs, mine in zip(whole, split, strict=True):
+        theirs.copy_(gathered(mine.detach()))
+
+
+def most_of_any_rank(count: int, device: torch.device) -> int:
+    """The largest count of all ranks."""
+    most = torch.tensor(count, device=device)
+    torch.distributed.all_reduce(most, torch.distributed.ReduceOp.MAX)
+    return int(most)
+
+
 def split_like(whole: Tensor, parameter: Tensor) -> Tensor:
     """This rank's part of a whole tensor, placed as the parameter is."""
     if not is_split(parameter):
