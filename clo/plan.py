@@ -15,6 +15,7 @@ from typing import Any
 from clo.config import RunConfig
 from clo.data.batch import packed_tokens
 from clo.data.items import Item
+from clo.data.rows import Row
 from clo.errors import UserError
 
 ASSUMED_MFU = 0.4
@@ -41,6 +42,8 @@ class Plan:
     """Training and references, without evaluation; none where the device's peak is not known."""
     disk: float
     """Bytes of the run folder."""
+    translation: tuple[str, float | None] | None
+    """File of the translated rows that are still to be made, and the hours that takes, where they can be known."""
     advice: str | None
     """What would make it fit; none where it does."""
 
@@ -55,12 +58,13 @@ def peak_memory(parts: dict[str, float]) -> float:
     return max(sum(parts.values()) - whole, whole) * (1 + RESERVE)
 
 
-def plan_run(run: RunConfig, train: Sequence[Item]) -> Plan:
+def plan_run(run: RunConfig, train: Sequence[Item], rows: Sequence[Row] = ()) -> Plan:
     """The needs of one run.
 
     Args:
         run: the cell.
         train: its training items.
+        rows: all its rows; what is not translated yet is planned too.
 
     Raises:
         UserError: the model's configuration cannot be read, or the tuning matches nothing.
@@ -92,10 +96,20 @@ def plan_run(run: RunConfig, train: Sequence[Item]) -> Plan:
         limit=limit,
         hours=None if peak is None else work / (peak * run.trainer.devices * ASSUMED_MFU) / 3600,
         disk=saved + 2 * book.checkpoint_bytes,
+        translation=_translation(run, rows, peak),
         advice=None,
     )
     fits = limit is None or whole.needs() <= limit
     return whole if fits else replace(whole, advice=_advice(run, train, limit or 0.0))
+
+
+def _translation(run: RunConfig, rows: Sequence[Row], peak: float | None) -> tuple[str, float | None] | None:
+    from clo.translate.ensure import rows_path
+    from clo.translate.estimate import translation_hours
+
+    if run.data.kind != "translated" or rows_path(run).is_file():
+        return None
+    return str(rows_path(run)), translation_hours(run, rows, peak)
 
 
 def memory_of(run: RunConfig, model: Any, train: Sequence[Item]) -> dict[str, float]:
@@ -222,12 +236,28 @@ def show(plans: Sequence[Plan]) -> bool:
         print(f"  {part}: {max(plan.memory[part] for plan in plans) / GIB:.3f} GiB at most")
     known = duration(sum(plan.hours for plan in plans if plan.hours is not None))
     print(f"all cells: {known} on one machine at {100 * ASSUMED_MFU:.0f} % of its peak (assumed), without evaluation")
+    for path in sorted({plan.translation[0] for plan in plans if plan.translation is not None}):
+        _say_translation(
+            path, [plan.translation[1] for plan in plans if plan.translation and plan.translation[0] == path]
+        )
     if any(plan.limit is None or plan.hours is None for plan in plans):
         print("?: the device is not here; set trainer.memory_gb=<GB> and trainer.tflops=<peak TFLOP/s>")
     for plan in plans:
         if plan.advice is not None:
             print(f"{plan.name} does not fit; this would: {plan.advice}")
     return all(plan.advice is None for plan in plans)
+
+
+def _say_translation(path: str, hours: Sequence[float | None]) -> None:
+    """One line for a translation that cells share; the largest of them pays for all."""
+    from clo.translate.estimate import ASSUMED_SHARE, LONGER
+
+    known = [value for value in hours if value is not None]
+    takes = duration(max(known)) if known else "time not known (no device, a server, or no access to the model)"
+    print(
+        f"translation to {path}: {takes}, once, at {100 * ASSUMED_SHARE:.0f} % of the peak (assumed); till then "
+        f"target texts count as {LONGER:g} times their originals (assumed)"
+    )
 
 
 def duration(hours: float) -> str:

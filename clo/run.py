@@ -172,10 +172,9 @@ def _items(run: RunConfig) -> tuple[Any, Any, Any, Any, int]:
     from clo.checks import check_items
     from clo.data.items import build_items
     from clo.data.prompt import Renderer
-    from clo.data.splits import load_splits
     from clo.model.load import load_tokenizer
 
-    _check_size(run, splits := load_splits(run.data, run.lang.source, run.lang.code, _translated(run)))
+    _check_size(run, splits := _splits(run))
     languages = [run.lang.source, run.lang.code]
     renderer = Renderer(load_tokenizer(run.model), run.model.template, run.model.end_of_turn)
     encode = (languages, renderer, run.model.max_length, run.data.length_policy)
@@ -190,17 +189,19 @@ def _items(run: RunConfig) -> tuple[Any, Any, Any, Any, int]:
     return renderer, splits, train, val, counts.too_long
 
 
-def _translated(run: RunConfig) -> Path | None:
-    """The rows of a run whose data are translations, made if they are not there yet."""
-    if run.data.kind != "translated":
-        return None
-    from clo.translate.ensure import rows_path, translated_rows
+def _splits(run: RunConfig) -> Any:
+    """The run's rows; translations are made if they are not there yet, and guessed for a plan."""
+    from clo.data.splits import load_splits
 
-    if run.plan and not rows_path(run).is_file():
-        raise UserError(
-            "plan=true needs the real lengths: translate first, `python -m clo.translate` with the same keys"
-        )
-    return rows_path(run) if run.plan else translated_rows(run)
+    if run.data.kind != "translated":
+        return load_splits(run.data, run.lang.source, run.lang.code)
+    if run.plan:
+        from clo.translate.estimate import planned_splits
+
+        return planned_splits(run)
+    from clo.translate.ensure import translated_rows
+
+    return load_splits(run.data, run.lang.source, run.lang.code, translated_rows(run))
 
 
 def show_plans(runs: Sequence[RunConfig]) -> bool:
@@ -213,7 +214,11 @@ def show_plans(runs: Sequence[RunConfig]) -> bool:
     from clo.plan import plan_run, show
 
     quiet_libraries()
-    return show([plan_run(run, _items(run)[2]) for run in runs])
+    plans = []
+    for run in runs:
+        _, splits, train, _, _ = _items(run)
+        plans.append(plan_run(run, train, [*splits.dev, *splits.test, *splits.train]))
+    return show(plans)
 
 
 def _check_size(run: RunConfig, splits: Any) -> None:

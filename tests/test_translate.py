@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -391,7 +392,11 @@ class Swahili:
 
 
 def test_a_run_translates_what_it_needs(
-    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tiny_folder: Path,
+    m2m100: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """The first run translates, a larger one translates the rest, and so does the command ahead of a run."""
     from test_conf import run_of
@@ -409,14 +414,21 @@ def test_a_run_translates_what_it_needs(
     (tmp_path / "english.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     asked = ["data=table", f"data.source.path={tmp_path}/english.jsonl", "data.held_out=4"]
     run = run_of(*tiny(tiny_folder, tmp_path, *asked, "model.max_length=256"))
-    with pytest.raises(UserError, match=r"plan=true needs the real lengths"):
-        clo.run.show_plans([run_of(*tiny(tiny_folder, tmp_path, *asked, "plan=true"))])
+    planned = run_of(*tiny(tiny_folder, tmp_path, *asked, "model.max_length=256", "plan=true"))
+    translator = f"data.translation.model={m2m100}"
+    capsys.readouterr()
+    assert clo.run.show_plans([planned, run_of(*tiny(tiny_folder, tmp_path, *asked, "plan=true", translator))])
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.count("target texts count as 1.5 times") == 2  # two translators, two translations
+    assert "time not known" in said and re.search(r"jsonl: \d+ s, once", said)
+    assert not rows_path(run).exists() and Swahili.made == 0
     clo.run.run_cell(run)
     first = Swahili.made
     rows = read_rows(rows_path(run), "en", "sw")
     assert len(rows) == 2 * 4 + 16 + 1 + 8 and first <= 2 * 90
     said = capsys.readouterr().out
     assert "rows in" in said and "kept" in said
+    assert clo.run.show_plans([planned]) and "target texts count" not in capsys.readouterr().out
     results = json.loads(next(tmp_path.glob("outputs/runs/*/results.json")).read_text())
     assert results["data"] == "table" and results["scores"]["target"]["all"]["n"] == 4
     clo.run.run_cell(run_of(*tiny(tiny_folder, tmp_path, *asked, "model.max_length=256", "seed=1")))

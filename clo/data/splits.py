@@ -47,10 +47,7 @@ def load_splits(data: DataConfig, source: str, target: str, translated: Path | N
         return Splits(*(cldr_rows(split, [source, target]) for split in ("train", "dev", "test")))
     if data.kind == "translated":
         assert translated is not None
-        rows, held = read_rows(translated, source, target), 2 * data.held_out
-        if len(rows) <= held:
-            raise UserError(f"{translated} has {len(rows)} rows, too few to hold {held} out; lower data.held_out")
-        return Splits(rows[held:], rows[0:held:2], rows[1:held:2])
+        return translated_splits(read_rows(translated, source, target), data, str(translated))
     assert data.train is not None
     train = read_rows(data.train, source, target)
     given = {
@@ -68,6 +65,18 @@ def load_splits(data: DataConfig, source: str, target: str, translated: Path | N
                 f"data.{name}: id {min(both)!r} is also in data.train; training rows must not be evaluated on"
             )
     return Splits(train, given["dev"], given["test"])
+
+
+def translated_splits(rows: list[Row], data: DataConfig, where: str) -> Splits:
+    """Splits of translated rows, best first.
+
+    Raises:
+        UserError: there are too few.
+    """
+    held = 2 * data.held_out
+    if len(rows) <= held:
+        raise UserError(f"{where} has {len(rows)} rows, too few to hold {held} out; lower data.held_out")
+    return Splits(rows[held:], rows[0:held:2], rows[1:held:2])
 
 
 def _hold_out(rows: list[Row], count: int) -> tuple[list[Row], list[Row]]:

@@ -1,0 +1,77 @@
+"""What a translation that is not made yet will cost, for ``plan=true``: rows of likely lengths, and hours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+
+from clo.config import RunConfig
+from clo.data.instructions import instructions
+from clo.data.rows import Row, read_rows
+from clo.data.splits import Splits, translated_splits
+from clo.translate.ensure import rows_needed, rows_path
+
+LONGER = 1.5
+"""Length of a translation as a share of its original's; assumed (fertility of the languages here: 1.0 to 2.2)."""
+BYTES_PER_TOKEN = 4.0
+"""UTF-8 bytes of English per token of a translator; assumed."""
+ASSUMED_SHARE = 0.05
+"""Share of the device's peak that batched beam search reaches; assumed, decoding waits for memory."""
+
+
+def planned_splits(run: RunConfig) -> Splits:
+    """The rows of a run whose data are translations: those on disk, else the English ones with stretched copies.
+
+    Raises:
+        UserError: the examples cannot be read, or are too few.
+    """
+    path = rows_path(run)
+    languages = run.lang.source, run.lang.code
+    if path.is_file():
+        found = read_rows(path, *languages)
+        if len(found) >= run.data_size + 2 * run.data.held_out:
+            return translated_splits(found, run.data, str(path))
+    assert run.data.source is not None
+    examples, _ = instructions(run.data.source, lambda texts: [True] * len(texts))
+    rows = [
+        Row(
+            example.id,
+            {languages[0]: example.prompt, languages[1]: _stretched(example.prompt)},
+            {languages[0]: example.response, languages[1]: _stretched(example.response)},
+        )
+        for example in islice(examples, rows_needed(run))
+    ]
+    return translated_splits(rows, run.data, f"data.source of {run.slug()}")
+
+
+def _stretched(text: str) -> str:
+    return (text + " " + text)[: round(LONGER * len(text))]
+
+
+def translation_hours(run: RunConfig, rows: Sequence[Row], peak: float | None) -> float | None:
+    """Hours of translating these rows; none where the translator or the device is not known.
+
+    Args:
+        run: the cell.
+        rows: all rows it needs, with texts in the source language.
+        peak: FLOP/s of the device.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForSeq2SeqLM
+
+    translation = run.data.translation
+    assert translation is not None
+    if translation.engine == "chat" or peak is None:
+        return None
+    try:
+        shape = AutoConfig.from_pretrained(translation.model, revision=translation.revision)
+        with torch.device("meta"):
+            model = AutoModelForSeq2SeqLM.from_config(shape)
+    except (OSError, ValueError):
+        return None
+    encoder = sum(p.numel() for p in model.get_encoder().parameters())
+    decoder = sum(p.numel() for p in model.parameters()) - encoder
+    texts = [text for row in rows for text in (row.prompts[run.lang.source], row.responses[run.lang.source])]
+    tokens = sum(len(text.encode()) for text in texts) / BYTES_PER_TOKEN
+    work = 2.0 * tokens * (encoder + LONGER * translation.beams * decoder)
+    return work / (ASSUMED_SHARE * peak) / 3600
