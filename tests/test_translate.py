@@ -273,6 +273,19 @@ def test_m2m100_through_the_real_loading_code(m2m100: Path) -> None:
     assert isinstance(engine.translate(sentences[:2], 1), list)
 
 
+def test_ctranslate2_gives_the_same_sentences(m2m100: Path, tmp_path: Path) -> None:
+    """The same weights, converted as its own command converts them."""
+    ctranslate2 = pytest.importorskip("ctranslate2", reason="pip install 'clo[ctranslate2]'")
+    files = [p.name for p in m2m100.iterdir() if p.suffix != ".safetensors" and p.name != "config.json"]
+    ctranslate2.converters.TransformersConverter(str(m2m100), copy_files=files).convert(str(tmp_path / "converted"))
+    sentences = [f"this is sentence number {k}" + " about cats" * (k % 5) for k in range(12)]
+    found: list[list[str]] = []
+    for backend, folder in (("transformers", m2m100), ("ctranslate2", tmp_path / "converted")):
+        config = TranslationConfig(model=str(folder), backend=backend, beams=1, max_tokens=200)
+        found.append(load_engine(config, "en", "sw", "cpu").translate(sentences, 0))
+    assert found[0] == found[1] and all(found[0])
+
+
 def test_engines_that_cannot_be_had(m2m100: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"has no language 'xx'"):
         load_engine(TranslationConfig(model=str(m2m100)), "en", "xx", "cpu")
@@ -280,8 +293,35 @@ def test_engines_that_cannot_be_had(m2m100: Path, tmp_path: Path) -> None:
         load_engine(TranslationConfig(model=str(tmp_path / "nothing")), "en", "sw", "cpu")
     with pytest.raises(UserError, match=r"cannot load|no token"):
         load_engine(TranslationConfig(engine="nllb", model=str(m2m100)), "en", "sw", "cpu")
-    with pytest.raises(UserError, match="ctranslate2"):
+    with pytest.raises(UserError, match=r"ct2-transformers-converter|pip install ctranslate2"):
         load_engine(TranslationConfig(backend="ctranslate2", model=str(tmp_path)), "en", "sw", "cpu")
+
+
+def test_nllb_through_the_real_loading_code(tmp_path: Path) -> None:
+    """A random model with NLLB's own tokenizer class: Hausa is reached through its code, and comes back alone."""
+    import torch
+    from transformers import M2M100Config, M2M100ForConditionalGeneration, NllbTokenizer
+
+    from clo.translate.languages import TABLES
+
+    pieces = ["<s>", "<pad>", "</s>", "<unk>", *"▁abcdefghijklmnopqrstuvwxyz0123456789"]
+    tokenizer = NllbTokenizer(vocab={piece: k for k, piece in enumerate(pieces)}, merges=[], src_lang="eng_Latn")
+    tokenizer.add_special_tokens({"additional_special_tokens": sorted(set(TABLES["nllb"].values()))})
+    torch.manual_seed(0)
+    config = M2M100Config(
+        vocab_size=len(tokenizer), d_model=32, encoder_layers=2, decoder_layers=2, encoder_attention_heads=4,
+        decoder_attention_heads=4, encoder_ffn_dim=64, decoder_ffn_dim=64, max_position_embeddings=256,
+        bos_token_id=0, pad_token_id=1, eos_token_id=2, decoder_start_token_id=2,
+    )  # fmt: skip
+    M2M100ForConditionalGeneration(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    engine = load_engine(TranslationConfig(engine="nllb", model=str(tmp_path), beams=2), "en", "ha", "cpu")
+    assert isinstance(engine, Seq2SeqEngine)
+    assert engine.target_id == engine.tokenizer.convert_tokens_to_ids("hau_Latn")
+    sentences = ["cats and dogs", "a house"]
+    found = engine.translate(sentences, 0)
+    assert found == [engine.translate([sentence], 0)[0] for sentence in sentences]
+    assert not any("_Latn" in text for text in found)
 
 
 @pytest.mark.slow

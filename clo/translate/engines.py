@@ -105,7 +105,7 @@ class Seq2SeqEngine:
             for k, ids in zip(group, made.tolist(), strict=True):
                 # The start and language tokens go by position: some tokenizers do not know them as special. A sentence
                 # that never ends is cut at its own limit, not at that of the longest beside it.
-                own = ids[2 : 2 * len(encoded[k]) + 18]
+                own = ids[2 : 2 * len(encoded[k]) + 17]
                 out[k] = str(self.tokenizer.decode(own, skip_special_tokens=True)).strip()
         return out
 
@@ -142,9 +142,13 @@ class CTranslate2Engine:
             beam_size=beams,
             batch_type="tokens",
             max_batch_size=self.config.max_tokens,
+            max_decoding_length=2 * max(map(len, tokens), default=0) + 16,
             no_repeat_ngram_size=4 if attempt else 0,
         )
-        ids = [self.tokenizer.convert_tokens_to_ids(r.hypotheses[0][1:]) for r in results]
+        ids = [
+            self.tokenizer.convert_tokens_to_ids(result.hypotheses[0][1 : 2 * len(sentence) + 16])
+            for sentence, result in zip(tokens, results, strict=True)
+        ]
         return [str(self.tokenizer.decode(row, skip_special_tokens=True)).strip() for row in ids]
 
 
