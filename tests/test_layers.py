@@ -15,8 +15,8 @@ ROOMS = (
     "plan translate stages outcome module loggers tracking strategy checkpoint optimizer reference checks objective",
     "throughput scores head step_sums progress",
     "evaluation model attention nano",
-    "data.datamodule data.batch data.items data.prompt data.splits data.cldr data.instructions data.rows data",
-    "run_folder config settings choices errors",
+    "data.datamodule data.batch data.items data.prompt data.splits data.cldr data.instructions data.rows",
+    "data.tables data run_folder config settings choices errors",
 )
 """From top to bottom: a module imports only what comes after it."""
 LAYERS = [name for room in ROOMS for name in room.split()]

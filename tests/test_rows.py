@@ -126,13 +126,24 @@ def test_bad_rows_are_named(tmp_path: Path, content: bytes | list[Any], place: s
 
 
 def test_bad_files_are_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"nothing\.jsonl does not exist; set data\.train"):
+    with pytest.raises(UserError, match=r"data\.train .*nothing\.jsonl does not exist"):
         read_rows(tmp_path / "nothing.jsonl", "en", "sw")
     with pytest.raises(UserError, match="does not exist"):
         read_rows(tmp_path, "en", "sw")
     (tmp_path / "rows.parquet").write_bytes(b"PAR1 not really")
     with pytest.raises(UserError, match=r"rows\.parquet is not a readable Parquet file"):
         read_rows(tmp_path / "rows.parquet", "en", "sw")
+
+
+def test_a_csv_file(tmp_path: Path) -> None:
+    """Quoted commas and line breaks; a short row is named."""
+    path = tmp_path / "rows.csv"
+    path.write_text('id,lang,prompt_en,response_en,prompt,response\n1,sw,"a, b",c,"d\ne",f\n', encoding="utf-8")
+    (row,) = read_rows(path, "en", "sw")
+    assert row.prompts == {"en": "a, b", "sw": "d\ne"} and row.responses == {"en": "c", "sw": "f"}
+    path.write_text("id,lang,prompt_en,response_en,prompt,response\n1,sw,a\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"rows\.csv, row 1 has another number of fields"):
+        read_rows(path, "en", "sw")
 
 
 def test_real_rows_read_whole(shared_data: Path) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from clo.data.tables import records
 from clo.errors import UserError
 
 
@@ -27,7 +27,7 @@ class Row:
 
 
 def read_rows(path: str | Path, source: str, target: str) -> list[Row]:
-    """Read parallel rows from a JSONL or Parquet file, in file order.
+    """Read parallel rows from a JSONL, CSV or Parquet file, in file order.
 
     Two forms are read: long (``id, lang, prompt, response``, one line per language, joined on ``id``) and paired
     (``id, prompt_<source>, response_<source>, prompt, response, lang``, one line per example).
@@ -37,10 +37,8 @@ def read_rows(path: str | Path, source: str, target: str) -> list[Row]:
             example lacks one of the two languages.
     """
     path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path} does not exist; set data.train (data.dev, data.test) to a JSONL or Parquet file")
     rows: dict[str, Row] = {}
-    for where, record in _records(path):
+    for where, record in records(path, "data.train (data.dev, data.test)"):
         row_id = record.get("id")
         if not isinstance(row_id, str | int) or row_id == "":
             raise UserError(f"{where}: the field 'id' is missing or empty; give every example an id of its own")
@@ -76,34 +74,3 @@ def _texts(where: str, record: dict[str, Any], source: str) -> Iterator[tuple[st
             if not record[name].strip():
                 raise UserError(f"{where}: the field {name!r} is empty; fill it or drop the row")
         yield code, record[names[0]], record[names[1]]
-
-
-def _records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(place for messages, record) of every line or row."""
-    if path.suffix == ".parquet":
-        import pyarrow.parquet as pq
-
-        try:
-            file = pq.ParquetFile(path)
-        except Exception as error:
-            raise UserError(f"{path} is not a readable Parquet file ({error})") from error
-        number = 0
-        for batch in file.iter_batches(batch_size=1024):
-            for record in batch.to_pylist():
-                number += 1
-                yield f"{path}, row {number}", record
-        return
-    with path.open("rb") as file_:
-        for number, line in enumerate(file_, 1):
-            where = f"{path}, line {number}"
-            if not line.strip():
-                continue
-            try:
-                record = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
-            except UnicodeDecodeError as error:
-                raise UserError(f"{where} is not UTF-8 (byte {error.start}); convert the file to UTF-8") from error
-            except json.JSONDecodeError as error:
-                raise UserError(f"{where} is not JSON ({error.msg}, column {error.colno})") from error
-            if not isinstance(record, dict):
-                raise UserError(f"{where} is not a JSON object with id, lang, prompt and response")
-            yield where, record

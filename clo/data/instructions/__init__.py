@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from clo.errors import UserError
 from clo.settings.sources import SourceConfig
@@ -56,10 +57,10 @@ def instructions(config: SourceConfig, is_source: IsSource) -> tuple[Iterator[In
     """
     from clo.data.instructions.columns import table_examples
     from clo.data.instructions.oasst import oasst_examples
-    from clo.data.instructions.tables import records
+    from clo.data.tables import hub_records, records
 
     counts = Counts()
-    found = records(config)
+    found = hub_records(config) if config.path is None else records(Path(config.path), "data.source.path")
     examples = (
         oasst_examples(config, found, counts) if config.kind == "oasst" else table_examples(config, found, counts)
     )

@@ -9,7 +9,7 @@ from clo.errors import UserError
 
 if TYPE_CHECKING:
     from clo.data.instructions import Counts, Instruction, SourceConfig
-    from clo.data.instructions.tables import Records
+    from clo.data.tables import Records
 
 PAIRS = (
     ("prompt", "response"),

@@ -17,7 +17,7 @@ from clo.errors import UserError
 
 if TYPE_CHECKING:
     from clo.data.instructions import Counts, Instruction, SourceConfig
-    from clo.data.instructions.tables import Records
+    from clo.data.tables import Records
 
 _OPENERS = re.compile(
     r"^(?:and|but|so|wow|well|hmm+|ok(?:ay)?|thanks?|thank you|yes|no|yeah|what about|how about|why(?: not)?\s*\?|then|"

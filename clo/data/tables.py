@@ -12,27 +12,28 @@ from typing import IO, TYPE_CHECKING, Any
 from clo.errors import UserError
 
 if TYPE_CHECKING:
-    from clo.data.instructions import SourceConfig
+    from clo.settings.sources import SourceConfig
 
 Records = Iterator[tuple[str, dict[str, Any]]]
 """(place for messages, record)."""
 
 
-def records(config: SourceConfig) -> Records:
-    """All records of the configured file or dataset.
+def records(path: Path, key: str) -> Records:
+    """All records of a local file.
+
+    Args:
+        path: JSONL, JSON, CSV (each also gzipped) or Parquet.
+        key: the setting that named it, for messages.
 
     Raises:
         UserError: it is missing, of an unknown kind, not UTF-8 or malformed; the place is named.
     """
-    if config.path is None:
-        return _hub(config)
-    path = Path(config.path)
     if not path.is_file():
-        raise UserError(f"data.source.path={path} does not exist")
+        raise UserError(f"{key}={path} does not exist")
     readers = {".jsonl": _jsonl, ".json": _json, ".csv": _csv, ".parquet": _parquet}
     suffix = path.suffixes[-2] if path.suffix == ".gz" and len(path.suffixes) > 1 else path.suffix
     if suffix not in readers:
-        raise UserError(f"data.source.path={path}: give a .jsonl, .jsonl.gz, .json, .csv or .parquet file")
+        raise UserError(f"{key}={path}: give a .jsonl, .jsonl.gz, .json, .csv or .parquet file")
     return readers[suffix](path)
 
 
@@ -104,7 +105,12 @@ def _parquet(path: Path) -> Records:
             yield f"{path}, row {number}", record
 
 
-def _hub(config: SourceConfig) -> Records:
+def hub_records(config: SourceConfig) -> Records:
+    """All records of a dataset of the hub, streamed.
+
+    Raises:
+        UserError: it cannot be had.
+    """
     import datasets
 
     try:
