@@ -103,6 +103,11 @@ def t_quantile(confidence: float, freedom: int) -> float:
     return math.sqrt(freedom) * math.tan(low)
 
 
+def t_mass(t: float, freedom: int) -> float:
+    """P(|T| < t) for ``freedom`` degrees of freedom."""
+    return _central_mass(math.atan(t / math.sqrt(freedom)), freedom)
+
+
 def _central_mass(angle: float, freedom: int) -> float:
     """P(|T| < sqrt(freedom) * tan(angle)): Abramowitz and Stegun 26.7.3 and 26.7.4."""
     cosine, odd = math.cos(angle), freedom % 2

@@ -1,0 +1,113 @@
+"""Tests of tests: false positives at most nominal, intervals that cover, differences that are found as promised."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clo.evaluation.significance import difference, holm, sign_flip_test, t_test
+
+RNG = np.random.default_rng(7)
+
+
+def simulated(
+    trials: int, seeds: int, items: int, effect: float = 0.0, between: float = 0.0
+) -> list[tuple[float, bool]]:
+    """(p, interval covers the truth) of simulated comparisons; ``between`` is the seeds' own spread."""
+    found = []
+    for _ in range(trials):
+        common = RNG.normal(size=items)
+        a = common + RNG.normal(effect, 1, (seeds, items)) + RNG.normal(0, between, (seeds, 1))
+        b = common + RNG.normal(0, 1, (seeds, items)) + RNG.normal(0, between, (seeds, 1))
+        d = difference(a, b, resamples=999)
+        assert d.interval.low is not None and d.interval.high is not None
+        found.append((d.p, d.interval.low <= effect <= d.interval.high))
+    return found
+
+
+@pytest.mark.parametrize(("seeds", "items", "between"), [(1, 40, 0.0), (3, 60, 0.0), (3, 60, 0.5), (5, 30, 1.0)])
+def test_no_more_false_positives_than_promised(seeds: int, items: int, between: float) -> None:
+    """Also where seeds spread more than items do, which a test over items alone would take for a difference."""
+    found = simulated(300, seeds, items, between=between)
+    assert np.mean([p < 0.05 for p, _ in found]) <= 0.05 + 2.6 * math.sqrt(0.05 * 0.95 / 300)
+    assert np.mean([covers for _, covers in found]) >= 0.95 - 2.6 * math.sqrt(0.05 * 0.95 / 300) - 0.01
+
+
+def test_one_seed_cannot_see_the_spread_of_seeds() -> None:
+    """Why several are wanted: the same spread, one seed each, and a third of the differences would be believed."""
+    assert np.mean([p < 0.05 for p, _ in simulated(200, 1, 60, between=0.5)]) > 0.3
+
+
+def test_a_detectable_difference_is_found_four_times_in_five() -> None:
+    items, found = 80, []
+    for _ in range(300):
+        a, b = RNG.normal(0, 1, items), RNG.normal(0, 1, items)
+        size = difference(a, b, resamples=999).detectable
+        found.append(difference(a + size, b, resamples=999).p < 0.05)
+    assert 0.72 < np.mean(found) < 0.88
+
+
+def test_skewed_differences() -> None:
+    """chrF differences are mostly 0 with a tail; the interval still covers."""
+    covers = []
+    for _ in range(300):
+        gaps = np.where(RNG.random(200) < 0.2, RNG.exponential(30, 200), 0.0)
+        d = difference(gaps, np.zeros(200), resamples=999)
+        assert d.interval.low is not None and d.interval.high is not None
+        covers.append(d.interval.low <= 6.0 <= d.interval.high)
+    assert np.mean(covers) > 0.91
+
+
+def test_sign_flips_by_hand() -> None:
+    values = [3.0, 1.0, -2.0, 0.5]
+    sums = [
+        abs(sum(s * v for s, v in zip(signs, values, strict=True))) for signs in itertools.product((1, -1), repeat=4)
+    ]
+    assert sign_flip_test(values) == sum(total >= 2.5 for total in sums) / 16
+    assert sign_flip_test([0.0] * 20) == 1.0
+    assert sign_flip_test([1.0] * 20) == pytest.approx(1 / 10_001)
+    drawn = sign_flip_test(RNG.normal(0.5, 1, 14), resamples=100_000)
+    assert 0 < drawn < 0.5
+
+
+def test_t_test_against_tables() -> None:
+    """t = 2.776 at 4 degrees of freedom is the two-sided 5 % point."""
+    values = np.array([-2.0, -1.0, 0.0, 1.0, 2.0])
+    error = values.std(ddof=1) / math.sqrt(5)
+    assert t_test(values + 2.776 * error) == pytest.approx(0.05, abs=2e-4)
+    assert t_test([1.0]) == 1.0 and t_test([0.0, 0.0]) == 1.0 and t_test([1.0, 1.0]) == 0.0
+
+
+def test_holm_by_hand() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([]) == [] and holm([0.9, 0.8]) == [1.0, 1.0]
+
+
+@settings(max_examples=50)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_holm_keeps_order_and_lies_between(p_values: list[float]) -> None:
+    corrected = holm(p_values)
+    assert all(p <= c <= min(1, p * len(p_values)) + 1e-12 or c <= 1 for p, c in zip(p_values, corrected, strict=True))
+    assert all(p <= c for p, c in zip(p_values, corrected, strict=True))
+    pairs = sorted(zip(p_values, corrected, strict=True))
+    assert all(a[1] <= b[1] for a, b in itertools.pairwise(pairs))
+
+
+def test_a_grid_of_nothing_gives_nothing() -> None:
+    """Family-wise: in at most 5 % of grids of 12 comparisons is anything told."""
+    grids = [min(holm([p for p, _ in simulated(12, 1, 20)])) < 0.05 for _ in range(60)]
+    assert np.mean(grids) <= 0.05 + 2.6 * math.sqrt(0.05 * 0.95 / 60)
+
+
+def test_what_cannot_be_compared() -> None:
+    with pytest.raises(ValueError, match="two equal shapes"):
+        difference([1.0, 2.0], [1.0])
+    with pytest.raises(ValueError, match="at least one difference"):
+        sign_flip_test([])
+    with pytest.raises(ValueError, match="at least one"):
+        t_test([])
