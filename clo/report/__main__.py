@@ -18,7 +18,8 @@ Make the report of a study from its run folders: one page, a table in three form
   compare     method that win rates are against (default: sft, where the study has it)
   wandb       W&B project that the tables, figures and page are added to as an artifact
 
-Writes OUTPUT_DIR/NAME/report/: report.html, table.csv, table.md, table.tex, and each figure as PNG and SVG.
+Writes OUTPUT_DIR/NAME/report/: report.html, table.csv, table.md, table.tex, comparisons.csv (paired tests
+against `compare`), and each figure as PNG and SVG.
 """
 
 
@@ -31,6 +32,8 @@ def make_report(name: str, output_dir: str | Path = "outputs", compare: str | No
     from rich.console import Console
 
     from clo.report.collect import collect
+    from clo.report.comparisons import compare_study, summary
+    from clo.report.comparisons import to_csv as comparisons_csv
     from clo.report.figures import draw_all, write
     from clo.report.html import page
     from clo.report.summary import build
@@ -42,12 +45,16 @@ def make_report(name: str, output_dir: str | Path = "outputs", compare: str | No
     write(folder / "table.csv", to_csv(table))
     write(folder / "table.md", to_markdown(table, study))
     write(folder / "table.tex", to_latex(table))
+    comparisons = compare_study(study, table.compare) if table.compare else []
+    write(folder / "comparisons.csv", comparisons_csv(comparisons))
     captions = draw_all(study, folder)
-    write(folder / "report.html", page(study, table, folder, captions))
+    write(folder / "report.html", page(study, table, folder, captions, comparisons))
     console = Console(highlight=False)
     console.print(to_rich(table, f"Study {study.name}", console.width))
     for note in table.notes:
         console.print(note, markup=False)
+    for line in summary(comparisons):
+        console.print(line, markup=False)
     for unfinished in study.unfinished:
         text = f"Not in the table: {unfinished.folder.name}, {unfinished.state}: {unfinished.reason}"
         console.print(text, markup=False)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-from clo.report import answers
+from clo.report import answers, comparisons
 from clo.report.collect import Run, Study
+from clo.report.comparisons import Comparison
 from clo.report.measures import COLUMNS, english_column
 from clo.report.style import CSS
 from clo.report.summary import Table, TableRow
@@ -30,7 +31,9 @@ _HOW_TO_READ = (
 )
 
 
-def page(study: Study, table: Table, figures: Path, captions: Mapping[str, str]) -> str:
+def page(
+    study: Study, table: Table, figures: Path, captions: Mapping[str, str], compared: Sequence[Comparison] = ()
+) -> str:
     """The whole report.
 
     Args:
@@ -38,11 +41,13 @@ def page(study: Study, table: Table, figures: Path, captions: Mapping[str, str])
         table: their summary.
         figures: folder of the PNG files.
         captions: figure name -> caption, in the order of the page.
+        compared: the study's comparisons with its baseline.
     """
     drawn = "".join(_figure(figures / f"{name}.png", caption) for name, caption in captions.items())
     sections = [
         ("read", "How to read", _list(_HOW_TO_READ)),
         ("table", "Target gain and English change", _table(table)),
+        ("compared", "More than chance?", comparisons.section(compared)),
         ("figures", "Figures", drawn),
         ("answers", "Answers side by side", answers.section(study)),
         ("missing", "Runs not in the table", _unfinished(study)),
