@@ -57,7 +57,7 @@ class ReplyCache:
 
     def key(self, prompt: str) -> str:
         """The place of a reply to ``prompt``."""
-        return hashlib.sha256(f"{self._settings}\n{prompt}".encode("utf-8", "surrogatepass")).hexdigest()
+        return hashlib.sha256(f"{self._settings}\n{prompt}".encode()).hexdigest()
 
     def get(self, prompt: str) -> Reply | None:
         """The reply to that prompt, if there ever was one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 from dataclasses import dataclass, field
@@ -23,6 +24,10 @@ TOP = 5
 
 class BudgetSpent(Exception):
     """The next call would exceed the budget."""
+
+
+class Refused(Exception):
+    """This one prompt is refused (too long, filtered) by a server that answers others."""
 
 
 class Stopped(Exception):
@@ -86,6 +91,7 @@ class Judge:
 
         Raises:
             BudgetSpent: before the call that would exceed it.
+            Refused: the server takes other prompts but not this one.
             Stopped: ``stop`` was set meanwhile.
             UserError: the server refuses, or is not there after all tries.
         """
@@ -125,37 +131,34 @@ class Judge:
     def _call(self, prompt: str, logprobs: bool) -> Reply:
         """One reply, with the requests it takes to learn which parameters the server knows."""
         bad = (self._openai.BadRequestError, self._openai.UnprocessableEntityError)
-        logprobs = logprobs and self._logprobs
-        try:
-            reply = self._send(prompt, logprobs)
-        except bad as error:
-            if "max_completion_tokens" in str(error) and self._limit == "max_tokens":
-                self._limit = "max_completion_tokens"
-            elif not logprobs:
-                return self._refusal(error)
+        wanted = asked = logprobs and self._logprobs
+        limit = self._limit
+        while True:
             try:
-                reply = self._send(prompt, logprobs=False)
-            except bad as second:
-                return self._refusal(second)
-            if "logprob" in str(error) or self._limit == "max_tokens":
+                reply = self._send(prompt, asked, limit)
+            except bad as error:
+                if limit == "max_tokens" and "max_completion_tokens" in str(error):
+                    limit = "max_completion_tokens"
+                elif asked:
+                    asked = False
+                elif self._answered:
+                    raise Refused(f"HTTP {error.status_code} {self._said(error)}") from None
+                else:
+                    raise
+                continue
+            if wanted and not asked:
                 self._logprobs = False
-        self._answered = True
-        return reply
+            self._limit, self._answered = limit, True
+            return reply
 
-    def _refusal(self, error: Any) -> Reply:
-        """A single refused prompt (too long, filtered) is a reply out of format; a judge that never answered is not."""
-        if not self._answered:
-            raise error
-        return Reply(f"HTTP {error.status_code} {self._said(error)}")
-
-    def _send(self, prompt: str, logprobs: bool) -> Reply:
+    def _send(self, prompt: str, logprobs: bool, limit: str) -> Reply:
         with self._lock:
             if self.stop.is_set():
                 raise Stopped
             if self.budget is not None and self.calls >= self.budget:
                 raise BudgetSpent
             self.calls += 1
-        more: dict[str, Any] = {self._limit: self.endpoint.max_tokens}
+        more: dict[str, Any] = {limit: self.endpoint.max_tokens}
         if logprobs:
             more |= {"logprobs": True, "top_logprobs": TOP}
         done = self._client.chat.completions.create(
@@ -186,12 +189,12 @@ class Judge:
 
 
 def _top(choice: Any) -> dict[str, float] | None:
-    """The first token's log-probabilities, where the server gave some."""
-    tokens = getattr(getattr(choice, "logprobs", None), "content", None) or []
-    if not tokens:
+    """The first token's log-probabilities, where the server gave some; in another shape they count as not given."""
+    try:
+        found = {str(entry.token): float(entry.logprob) for entry in choice.logprobs.content[0].top_logprobs}
+    except (AttributeError, IndexError, TypeError, ValueError):
         return None
-    found = {str(entry.token): float(entry.logprob) for entry in tokens[0].top_logprobs or []}
-    return found or None
+    return found if found and not any(map(math.isnan, found.values())) else None
 
 
 def _retry_after(headers: Any) -> float | None:
@@ -203,7 +206,7 @@ def _retry_after(headers: Any) -> float | None:
     if not value:
         return None
     try:
-        return float(value)
+        return None if math.isnan(float(value)) else float(value)
     except ValueError:
         pass
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from math import exp
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -67,6 +68,7 @@ def _question(kind: Kind, **values: str) -> Question:
     prompts = _prompts()[kind]
     # One pass: braces inside an answer are not filled in.
     text = _HOLE.sub(lambda hole: values[hole[1]], prompts["prompt"])
+    text = text.encode("utf-8", "replace").decode()  # half a surrogate pair cannot be sent
     return Question(kind, text, text + prompts["reminder"])
 
 
@@ -95,8 +97,6 @@ def soft(reply: Reply) -> float | None:
     (P(A) + P(tie) / 2) / (P(A) + P(B) + P(tie)), which is P(A) / (P(A) + P(B)) for a judge that never ties. A judge
     whose first token is no word of the format (one that thinks aloud first) has said nothing with it yet.
     """
-    from math import exp
-
     if not reply.top or _first_token(max(reply.top, key=reply.top.__getitem__)) is None:
         return None
     mass = {"A": 0.0, "B": 0.0, "tie": 0.0}
