@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,8 +87,8 @@ def ask(
     if work.spent:
         open_ = sum(not all(map(work.over, questions(pair).values())) for pair in pairs)
         raise UserError(
-            f"the budget of {judge.budget} calls is spent and {open_} of {len(pairs)} pairs remain; the judgments so far "
-            "are kept, the same command with a larger budget= goes on"
+            f"the budget of {judge.budget} calls is spent and {open_} of {len(pairs)} pairs remain; the judgments so "
+            "far are kept, the same command with a larger budget= goes on"
         )
     _check_format(all_.values(), cache, judge)
     return Asked(judge.calls, cached, len(work.refused))
@@ -110,10 +110,9 @@ class _Work:
         """Ask all of them; on a failure or Ctrl-C no call is begun, and those under way are waited for and kept."""
         pool = ThreadPoolExecutor(parallel, thread_name_prefix="judge")
         try:
-            open_ = {pool.submit(self._one, question): question for question in left}
-            while open_:
-                for future in wait(open_, return_when=FIRST_COMPLETED).done:
-                    self._finished(future, open_.pop(future))
+            asked = {pool.submit(self._one, question): question for question in left}
+            for future in as_completed(asked):
+                self._finished(future, asked[future])
         finally:
             self.judge.stop.set()
             pool.shutdown(cancel_futures=True)
@@ -124,12 +123,13 @@ class _Work:
         except BudgetSpent:
             self.spent = True
             self.judge.stop.set()
+            return
         except Stopped:
             return
         except Refused:
             self.refused.add(question.text)
         self.done += 1
-        self.unparsed += answer(question, self.cache) is None and not self.spent
+        self.unparsed += answer(question, self.cache) is None
         self.tick(self.done)
         if self.done >= EARLY and self.unparsed > self.done / 2:
             raise _contradiction(self.judge, self.unparsed, self.done)
@@ -153,7 +153,7 @@ def _check_format(asked: Iterable[Question], cache: ReplyCache, judge: Judge) ->
 
 def _contradiction(judge: Judge, unparsed: int, total: int) -> UserError:
     return UserError(
-        f"the judge '{judge.endpoint.model}' contradicts its format: {unparsed} of {total} replies are not the one word "
-        "it is asked for, even after a reminder; choose another model=, or a larger max_tokens= for one that thinks "
+        f"the judge '{judge.endpoint.model}' contradicts its format: {unparsed} of {total} replies are not the one "
+        "word it is asked for, even after a reminder; choose another model=, or a larger max_tokens= for one that thinks "
         "first (the judgments are kept)"
     )

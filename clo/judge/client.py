@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 import random
 import threading
-from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 from clo.errors import UserError
+from clo.judge.endpoint import Endpoint
 from clo.judge.prompts import Reply
 
 TRIES = 6
@@ -34,25 +33,6 @@ class Stopped(Exception):
     """Another thread failed, or the user stops: no further call is begun."""
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where the judge is and how it is asked."""
-
-    base_url: str
-    model: str
-    key: str = field(repr=False)
-    """Never shown, logged or written."""
-    timeout: float = 120.0
-    """Seconds a request may take."""
-    max_tokens: int = 16
-    """Tokens of a reply."""
-
-    def shown_url(self) -> str:
-        """The address without what could be secret in it (user, password, query)."""
-        parts = urlsplit(self.base_url)
-        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-
-
 class Judge:
     """Asks one endpoint; its methods may be called from several threads.
 
@@ -71,6 +51,7 @@ class Judge:
             raise UserError("the judge needs the openai package; `pip install 'clo[judge]'`") from error
         self.endpoint, self.budget, self.calls = endpoint, budget, 0
         self.stop = threading.Event()
+        self.client_version = str(openai.__version__)
         self._openai = openai
         self._lock = threading.Lock()
         self._logprobs, self._answered, self._limit = True, False, "max_tokens"
@@ -122,7 +103,7 @@ class Judge:
             return None, "it cannot be reached or drops the connection", None
         except openai.APIStatusError as error:
             code = error.status_code
-            if code not in (408, 409, 429) and code < 500 or getattr(error, "code", None) == "insufficient_quota":
+            if (code not in (408, 409, 429) and code < 500) or error.code == "insufficient_quota":
                 raise self._refused(error) from None  # the cause holds the request and with it the key
             return _retry_after(error.response.headers), f"HTTP {code} {self._said(error)}", None
         except (openai.OpenAIError, ValueError, TypeError, AttributeError, IndexError, KeyError):

@@ -85,7 +85,9 @@ def read_outputs(path: Path) -> dict[str, str]:
     try:
         items = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(f"'{path}' is not readable as JSON ({error}); against= takes a run folder or a JSON list") from error
+        raise UserError(
+            f"'{path}' is not readable as JSON ({error}); against= takes a run folder or a JSON list"
+        ) from error
     outputs: dict[str, str] = {}
     for number, item in enumerate(items if isinstance(items, list) else [items], start=1):
         values = [item.get(key) for key in ("instruction", "output")] if isinstance(item, dict) else []

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from math import exp
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from math import exp
 from pathlib import Path
 from typing import Any, Literal
 
