@@ -122,7 +122,6 @@ class _Work:
             future.result()
         except BudgetSpent:
             self.spent = True
-            self.judge.stop.set()
             return
         except Stopped:
             return
@@ -135,6 +134,13 @@ class _Work:
             raise _contradiction(self.judge, self.unparsed, self.done)
 
     def _one(self, question: Question) -> None:
+        try:
+            self._ask(question)
+        except (BudgetSpent, UserError):
+            self.judge.stop.set()  # here, so that this thread does not begin another question first
+            raise
+
+    def _ask(self, question: Question) -> None:
         for text in (question.text, question.reminded):
             reply = self.cache.get(text)
             if reply is None:
@@ -154,6 +160,6 @@ def _check_format(asked: Iterable[Question], cache: ReplyCache, judge: Judge) ->
 def _contradiction(judge: Judge, unparsed: int, total: int) -> UserError:
     return UserError(
         f"the judge '{judge.endpoint.model}' contradicts its format: {unparsed} of {total} replies are not the one "
-        "word it is asked for, even after a reminder; choose another model=, or a larger max_tokens= for one that thinks "
-        "first (the judgments are kept)"
+        "word it is asked for, even after a reminder; choose another model=, or a larger max_tokens= for one that "
+        "thinks first (the judgments are kept)"
     )

@@ -149,7 +149,7 @@ class Judge:
         text = choice.message.content
         if text is not None and not isinstance(text, str):
             raise TypeError("the content is no text")
-        return Reply(text or "", _top(choice))
+        return Reply(self.endpoint.without_key(text or ""), _top(choice))
 
     def _refused(self, error: Any) -> UserError:
         where, model = self.endpoint.shown_url(), self.endpoint.model
@@ -163,9 +163,7 @@ class Judge:
         """The server's own words, short, on one line and without the key."""
         body = error.body
         message = body.get("message") if isinstance(body, dict) else None
-        text = " ".join(str(message or "").split())
-        if len(self.endpoint.key) >= 6:
-            text = text.replace(self.endpoint.key, "***")
+        text = self.endpoint.without_key(" ".join(str(message or "").split()))
         return f"({text[:200]})" if text else "(no reason given)"
 
 

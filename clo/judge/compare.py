@@ -14,7 +14,8 @@ from clo.evaluation.exact import Side
 from clo.judge import prompts
 from clo.judge.ask import ask
 from clo.judge.cache import ReplyCache
-from clo.judge.client import Endpoint, Judge
+from clo.judge.client import Judge
+from clo.judge.endpoint import Endpoint
 from clo.judge.measure import by_side, judged
 from clo.judge.pairs import read_pairs
 from clo.run_folder import write_json, write_jsonl

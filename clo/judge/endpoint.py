@@ -24,6 +24,10 @@ class Endpoint:
     max_tokens: int = 16
     """Tokens of a reply."""
 
+    def without_key(self, text: str) -> str:
+        """The text, should a server repeat the key in it, without the key."""
+        return text.replace(self.key, "***") if len(self.key) >= 6 else text
+
     def shown_url(self) -> str:
         """The address without what could be secret in it (user, password, query)."""
         parts = urlsplit(self.base_url)
@@ -37,7 +41,7 @@ def whole_number(options: dict[str, str], key: str, default: int) -> int:
         UserError: it holds something else.
     """
     value = options.get(key, str(default))
-    if not (value.isascii() and value.isdigit() and 0 < int(value) < 10**9):
+    if not (value.isascii() and value.isdigit() and len(value) < 10 and int(value) > 0):
         raise UserError(f"{key}={value} is not a whole number above 0")
     return int(value)
 
