@@ -8,7 +8,7 @@ import threading
 from typing import Any
 
 from clo.errors import UserError
-from clo.judge.endpoint import Endpoint
+from clo.judge.endpoint import TEMPERATURE, Endpoint
 from clo.judge.prompts import Reply
 
 TRIES = 6
@@ -143,7 +143,7 @@ class Judge:
         if logprobs:
             more |= {"logprobs": True, "top_logprobs": TOP}
         done = self._client.chat.completions.create(
-            model=self.endpoint.model, messages=[{"role": "user", "content": prompt}], temperature=0, **more
+            model=self.endpoint.model, messages=[{"role": "user", "content": prompt}], temperature=TEMPERATURE, **more
         )
         choice = done.choices[0]
         text = choice.message.content

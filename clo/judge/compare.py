@@ -15,16 +15,13 @@ from clo.judge import prompts
 from clo.judge.ask import ask
 from clo.judge.cache import ReplyCache
 from clo.judge.client import Judge
-from clo.judge.endpoint import Endpoint
+from clo.judge.endpoint import TEMPERATURE, Endpoint
 from clo.judge.measure import by_side, judged
 from clo.judge.pairs import read_pairs
 from clo.run_folder import write_json, write_jsonl
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-TEMPERATURE = 0
-"""The judge's; part of a judgment's place in the cache."""
 
 
 def judge_runs(

@@ -10,6 +10,9 @@ from urllib.parse import urlsplit, urlunsplit
 
 from clo.errors import UserError
 
+TEMPERATURE = 0
+"""The judge's; part of a reply's place in the cache."""
+
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
