@@ -11,7 +11,7 @@ from conftest import ROOT
 from warm_runs import cold
 
 ROOMS = (
-    "run export evaluate report grid messages",
+    "run export evaluate judge report grid messages",
     "plan translate stages outcome module loggers tracking strategy checkpoint optimizer reference checks objective",
     "throughput scores head step_sums progress",
     "evaluation model attention nano",
@@ -67,12 +67,18 @@ def test_no_file_is_long() -> None:
     assert not long
 
 
-HEAVY = ("torch", "transformers", "pytorch_lightning", "peft", "pandas", "matplotlib", "datasets", "wandb", "babel")
+HEAVY = (
+    *("torch", "transformers", "pytorch_lightning", "peft", "pandas", "matplotlib", "datasets", "wandb", "babel"),
+    "openai",
+)
 
 
 @pytest.mark.parametrize(
     "modules",
-    ["clo.run", "clo.grid", "clo.evaluate", "clo.report.__main__", "clo.checks, clo.data.items, clo.data.splits"],
+    [
+        *("clo.run", "clo.grid", "clo.evaluate", "clo.report.__main__", "clo.judge.__main__"),
+        "clo.checks, clo.data.items, clo.data.splits",
+    ],
 )
 def test_the_command_line_is_light(modules: str, tmp_path: Path) -> None:
     code = f"import {modules}, sys; print(*(name for name in {HEAVY} if name in sys.modules))"

@@ -45,7 +45,7 @@ def make_report(name: str, output_dir: str | Path = "outputs", compare: str | No
     write(folder / "table.csv", to_csv(table))
     write(folder / "table.md", to_markdown(table, study))
     write(folder / "table.tex", to_latex(table))
-    comparisons = compare_study(study, table.compare) if table.compare else []
+    comparisons = compare_study(study, compare or "sft")
     write(folder / "comparisons.csv", comparisons_csv(comparisons))
     captions = draw_all(study, folder)
     write(folder / "report.html", page(study, table, folder, captions, comparisons))

@@ -1,0 +1,157 @@
+"""One run judged against another, from the two folders to the files and the table."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clo.errors import UserError
+from clo.evaluation.exact import Side
+from clo.judge import prompts
+from clo.judge.ask import ask
+from clo.judge.cache import ReplyCache
+from clo.judge.client import Judge
+from clo.judge.endpoint import TEMPERATURE, Endpoint
+from clo.judge.measure import by_side, judged
+from clo.judge.pairs import read_pairs
+from clo.run_folder import write_json, write_jsonl
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def judge_runs(
+    run: Path,
+    against: Path,
+    endpoint: Endpoint,
+    *,
+    sides: Sequence[Side] | None = None,
+    budget: int | None = None,
+    parallel: int = 8,
+    cache_dir: Path = Path(".cache"),
+) -> tuple[Path, dict[str, Any]]:
+    """Judge every pair and write ``judge-<against>.json`` and ``.jsonl`` into the run's folder.
+
+    Args:
+        run: folder of a finished run.
+        against: folder of another, or a JSON file of AlpacaEval's shape.
+        endpoint: the judge.
+        sides: those to judge; None takes all that both have.
+        budget: calls allowed; None allows any number.
+        parallel: calls at a time.
+        cache_dir: replies are kept in its ``judge`` folder.
+
+    Returns:
+        The file's path and what it holds.
+
+    Raises:
+        UserError: the answers cannot be read, the budget is spent, the judge fails or contradicts its format, or the
+            result cannot be written. Whatever was judged is kept.
+    """
+    pairs = read_pairs(run, against, sides)
+    settings = {
+        "model": endpoint.model,
+        "prompts": prompts.version(),
+        "temperature": TEMPERATURE,
+        "max_tokens": endpoint.max_tokens,
+    }
+    cache = ReplyCache(cache_dir / "judge", settings)
+    if cache.broken:
+        print(f"{cache.broken} broken lines in {cache.path} are left out and asked again", file=sys.stderr)
+    judge = Judge(endpoint, budget)
+    try:
+        with _bar(f"{run.name} against {against.name}") as tick:
+            asked = ask(pairs, judge, cache, parallel, tick)
+    finally:
+        judge.close()
+    found = judged(pairs, cache)
+    result = {
+        "run": run.resolve().name,
+        "against": against.resolve().name,
+        "judge": {**settings, "log_probs": any(_soft(one) for one in found), "openai": judge.client_version},
+        "sides": by_side(found),
+        "calls": asked.calls,
+        "cached": asked.cached,
+        "refused": asked.refused,
+        "broken_cache_lines": cache.broken,
+    }
+    path = run / f"judge-{slug(against)}.json"
+    try:
+        write_jsonl(path.with_suffix(".jsonl"), (one.to_dict() for one in found))
+        write_json(path, result)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error.strerror}); make the run's folder writable") from error
+    return path, result
+
+
+def _soft(one: Any) -> bool:
+    return any(said is not None and said[1] for said in (one.run_first, one.against_first))
+
+
+def slug(against: Path) -> str:
+    """The part of the file's name that says what the run was judged against."""
+    path = against.resolve()
+    name = path.stem if path.is_file() else path.name
+    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "other"
+
+
+@contextmanager
+def _bar(name: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar with the time left, on a terminal."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(
+        *columns, TextColumn("left"), TimeRemainingColumn(), console=console, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task(name, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def table(result: dict[str, Any]) -> Table:
+    """The result for the terminal: a column for each side."""
+    from rich.table import Table
+
+    judge = result["judge"]
+    title = f"{result['run']} against {result['against']}, judged by {judge['model']} (prompts {judge['prompts']})"
+    shown = Table(title=title, title_justify="left")
+    shown.add_column("prompts in")
+    for side in result["sides"]:
+        shown.add_column("English" if side == "en" else "target", justify="right")
+    cells = [_cells(values) for values in result["sides"].values()]
+    for name in cells[0]:
+        shown.add_row(name, *(column[name] for column in cells))
+    return shown
+
+
+def _cells(r: dict[str, Any]) -> dict[str, str]:
+    def share(value: float | None) -> str:
+        return "–" if value is None else f"{value:.3f}"
+
+    return {
+        "pairs": str(r["n"]),
+        "wins / ties / losses": f"{r['wins']} / {r['ties']} / {r['losses']}",
+        "win rate": share(r["win_rate"]),
+        "95 % interval": "–" if r["interval"] is None else " to ".join(map(share, r["interval"])),
+        "length-controlled win rate": share(r["length_controlled"]),
+        "first answer preferred": share(r["position_bias"]),
+        "orders disagree": share(r["disagreement"]),
+        "same language, run": share(r["same_language"]["run"]),
+        "same language, against": share(r["same_language"]["against"]),
+        "replies out of format": str(r["unparsed"]),
+        "pairs left out": str(r["left_out"]),
+        "empty answers, run / against": f"{r['empty']['run']} / {r['empty']['against']}",
+    }
