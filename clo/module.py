@@ -54,7 +54,7 @@ class CLOModule(pl.LightningModule):
     term's own, ``train/lr``, ``train/response_tokens_per_second``, ``train/wasted_tokens``, ``train/mfu``;
     ``train/`` and ``val/`` ``margin_d``,
     ``accuracy_d``, ``chosen_change_d``, ``rejected_change_d`` (nats) for d in en, target, and ``saturated``;
-    ``val/nll_d`` and ``val/logp_d_d`` (nats per token).
+    ``val/nll_d`` and ``val/logp_d_d`` (nats per token), ``val/right_language_d`` (share of the watched answers).
 
     Args:
         model: the language model, already tuned (see :mod:`clo.model.tuning`).
@@ -64,6 +64,7 @@ class CLOModule(pl.LightningModule):
         references: makes the reference scores by item key, float32 [L, L], once the processes are up; cached mode only.
         start: the weights at the stage's start; needed for swapped mode.
         base_key: content hash of the weights this stage started from; a checkpoint of another base is refused.
+        look: (model, step) -> more metrics at every validation.
     """
 
     strict_loading = False  # checkpoints hold what trains only
@@ -77,11 +78,12 @@ class CLOModule(pl.LightningModule):
         references: Callable[[CLOModule], dict[str, Tensor]] | None,
         start: dict[str, Tensor] | None,
         base_key: str,
+        look: Callable[[Any, int], dict[str, float]] | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.model, self.plan, self.options, self.hardware = model, plan, optimizer, trainer
-        self._make_references, self.start, self.base_key = references, start, base_key
+        self._make_references, self.start, self.base_key, self._look = references, start, base_key, look
         self.references: dict[str, Tensor] = {}
         self.max_tokens = trainer.max_tokens
         self.note = ""
@@ -200,22 +202,15 @@ class CLOModule(pl.LightningModule):
                 sums.add_nll_gradient(gradient)
             (weight * (nll + pref)).backward()
             if weight:
-                self._add_values(sums, terms, nll, pref)
+                sums.add_terms(
+                    terms.metrics, nll if objective.nll_cells() else None, pref if objective.comparisons() else None
+                )
         for parameter in self.trained():
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
         if self.trainer.world_size > 1:
             sums.over_ranks(self.trained(), measure)
         return sums
-
-    def _add_values(self, sums: StepSums, terms: Terms, nll: Tensor, pref: Tensor) -> None:
-        sums.add("loss", nll + pref)
-        if self.plan.objective.nll_cells():
-            sums.add("nll", nll)
-        if self.plan.objective.comparisons():
-            sums.add("pref", pref)
-        for name, pair in terms.metrics.items():
-            sums.add(name, pair)
 
     def _passes(self, items: Sequence[Item]) -> list[tuple[list[Item], float]]:
         """This rank's micro-batches, each with weight 1.
@@ -261,6 +256,7 @@ class CLOModule(pl.LightningModule):
         torch.clear_autocast_cache()  # it holds casts of the weights before the step
         with torch.no_grad(), self.trainer.precision_plugin.forward_context():
             metrics = self._held_out_metrics(self.trainer.datamodule.val)  # type: ignore[attr-defined]
+            metrics |= self._look(self.model, self.global_step) if self._look else {}
         self._log("val", metrics, self.global_step)
 
     def _held_out_metrics(self, items: list[Item]) -> dict[str, float]:

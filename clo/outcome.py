@@ -16,11 +16,15 @@ from clo.config import RunConfig
 from clo.data.items import build_items
 from clo.data.prompt import Renderer
 from clo.data.rows import Row
+from clo.evaluation.watch import Look
 from clo.progress import stage
 from clo.run_folder import RunFolder, whole_folder, write_json, write_jsonl
 
 ASSUMED = ("beta", "nll_reduction", "pair_reduction", "lr", "epochs", "batch_size", "template")
 """Values that the CLO paper does not give; every result names them."""
+
+SCORES = 2
+"""Raise it when what is measured changes: kept scores of start models are then made again."""
 
 
 def evaluate_model(
@@ -45,6 +49,23 @@ def evaluate_model(
     return scores, [asdict(sample) for sample in samples]
 
 
+def watch_of(run: RunConfig, renderer: Renderer, rows: Sequence[Row]) -> Look | None:
+    """What answers the first held-out prompts at every validation, if any are asked for."""
+    from clo.evaluation.watch import watch
+
+    if not run.evaluation.watch:
+        return None
+    return watch(
+        renderer.tokenizer,
+        rows[: run.evaluation.watch],
+        (run.lang.source, run.lang.code),
+        renderer.prompt_ids,
+        renderer.end_id,
+        run.evaluation.max_new_tokens,
+        run.evaluation.max_tokens,
+    )
+
+
 def reference_nll(run: RunConfig, model: Any, renderer: Renderer, rows: list[Row], lang: str) -> list[float]:
     """NLL per token of every row's own response in one language, nats."""
     from clo.scores import score_items
@@ -59,7 +80,7 @@ def evaluate_start(
 ) -> Any:
     """The start model's scores and samples, made once per weights, rows and language."""
     asked = [run.lang.code, run.lang.source, run.evaluation.max_new_tokens, run.model.template]
-    content = [key, asked, versions(), [(row.id, row.prompts, row.responses) for row in rows]]
+    content = [SCORES, key, asked, versions(), [(row.id, row.prompts, row.responses) for row in rows]]
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
     cache = Path(run.cache_dir) / "start" / f"{digest}.json"
     try:

@@ -164,7 +164,7 @@ def _train_and_evaluate(run: RunConfig, folder: RunFolder) -> None:
 
     check_places(run.logger.name, run.cache_dir)
     renderer, splits, train, val, too_long = _items(run)
-    _train_on(run, folder, renderer, train, val, splits.evaluated(run.evaluation), too_long)
+    _train_on(run, folder, renderer, splits, train, val, too_long)
 
 
 def _items(run: RunConfig) -> tuple[Any, Any, Any, Any, int]:
@@ -214,11 +214,8 @@ def show_plans(runs: Sequence[RunConfig]) -> bool:
     from clo.plan import plan_run, show
 
     quiet_libraries()
-    plans = []
-    for run in runs:
-        _, splits, train, _, _ = _items(run)
-        plans.append(plan_run(run, train, [*splits.dev, *splits.test, *splits.train]))
-    return show(plans)
+    read = [(run, *_items(run)[1:3]) for run in runs]
+    return show([plan_run(run, train, [*splits.dev, *splits.test, *splits.train]) for run, splits, train in read])
 
 
 def _check_size(run: RunConfig, splits: Any) -> None:
@@ -229,19 +226,21 @@ def _check_size(run: RunConfig, splits: Any) -> None:
         )
 
 
-def _train_on(run: RunConfig, folder: RunFolder, renderer: Any, train: Any, val: Any, test: Any, too_long: int) -> None:
+def _train_on(
+    run: RunConfig, folder: RunFolder, renderer: Any, splits: Any, train: Any, val: Any, too_long: int
+) -> None:
     import time
 
     from clo.checks import check_frozen, check_vocabulary, frozen_key
     from clo.loggers import quiet_libraries, write_csv
     from clo.model.load import check_precision, load_model, mixed, prepare_processor, run_device
     from clo.model.tuning import apply_tuning, ledger
-    from clo.outcome import evaluate_model, evaluate_start, mean_square, save_model, write_results
+    from clo.outcome import evaluate_model, evaluate_start, mean_square, save_model, watch_of, write_results
     from clo.reference import weights_key
     from clo.stages import StageData, fit_stages, plan_stages
 
     quiet_libraries()
-    device = run_device(run.trainer.accelerator)
+    test, device = splits.evaluated(run.evaluation), run_device(run.trainer.accelerator)
     prepare_processor(run.trainer.threads, run.trainer.precision, device)
     model = load_model(run.model).to(device)
     check_precision(model, run.trainer.precision)
@@ -257,7 +256,7 @@ def _train_on(run: RunConfig, folder: RunFolder, renderer: Any, train: Any, val:
         steps = " then ".join(f"{plan.name} {plan.total_steps} steps" for plan in plans)
         print(f"{run.slug()}: {len(train)} items ({too_long} longer ones left out), {steps}", *book.lines(), sep="\n  ")
     frozen, began = frozen_key(model), time.monotonic()
-    fit_stages(run, model, StageData(train, val), folder)
+    fit_stages(run, model, StageData(train, val, watch_of(run, renderer, splits.dev)), folder)
     if not folder.main:
         return
     check_frozen(frozen, frozen_key(model))

@@ -20,6 +20,7 @@ from clo.choices import Cells, Prompts, ReferenceMode
 from clo.config import RunConfig
 from clo.data.datamodule import SquareDataModule, stage_steps, steps_per_epoch
 from clo.data.items import Item
+from clo.evaluation.watch import Look
 from clo.loggers import MetricsFile, stage_loggers
 from clo.module import CLOModule, StagePlan
 from clo.objective import Objective
@@ -35,6 +36,8 @@ class StageData:
 
     train: Sequence[Item]
     val: Sequence[Item]
+    watch: Look | None = None
+    """Answers some prompts at every validation."""
 
 
 def plan_stages(run: RunConfig, items: int, languages: int = 2) -> list[StagePlan]:
@@ -77,17 +80,28 @@ def _fit_stage(run: RunConfig, model: Any, plan: StagePlan, data: StageData, fol
     start = snapshot(model) if needs_reference and run.trainer.reference is ReferenceMode.swapped else None
     cached = needs_reference and run.trainer.reference is ReferenceMode.cached
     references = partial(_references, run, data, folder) if cached else None
-    module = CLOModule(model, plan, run.optimizer, run.trainer, references, start, base)
+    watched = MetricsFile(folder.path / "watched.jsonl", plan.name)
+    look = None if data.watch is None else partial(_look, data.watch, watched if folder.main else None)
+    module = CLOModule(model, plan, run.optimizer, run.trainer, references, start, base, look)
     datamodule = SquareDataModule(data.train, data.val, run.batch_size, plan.total_steps, run.seed)
     checkpoint = newest_checkpoint(done.with_suffix(""), base)
-    for logger in trainer.loggers:
-        if isinstance(logger, MetricsFile):
+    for logger in (*trainer.loggers, watched):
+        if isinstance(logger, MetricsFile) and folder.main:
             logger.rewind(0 if checkpoint is None else step_of(checkpoint))
     trainer.fit(module, datamodule, ckpt_path=None if checkpoint is None else str(checkpoint))
     if trainer.global_step != plan.total_steps:
         raise RuntimeError(f"stage {plan.name} stopped at step {trainer.global_step} of {plan.total_steps}")
     if trainer.is_global_zero:
         save_trained(model, done, base)
+
+
+def _look(watch: Look, file: MetricsFile | None, model: Any, step: int) -> dict[str, float]:
+    """Ask the watched prompts, keep the answers, and return the rates."""
+    metrics, answers = watch(model)
+    if file is not None:
+        for answer in answers:
+            file.log_metrics(answer, step)
+    return metrics
 
 
 def _references(run: RunConfig, data: StageData, folder: RunFolder, module: CLOModule) -> dict[str, Tensor]:

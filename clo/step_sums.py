@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,15 @@ class StepSums:
         value = value.detach().double().cpu()
         pair = value if value.dim() else torch.stack([value, torch.zeros_like(value)])
         self.values[name] = self.values.get(name, torch.zeros(2, dtype=torch.float64)) + pair
+
+    def add_terms(self, metrics: Mapping[str, Tensor], nll: Tensor | None, pref: Tensor | None) -> None:
+        """Add a micro-batch's share of the loss, of each of its terms that the objective has, and its metrics."""
+        for name, term in (("nll", nll), ("pref", pref)):
+            if term is not None:
+                self.add(name, term)
+        self.add("loss", torch.stack([term for term in (nll, pref) if term is not None]).sum())
+        for name, pair in metrics.items():
+            self.add(name, pair)
 
     def add_nll_gradient(self, gradient: Sequence[Tensor]) -> None:
         """Add a micro-batch's gradient of the NLL term."""

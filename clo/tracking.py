@@ -16,7 +16,7 @@ from clo.run_folder import RunFolder
 
 SAMPLES = 200
 """Rows of the table of answers."""
-FILES = ("config.yaml", "results.json", "metrics.csv", "samples.jsonl")
+FILES = ("config.yaml", "results.json", "metrics.csv", "samples.jsonl", "watched.jsonl")
 
 
 def stage_logger(run: RunConfig, folder: RunFolder, stage: str) -> Any:

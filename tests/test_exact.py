@@ -125,6 +125,7 @@ def test_sample_line() -> None:
     line = sample(content=True).to_dict()
     assert list(line) == [
         "id", "group", "side", "prompt", "reference", "answer", "verdict", "exact", "chrf", "content", "nll",
+        "right_lines", "intrusion",
     ]  # fmt: skip
     assert Sample.from_dict(json.loads(json.dumps(line))) == sample(content=True)
     with pytest.raises(UserError, match=r"has verdict 'good' and chrf 50.0"):
@@ -136,8 +137,8 @@ def test_sample_line() -> None:
 
 
 SAMPLES = [
-    sample(verdict="target", exact=True, chrf=100.0, content=True, nll=1.0),
-    sample(verdict="target", chrf=60.0, content=False, nll=2.0),
+    sample(verdict="target", exact=True, chrf=100.0, content=True, nll=1.0, right_lines=1.0, intrusion=False),
+    sample(verdict="target", chrf=60.0, content=False, nll=2.0, right_lines=0.75, intrusion=True),
     sample(verdict="en", chrf=20.0, nll=3.0),
     sample(verdict="undecided", chrf=0.0, content=False, nll=6.0),
 ]
@@ -152,6 +153,8 @@ def test_summarise_by_hand() -> None:
         "language": {"target": 0.5, "en": 0.25, "other": 0.0, "undecided": 0.25},
         "language_ok": pytest.approx(2 / 3),
         "undecided": 1,
+        "lines_ok": 0.5,
+        "intrusion": 0.5,
         "nll": 3.0,
     }
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from clo.errors import UserError
-from clo.evaluation.fidelity import CANDIDATES, LanguageIdentifier, Verdict, prose
+from clo.evaluation.fidelity import CANDIDATES, LanguageIdentifier, Verdict, intrusion, prose
 
 LONG = {
     "en": "The teacher explained why the river floods the valley every spring.",
@@ -147,3 +147,38 @@ def test_real_responses(shared_data: Path, target: str) -> None:
         verdicts = [v for v in identifier.verdicts([row[key] for row in rows]) if v != "undecided"]
         assert len(verdicts) > 200
         assert verdicts.count(right) / len(verdicts) >= 0.99
+
+
+def test_lines_of_an_answer_that_changes_its_language() -> None:
+    """One verdict for the whole hides the line that slipped; code and short lines say nothing."""
+    identifier = LanguageIdentifier("sw")
+    answer = f"{LONG['sw']}\n{LONG['en']}\n```\n{LONG['fr']}\n```\nNdiyo.\n{LONG['sw']}"
+    assert identifier.right_lines(answer, "target") == pytest.approx(2 / 3)
+    assert identifier.right_lines(answer, "en") == pytest.approx(1 / 3)
+    assert identifier.right_lines("Ndiyo.", "target") is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "prompt", "language", "expected"),
+    [
+        ("나이로비는 케냐의 수도입니다.", "", "ko", False),
+        ("나이로비는 케냐의 capital 입니다.", "", "ko", True),
+        ("나이로비는 capital입니다.", "", "ko", True),  # particles are glued to it
+        ("iPhone 과 NASA, Python 은 이름입니다.", "", "ko", False),
+        ("함수 `print(value)` 는 https://example.org/page 에 있습니다.", "", "ko", False),
+        ("단어 banana 는 과일입니다.", "What is a Banana?", "ko", False),
+        ("这是 very 好的答案。", "", "zh-Hans", True),
+        ("Nairobi is the capital.", "", "sw", None),
+    ],
+)
+def test_english_words_in_another_script(answer: str, prompt: str, language: str, expected: bool | None) -> None:
+    assert intrusion(answer, prompt, language) is expected
+
+
+def test_real_parallel_rows_have_few_intruders(shared_data: Path) -> None:
+    """Human and machine translations alike quote names, brands and formulas; whole English words are rare."""
+    for language, most in (("zh", 0.12), ("ko", 0.15)):
+        with (shared_data / "parallel" / f"{language}.jsonl").open(encoding="utf-8") as file:
+            rows = [json.loads(line) for line, _ in zip(file, range(1000), strict=False)]
+        assert sum(bool(intrusion(r["response"], r["prompt"], language)) for r in rows) / 1000 < most
+        assert sum(bool(intrusion(r["response_en"], r["prompt"], language)) for r in rows) / 1000 > 0.8

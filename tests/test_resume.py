@@ -26,7 +26,7 @@ MOMENTS: dict[str, dict[str, Any]] = {
         "call": 4,
         "tear": ["outputs/runs/*/metrics.jsonl", '{"stage": "sft", "st'],
     },
-    "first stage's weights": {"at": "clo.stages:snapshot", "call": 1},
+    "first stage's weights": {"at": "clo.checkpoint:snapshot", "call": 1},
     "reference fill, torn": {
         "at": "clo.reference:ReferenceCache._append",
         "call": 3,

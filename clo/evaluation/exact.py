@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from clo.data.rows import Row
 from clo.errors import UserError
-from clo.evaluation.fidelity import VERDICTS, LanguageIdentifier, Verdict
+from clo.evaluation.fidelity import VERDICTS, LanguageIdentifier, Verdict, intrusion
 
 Side = Literal["target", "en"]
 """Language of the prompt: the run's target language, or its source language."""
@@ -40,6 +40,10 @@ class Sample:
     """Whether the answer contains the row's gold content; None where the row has none."""
     nll: float
     """NLL of the reference under the model, nats per token."""
+    right_lines: float | None = None
+    """Share of the answer's lines in the language of the prompt, among those that can be decided."""
+    intrusion: bool | None = None
+    """Whether an English word stands in an answer that should be in another script; None for Latin scripts."""
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object."""
@@ -52,12 +56,13 @@ class Sample:
         Raises:
             UserError: a key is missing, the verdict is none of the four words, or chrF is no number.
         """
-        missing = [field.name for field in dataclasses.fields(cls) if field.name not in values]
+        fields = dataclasses.fields(cls)
+        missing = [f.name for f in fields if f.name not in values and f.default is dataclasses.MISSING]
         if missing:
             raise UserError(f"a sample lacks the key {', '.join(missing)}")
         if values["verdict"] not in VERDICTS or not isinstance(values["chrf"], int | float):
             raise UserError(f"a sample has verdict {values['verdict']!r} and chrf {values['chrf']!r}")
-        return cls(**{field.name: values[field.name] for field in dataclasses.fields(cls)})
+        return cls(**{field.name: values[field.name] for field in fields if field.name in values})
 
 
 def normalise(text: str) -> str:
@@ -155,6 +160,8 @@ def score_answers(
                 chrf=chrf(answer, reference),
                 content=content(answer, gold) if gold else None,
                 nll=float(nll),
+                right_lines=identifier.right_lines(answer, side),
+                intrusion=intrusion(answer, row.prompts[side_language], side_language),
             )
         )
     return samples
@@ -164,7 +171,9 @@ def summarise(samples: Sequence[Sample]) -> dict[str, Any]:
     """The scores of one group of samples, as they stand in ``results.json``.
 
     ``language_ok`` is the share in the language of the prompt among the answers whose language could be
-    decided, and None where there is no such answer; ``undecided`` is the number left out of it.
+    decided, and None where there is no such answer; ``undecided`` is the number left out of it. ``lines_ok`` is the
+    share of answers whose every decided line is in the language of the prompt, ``intrusion`` the share with an English
+    word where the script is not Latin.
 
     Raises:
         ValueError: there are no samples, or both sides are mixed.
@@ -176,6 +185,8 @@ def summarise(samples: Sequence[Sample]) -> dict[str, Any]:
     verdicts = Counter(sample.verdict for sample in samples)
     decided = n - verdicts["undecided"]
     found = [sample.content for sample in samples if sample.content is not None]
+    lines = [sample.right_lines == 1 for sample in samples if sample.right_lines is not None]
+    intruded = [sample.intrusion for sample in samples if sample.intrusion is not None]
     return {
         "n": n,
         "exact": sum(sample.exact for sample in samples) / n,
@@ -184,5 +195,7 @@ def summarise(samples: Sequence[Sample]) -> dict[str, Any]:
         "language": {verdict: verdicts[verdict] / n for verdict in VERDICTS},
         "language_ok": verdicts[sides.pop()] / decided if decided else None,
         "undecided": verdicts["undecided"],
+        "lines_ok": sum(lines) / len(lines) if lines else None,
+        "intrusion": sum(intruded) / len(intruded) if intruded else None,
         "nll": sum(sample.nll for sample in samples) / n,
     }

@@ -39,6 +39,13 @@ MIN_LETTERS = 20
 DENSE_WEIGHT = 2.5
 """Letters that one Han, kana or Hangul character counts for: eight of them are enough."""
 
+_NO_LATIN = (
+    "am ar as be bg bn bo dz el fa gu he hi hy ja ka kk km kn ko ky lo mk ml mn mr my ne or pa ps ru si sr ta te tg th"
+    " ti uk ur yue zh"
+)
+"""Languages that are not written in Latin letters: there, an English word stands out."""
+
+_WORD = re.compile(r"(?<![A-Za-z\u00c0-\u024f])[a-z]{3,}(?![A-Za-z\u00c0-\u024f])")
 _FENCED = re.compile(r"(```|~~~).*?(?:\1|\Z)", re.DOTALL)
 _INLINE = re.compile(r"`[^`\n]+`")
 _ADDRESS = re.compile(r"(?:[a-z][a-z0-9+.-]*://|www\.)\S+|\S+@\S+\.\w+", re.IGNORECASE)
@@ -77,6 +84,12 @@ class LanguageIdentifier:
         """The verdict for every text, in order."""
         return [self._verdict(prose(text)) for text in texts]
 
+    def right_lines(self, text: str, wanted: Verdict) -> float | None:
+        """Share of the lines in the wanted language among those that can be decided; None where none can."""
+        verdicts = [self._verdict(line) for line in prose(text).splitlines()]
+        decided = [verdict == wanted for verdict in verdicts if verdict != "undecided"]
+        return sum(decided) / len(decided) if decided else None
+
     def _verdict(self, text: str) -> Verdict:
         han, kana, hangul = (len(script.findall(text)) for script in (_HAN, _KANA, _HANGUL))
         dense = DENSE_WEIGHT * (han + kana + hangul)
@@ -96,6 +109,19 @@ class LanguageIdentifier:
 
     def _word(self, code: str) -> Verdict:
         return "target" if code == self.target else "en" if code == self.source else "other"
+
+
+def intrusion(answer: str, prompt: str, language: str) -> bool | None:
+    """Whether an answer in a language without Latin letters has an English word in it.
+
+    Counted are lower-case words of at least three Latin letters outside of code and addresses that the prompt does not
+    have: names and abbreviations begin with a capital. None for languages in Latin letters, where words alone do not
+    tell. (After the word pass rate of Marchisio et al. 2024, arXiv 2406.20052, which takes a dictionary of English.)
+    """
+    if re.split(r"[-_]", language.lower())[0] not in _NO_LATIN.split():
+        return None
+    given = set(_WORD.findall(prompt.lower()))
+    return any(word not in given for word in _WORD.findall(prose(answer)))
 
 
 def _code(language: str) -> str:

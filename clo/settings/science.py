@@ -226,8 +226,11 @@ class EvaluationConfig:
     """Held-out items whose square is scored at every validation."""
     validations: int = 4
     """Validations over a stage, evenly spaced, the last at its end; step 0 comes on top."""
+    watch: int = 4
+    """Held-out prompts per language that are answered at every validation (``watched.jsonl``); 0 for none."""
 
     def __post_init__(self) -> None:
         for name in ("max_new_tokens", "max_tokens", "val_items", "validations"):
             check(getattr(self, name) >= 1, f"evaluation.{name}", "a count of at least 1", getattr(self, name))
+        check(self.watch >= 0, "evaluation.watch", "a count of at least 0", self.watch)
         check(self.rows is None or self.rows >= 1, "evaluation.rows", "a count of at least 1, or null", self.rows)
