@@ -129,7 +129,9 @@ def _unified(where: str, number: int, record: Record) -> ChoiceRow:
 
 
 def _answer_row(where: str, number: int, record: Record) -> tuple[str, AnswerRow]:
-    answers: Any = next((record[key] for key in ("answers", "answer_number", "answer") if record.get(key) is not None), None)
+    answers: Any = next(
+        (record[key] for key in ("answers", "answer_number", "answer") if record.get(key) is not None), None
+    )
     if answers is None:
         raise UserError(f"{where}: the column 'answers' (or 'answer') is missing; it holds what is right")
     if isinstance(answers, Mapping):

@@ -1,0 +1,196 @@
+"""Options scored by a language model: the prompt computed once for all of them, on the square's packed path.
+
+Texts become tokens as in lm-eval 0.4.13: context and continuation are encoded together and cut after the tokens of the
+context alone, spaces at the end of the context belong to the continuation, the tokenizer's own BOS comes first (none
+where it has none), and what is longer than the window loses tokens on the left. So log-probs equal that harness's, which
+a test holds them to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from clo.data.batch import Cell
+from clo.data.items import Item
+from clo.data.prompt import Renderer
+from clo.errors import UserError
+from clo.evaluation.generate import Progress
+from clo.scores import groups_of, packs, score_items
+
+Ids = list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A prompt and its continuations; the space between them belongs to the continuations."""
+
+    id: str
+    context: str
+    continuations: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChoiceScores:
+    """Log-probs of every continuation."""
+
+    log_probs: list[list[float]]
+    """[rows][options], nats, summed over the continuation's tokens, float32 precision."""
+    truncated: int
+    """Rows of which an option did not fit the window, so that the prompt's beginning was cut."""
+
+
+def encode_plain(tokenizer: Any, questions: Sequence[Question]) -> list[list[tuple[Ids, Ids]]]:
+    """(context, continuation) token ids of every option, as lm-eval's ``TemplateLM._encode_pair`` makes them.
+
+    Args:
+        tokenizer: of transformers; whether it writes a BOS is its own matter.
+        questions: prompts that are not blank.
+
+    Raises:
+        UserError: a continuation has no token of its own.
+    """
+    prefix = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+    mark = tokenizer.decode(prefix) if prefix is not None else ""
+    bare = [q.context.rstrip() for q in questions]
+    ends = [q.context[len(text) :] for q, text in zip(questions, bare, strict=True)]
+    whole = [
+        text + end + option for q, text, end in zip(questions, bare, ends, strict=True) for option in q.continuations
+    ]
+    contexts = _encode(tokenizer, bare, mark)
+    wholes = iter(_encode(tokenizer, whole, mark))
+    pairs = []
+    for question, context in zip(questions, contexts, strict=True):
+        pairs.append([(context, next(wholes)[len(context) :]) for _ in question.continuations])
+        _refuse_empty(question, pairs[-1])
+    return pairs
+
+
+def _encode(tokenizer: Any, texts: Sequence[str], mark: str) -> list[Ids]:
+    """Token ids of every text; one that begins with the BOS as text gets no second one."""
+    found: list[Ids] = [[] for _ in texts]
+    for marked in (False, True):
+        chosen = [k for k, text in enumerate(texts) if bool(mark and text.startswith(mark)) == marked]
+        if chosen:
+            added = {"add_special_tokens": False} if marked else {}
+            ids = tokenizer([texts[k] for k in chosen], return_attention_mask=False, verbose=False, **added)[
+                "input_ids"
+            ]
+            for k, row in zip(chosen, ids, strict=True):
+                found[k] = row
+    return found
+
+
+def encode_rendered(renderer: Renderer, questions: Sequence[Question]) -> list[list[tuple[Ids, Ids]]]:
+    """(prompt, continuation) token ids with the context as a user's turn; continuations begin without a space.
+
+    Raises:
+        UserError: a continuation has no token.
+    """
+    pairs = []
+    for question in questions:
+        prompt = renderer.prompt_ids(question.context)
+        options = [option.lstrip() for option in question.continuations]
+        encoded = [renderer.tokenizer.encode(option, add_special_tokens=False) for option in options]
+        pairs.append([(prompt, ids) for ids in encoded])
+        _refuse_empty(question, pairs[-1])
+    return pairs
+
+
+def _refuse_empty(question: Question, pairs: Sequence[tuple[Ids, Ids]]) -> None:
+    for (context, continuation), text in zip(pairs, question.continuations, strict=True):
+        if not context or not continuation:
+            raise UserError(
+                f"row {question.id!r}: the tokenizer makes no token of the prompt or of the option {text!r:.60}; "
+                "mend or drop the row"
+            )
+
+
+def window_of(model: Any, tokenizer: Any) -> int:
+    """Longest input in tokens, from the model's configuration, else the tokenizer, else 2048 (as lm-eval does)."""
+    config = getattr(model.config, "text_config", None) or model.config
+    for source in (config, model.config):
+        for name in ("n_positions", "max_position_embeddings", "n_ctx"):
+            if getattr(source, name, None):
+                return int(getattr(source, name))
+    given = getattr(tokenizer, "model_max_length", None)
+    return int(given) if given and given < 10**9 else 2048
+
+
+def score_questions(
+    model: Any,
+    questions: Sequence[Question],
+    pairs: Sequence[Sequence[tuple[Ids, Ids]]],
+    window: int,
+    max_tokens: int,
+    progress: Progress | None = None,
+) -> ChoiceScores:
+    """Score every continuation under its prompt.
+
+    A prompt is computed once for all its continuations. Where cutting to the window leaves options with different
+    prompts, each is scored by itself.
+
+    Args:
+        model: a causal language model of transformers, or a PEFT model around one.
+        questions: for names in messages.
+        pairs: token ids of each question's options, from `encode_plain` or `encode_rendered`.
+        window: longest input in tokens, see `window_of`; the last token of a continuation is no input.
+        max_tokens: token budget of a forward pass; a question that is over it by itself runs alone.
+        progress: called with (rows so far, rows in all) after each pass.
+
+    Raises:
+        UserError: a continuation alone is longer than the window, or a log-prob is no finite number.
+    """
+    import torch
+
+    found = [[0.0] * len(options) for options in pairs]
+    kinds: dict[int, list[tuple[int, int, Item]]] = {}
+    truncated = 0
+    for row, options in enumerate(pairs):
+        if max(len(continuation) for _, continuation in options) > window:
+            raise UserError(
+                f"row {questions[row].id!r}: an option is longer than the window of {window} tokens; drop it"
+            )
+        cut = [(context[max(0, len(context) + len(rest) - window - 1) :], rest) for context, rest in options]
+        truncated += any(len(after[0]) < len(before[0]) for after, before in zip(cut, options, strict=True))
+        for first, part in _shared(cut):
+            prompt, responses = tuple(part[0][0]), tuple(tuple(rest) for _, rest in part)
+            item = Item(questions[row].id, (prompt,) * len(part), responses)
+            kinds.setdefault(len(part), []).append((row, first, item))
+    done: set[int] = set()
+    for count, entries in sorted(kinds.items()):
+        items = [item for _, _, item in entries]
+        cells: list[Cell] = [(0, j) for j in range(count)]
+        packs(model, _probe(items[0]))
+        for group in groups_of(model, items, cells, max_tokens):
+            S_B11 = score_items(model, [items[k] for k in group], cells, max_tokens).S_BLL[:, 0].to(torch.float64)
+            for k, values in zip(group, S_B11.tolist(), strict=True):
+                row, first, _ = entries[k]
+                found[row][first : first + count] = values
+                done.add(row)
+            if progress is not None:
+                progress(len(done), len(pairs))
+    _refuse_not_finite(questions, found)
+    return ChoiceScores(found, truncated)
+
+
+def _shared(options: Sequence[tuple[Ids, Ids]]) -> list[tuple[int, Sequence[tuple[Ids, Ids]]]]:
+    """(first option, options) of each part that is scored together: all, or each alone if their prompts differ."""
+    if all(prompt == options[0][0] for prompt, _ in options):
+        return [(0, options)]
+    return [(n, [option]) for n, option in enumerate(options)]
+
+
+def _probe(item: Item) -> Item:
+    """Two cells for finding out once whether the model packs: its square of all options would be large."""
+    return Item(item.id, item.prompts[:1] * 2, (item.responses[0], item.responses[-1]))
+
+
+def _refuse_not_finite(questions: Sequence[Question], found: Sequence[Sequence[float]]) -> None:
+    for question, values in zip(questions, found, strict=True):
+        if not all(abs(value) < float("inf") for value in values):
+            raise UserError(
+                f"row {question.id!r}: a log-prob is not a finite number ({values}); the model's weights or its "
+                "precision are broken"
+            )
