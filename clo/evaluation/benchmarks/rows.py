@@ -66,7 +66,7 @@ def choice_rows(records: Iterable[tuple[str, Record]]) -> list[ChoiceRow]:
 
 
 def answer_rows(records: Iterable[tuple[str, Record]]) -> list[AnswerRow]:
-    """Rows with accepted answers, from ``answers`` (a list, or a mapping with ``text``), ``answer_number`` or ``answer``.
+    """Rows with accepted answers: ``answers`` (a list, or a mapping with ``text``), ``answer_number`` or ``answer``.
 
     Raises:
         UserError: as for `choice_rows`.
