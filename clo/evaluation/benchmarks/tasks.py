@@ -149,19 +149,22 @@ def gold(task: Task, scoring: str, row: ChoiceRow | AnswerRow) -> str:
     return answer.removesuffix(".0") if task.kind == "number" else answer  # MSVAMP writes 4 as 4.0
 
 
-def with_shots(task: Task, scoring: str, rows: Sequence[ChoiceRow | AnswerRow], shots: int, lang: str) -> list[str]:
-    """The prompt of every row after ``shots`` examples, each with its answer, a blank line between them.
+def with_shots(
+    task: Task, scoring: str, rows: Sequence[ChoiceRow | AnswerRow], shots: int, lang: str, limit: int | None = None
+) -> list[str]:
+    """The prompt of each of the first ``limit`` rows after ``shots`` examples, a blank line between them.
 
-    Examples are the first rows that are not the row itself, see ``SHOTS_FROM``.
+    Examples, each with its answer, are the first rows that are not the row itself, see ``SHOTS_FROM``.
 
     Raises:
         UserError: there are too few rows for so many examples.
     """
     if shots < 0 or shots >= max(len(rows), 1):
         raise UserError(f"{task.name} has {len(rows)} rows, too few for {shots} shots; ask for 0 to {len(rows) - 1}")
-    own = [prompt(task, scoring, row, lang) for row in rows]
     # One more than asked for, as the row itself may be among the first.
-    examples = [f"{text} {gold(task, scoring, row)}\n\n" for text, row in zip(own[: shots + 1], rows, strict=False)]
-    return [
-        "".join([example for n, example in enumerate(examples) if n != k][:shots]) + own[k] for k in range(len(own))
-    ]
+    examples = [f"{prompt(task, scoring, row, lang)} {gold(task, scoring, row)}\n\n" for row in rows[: shots + 1]]
+    texts = []
+    for k, row in enumerate(rows[:limit]):
+        before = [example for n, example in enumerate(examples) if n != k][:shots]
+        texts.append("".join(before) + prompt(task, scoring, row, lang))
+    return texts
