@@ -1,4 +1,4 @@
-"""Options of BELEBELE rows: our scorer against lm-eval's own HF backend, ``python -m benchmarks.choice --data <folder>``.
+"""Options of BELEBELE rows, our scorer against lm-eval's own HF backend: ``python -m benchmarks.choice --data <dir>``.
 
 Both get the same texts, the same random small Llama and one thread; tokenising counts on both sides. Log-probs are
 compared first, then rounds are interleaved and their order turns round; a ratio is per round, its median and range are
@@ -43,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rows", type=int, default=32)
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--width", type=int, default=256)
-    parser.add_argument("--max-tokens", type=int, default=4096)
+    parser.add_argument("--max-tokens", type=int, default=16384)
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 4, 16], help="of lm-eval; its fastest counts")
     parser.add_argument("--shots", type=int, nargs="+", default=[0, 2])
     parser.add_argument("--rounds", type=int, default=5)
@@ -80,8 +80,8 @@ def _run(options: argparse.Namespace) -> None:
 
     from clo.evaluation.benchmarks.choice import score_questions
     from clo.evaluation.benchmarks.encode import encode_plain, window_of
-    from clo.evaluation.benchmarks.rows import choice_rows
     from clo.evaluation.benchmarks.judge import questions_of
+    from clo.evaluation.benchmarks.rows import choice_rows
     from clo.evaluation.benchmarks.sources import records_of_file
     from clo.evaluation.benchmarks.tasks import TASKS
 
@@ -102,7 +102,8 @@ def _run(options: argparse.Namespace) -> None:
             def ours(questions: Any = questions) -> list[float]:
                 pairs = encode_plain(tokenizer, questions)
                 window = window_of(model, tokenizer)
-                return sum(score_questions(model, questions, pairs, window, options.max_tokens).log_probs, [])
+                found = score_questions(model, questions, pairs, window, options.max_tokens).log_probs
+                return [value for row in found for value in row]
 
             def theirs(requests: Any = requests) -> list[float]:
                 return [value for value, _ in harness.loglikelihood(requests, disable_tqdm=True)]

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from clo.errors import UserError
 from clo.evaluation.benchmarks.choice import score_questions
 from clo.evaluation.benchmarks.encode import Question, encode_plain, window_of
-from clo.evaluation.benchmarks.rows import ChoiceRow, choice_rows
+from clo.evaluation.benchmarks.judge import questions_of
+from clo.evaluation.benchmarks.rows import choice_rows
 from clo.evaluation.benchmarks.sources import records_of_file
-from clo.evaluation.benchmarks.tasks import LETTERS, TASKS, continuations, with_shots
+from clo.evaluation.benchmarks.tasks import TASKS
 from clo.nano import WEIGHTS
 
 
@@ -29,16 +28,6 @@ def nano() -> tuple[Any, Any]:
     config.head_dim, config.num_attention_heads, config.num_key_value_heads = 16, 4, 2
     config.max_position_embeddings, config.initializer_range = 2048, 0.2
     return AutoModelForCausalLM.from_config(config).eval(), AutoTokenizer.from_pretrained(WEIGHTS)
-
-
-def questions_of(name: str, lang: str, rows: list[ChoiceRow], scoring: str, shots: int) -> list[Question]:
-    task = TASKS[name]
-    contexts = with_shots(task, scoring, rows, shots, lang)
-    options = [LETTERS[: len(r.choices)] if scoring == "letters" else continuations(task, r) for r in rows]
-    return [
-        Question(row.id, context, tuple(f" {text}" for text in texts))
-        for row, context, texts in zip(rows, contexts, options, strict=True)
-    ]
 
 
 def harness_log_probs(model: Any, tokenizer: Any, questions: list[Question], window: int | None = None) -> list[float]:
@@ -62,18 +51,20 @@ def test_log_probs_equal_those_of_the_harness(
 ) -> None:
     model, tokenizer = nano
     rows = choice_rows(records_of_file(shared_data / "eval" / name / f"{lang}.jsonl"))[:6]
-    questions = questions_of(name, lang, rows, scoring, shots)
+    questions = questions_of(TASKS[name], scoring, rows, shots, lang)
     window = window_of(model, tokenizer)
     ours = score_questions(model, questions, encode_plain(tokenizer, questions), window, 4096)
     theirs = harness_log_probs(model, tokenizer, questions)
-    assert sum(ours.log_probs, []) == pytest.approx(theirs, abs=1e-4)
+    assert [value for row in ours.log_probs for value in row] == pytest.approx(theirs, abs=1e-4)
 
 
 @pytest.mark.parametrize("scoring", ["letters", "answers"])
 def test_too_long_rows_are_cut_like_the_harness_cuts(nano: tuple[Any, Any], shared_data: Path, scoring: str) -> None:
     model, tokenizer = nano
     rows = choice_rows(records_of_file(shared_data / "eval" / "belebele" / "de.jsonl"))[:8]
-    questions = questions_of("belebele", "de", rows, scoring, 0)
+    questions = questions_of(TASKS["belebele"], scoring, rows, 0, "de")
     ours = score_questions(model, questions, encode_plain(tokenizer, questions), 300, 4096)
     assert 0 < ours.truncated < len(rows)
-    assert sum(ours.log_probs, []) == pytest.approx(harness_log_probs(model, tokenizer, questions, 300), abs=1e-4)
+    assert [value for row in ours.log_probs for value in row] == pytest.approx(
+        harness_log_probs(model, tokenizer, questions, 300), abs=1e-4
+    )

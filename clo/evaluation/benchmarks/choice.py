@@ -6,7 +6,7 @@ nothing, one token more than the window stays.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from clo.data.batch import Cell
 from clo.data.items import Item
 from clo.errors import UserError
 from clo.evaluation.benchmarks.encode import Ids, Question
+from clo.evaluation.benchmarks.shared import score_one_token_options
 from clo.evaluation.generate import Progress
 from clo.scores import groups_of, packs, score_items
 
@@ -52,8 +53,6 @@ def score_questions(
     Raises:
         UserError: a continuation alone is longer than the window, or a log-prob is no finite number.
     """
-    import torch
-
     found = [[0.0] * len(options) for options in pairs]
     kinds: dict[int, list[tuple[int, int, Item]]] = {}
     truncated = 0
@@ -70,12 +69,8 @@ def score_questions(
             kinds.setdefault(len(part), []).append((row, first, item))
     done: set[int] = set()
     for count, entries in sorted(kinds.items()):
-        items = [item for _, _, item in entries]
-        cells: list[Cell] = [(0, j) for j in range(count)]
-        packs(model, _probe(items[0]))
-        for group in groups_of(model, items, cells, max_tokens):
-            S_B11 = score_items(model, [items[k] for k in group], cells, max_tokens).S_BLL[:, 0].to(torch.float64)
-            for k, values in zip(group, S_B11.tolist(), strict=True):
+        for scored in _scored(model, [item for _, _, item in entries], max_tokens):
+            for k, values in scored:
                 row, first, _ = entries[k]
                 found[row][first : first + count] = values
                 done.add(row)
@@ -83,6 +78,18 @@ def score_questions(
                 progress(len(done), len(pairs))
     _refuse_not_finite(questions, found)
     return ChoiceScores(found, truncated)
+
+
+def _scored(model: Any, items: Sequence[Item], max_tokens: int) -> Iterator[list[tuple[int, list[float]]]]:
+    """(place of an item, log-probs of its responses) of the items, all with the same number of them, pass by pass."""
+    cells: list[Cell] = [(0, j) for j in range(len(items[0].responses))]
+    if packs(model, _probe(items[0])) and all(len(ids) == 1 for item in items for ids in item.responses):
+        options = [[ids[0] for ids in item.responses] for item in items]
+        yield from score_one_token_options(model, [item.prompts[0] for item in items], options, max_tokens)
+        return
+    for group in groups_of(model, items, cells, max_tokens):
+        S_BLL = score_items(model, [items[k] for k in group], cells, max_tokens).S_BLL
+        yield list(zip(group, S_BLL[:, 0].double().tolist(), strict=True))
 
 
 def _shared(options: Sequence[tuple[Ids, Ids]]) -> list[tuple[int, Sequence[tuple[Ids, Ids]]]]:

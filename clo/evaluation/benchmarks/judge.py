@@ -59,8 +59,8 @@ def judge_choices(
 
     Returns:
         The summary: ``accuracy`` of the likeliest option and its 95 % bootstrap ``interval``; for ``answers`` also
-        ``accuracy_norm`` and ``accuracy_bytes``, of the likeliest per character and per UTF-8 byte of its text (lm-eval's
-        acc, acc_norm and acc_bytes); ``chance``, the accuracy of guessing; ``truncated`` rows; and what was asked.
+        ``accuracy_norm`` and ``accuracy_bytes``, of the likeliest per character and per UTF-8 byte of its text (acc,
+        acc_norm and acc_bytes of lm-eval); ``chance``, the accuracy of guessing; ``truncated`` rows; what was asked.
         And per row: ``id``, ``log_probs`` (nats), ``choice`` and ``right`` (with ``_norm`` and ``_bytes`` for answers).
 
     Raises:
