@@ -12,8 +12,8 @@ from warm_runs import cold
 
 ROOMS = (
     "run export evaluate report grid messages",
-    "translate plan stages outcome evaluation.benchmarks module loggers tracking reference checks objective throughput scores head",
-    "step_sums progress",
+    "translate plan stages outcome evaluation.benchmarks module loggers tracking reference checks objective throughput",
+    "scores head step_sums progress",
     "evaluation model attention nano",
     "data.datamodule data.batch data.items data.prompt data.splits data.cldr data.instructions data.rows data",
     "run_folder config settings choices errors",

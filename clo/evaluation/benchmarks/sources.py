@@ -30,7 +30,7 @@ _MMMLU = "zh=ZH_CN de=DE_DE ko=KO_KR id=ID_ID sw=SW_KE yo=YO_NG"
 
 
 def _configs(text: str) -> dict[str, str]:
-    return dict(pair.split("=") for pair in text.split())  # type: ignore[misc]
+    return dict(pair.split("=") for pair in text.split())
 
 
 HUB: dict[str, tuple[HubSource, ...]] = {
