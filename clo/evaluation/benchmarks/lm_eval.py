@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,9 +26,9 @@ def evaluate_lm_eval(
 ) -> dict[str, Any]:
     """Evaluate with lm-eval's ``simple_evaluate``.
 
-    It seeds the streams of Python, numpy and torch unless told not to, and leaves a model in evaluation mode; here the
-    streams and the modes are afterwards what they were. A caveat is printed for tasks that take their examples from the
-    split they are tested on.
+    It seeds the streams of Python, numpy and torch unless told not to, moves Python's even then (seen in 0.4.13), and
+    leaves a model in evaluation mode; here the streams and the modes are afterwards what they were. A caveat is printed
+    for tasks that take their examples from the split they are tested on.
 
     Args:
         model: a causal language model of transformers, or a PEFT model around one.
@@ -51,30 +53,45 @@ def evaluate_lm_eval(
     except ImportError as error:
         raise UserError(f"lm-eval is not installed ({error}); install clo[lm_eval], or use clo's own scorer") from error
     place = str(include_path) if include_path is not None else None
-    modes = [(module, module.training) for module in model.modules()]
     device = str(next(model.parameters()).device)
     try:
-        found = lm_eval.simple_evaluate(
-            model=HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size, device=device),
-            tasks=list(tasks),
-            num_fewshot=shots,
-            limit=limit,
-            task_manager=TaskManager(include_path=place, include_defaults=place is None),
-            log_samples=False,
-            random_seed=None,
-            numpy_random_seed=None,
-            torch_random_seed=None,
-            fewshot_random_seed=FEWSHOT_SEED,
-        )
+        with _left_as_it_was(model):
+            found = lm_eval.simple_evaluate(
+                model=HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size, device=device),
+                tasks=list(tasks),
+                num_fewshot=shots,
+                limit=limit,
+                task_manager=TaskManager(include_path=place, include_defaults=place is None),
+                log_samples=False,
+                random_seed=None,
+                numpy_random_seed=None,
+                torch_random_seed=None,
+                fewshot_random_seed=FEWSHOT_SEED,
+            )
     except (KeyError, ValueError, OSError, ConnectionError) as error:
         raise UserError(
             f"lm-eval could not evaluate {', '.join(tasks)} ({type(error).__name__}: {error!s:.200}); check the names "
             "of the tasks and that their data are at hand"
         ) from error
+    return _result(found)
+
+
+@contextmanager
+def _left_as_it_was(model: Any) -> Iterator[None]:
+    """Put back the modules' modes and the global random streams of Python, numpy and torch on all devices."""
+    import numpy as np
+    import torch
+
+    modes = [(module, module.training) for module in model.modules()]
+    python, numpy = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng():
+            yield
     finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
         for module, training in modes:
             module.training = training
-    return _result(found)
 
 
 def _result(found: dict[str, Any]) -> dict[str, Any]:
