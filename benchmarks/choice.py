@@ -43,8 +43,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rows", type=int, default=32)
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--width", type=int, default=256)
-    parser.add_argument("--max-tokens", type=int, default=16384)
+    parser.add_argument("--max-tokens", type=int, default=4096)
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 4, 16], help="of lm-eval; its fastest counts")
+    parser.add_argument("--scoring", nargs="+", default=["letters", "answers"])
     parser.add_argument("--shots", type=int, nargs="+", default=[0, 2])
     parser.add_argument("--rounds", type=int, default=5)
     return parser
@@ -90,7 +91,7 @@ def _run(options: argparse.Namespace) -> None:
     rows = choice_rows(records_of_file(options.data / "belebele" / f"{options.lang}.jsonl"))[: options.rows]
     harness = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=1)
     print(f"belebele {options.lang}, {len(rows)} rows, {options.layers} x {options.width}, one thread")
-    for scoring in ("letters", "answers"):
+    for scoring in options.scoring:
         for shots in options.shots:
             questions = questions_of(TASKS["belebele"], scoring, rows, shots, options.lang)
             requests = [
