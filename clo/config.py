@@ -89,6 +89,8 @@ class RunConfig:
         for key in ("trainer", "logger", "study_name", "output_dir", "cache_dir", "jobs", "plan"):
             tree.pop(key)
         tree["model"].pop("recipe")
+        for key in ("data", "harness_folder"):  # places; what lies there is hashed where it is used
+            tree["evaluation"]["benchmarks"].pop(key)
         return tree
 
     def slug(self) -> str:

@@ -9,11 +9,13 @@ from typing import Any
 
 from clo.errors import UserError
 
-USAGE = """usage: python -m clo.evaluate run=<folder> [against=<folder>] [max_tokens=<n>]
+USAGE = """usage: python -m clo.evaluate run=<folder> [against=<folder>] [max_tokens=<n>] [evaluation.<key>=<value> ...]
 
   run=<folder>      a finished run's folder: answers are generated and scored again from its model/
   against=<folder>  instead: win rate of run against another run of the same test rows, with ties and a 95 % interval
-  max_tokens=<n>    tokens of a generation batch (default: the run's own)"""
+  max_tokens=<n>    tokens of a generation batch (default: the run's own)
+  evaluation.<key>= other values than the run's, such as evaluation.benchmarks.names=[belebele,mmmlu]
+                    evaluation.benchmarks.data=<folder>"""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -27,7 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if "against" in options:
             compare(Path(options["run"]), Path(options["against"]))
         else:
-            evaluate_again(Path(options["run"]), int(options["max_tokens"]) if "max_tokens" in options else None)
+            changes = [f"{key}={value}" for key, value in options.items() if key.startswith("evaluation.")]
+            changes += [f"evaluation.max_tokens={options['max_tokens']}"] if "max_tokens" in options else []
+            evaluate_again(Path(options["run"]), changes)
     except UserError as error:
         sys.exit(f"error: {error}")
 
@@ -36,8 +40,10 @@ def _options(arguments: Sequence[str]) -> dict[str, str]:
     options: dict[str, str] = {}
     for argument in arguments:
         key, equals, value = argument.partition("=")
-        if not equals or key not in ("run", "against", "max_tokens"):
-            raise UserError(f"unknown argument {argument!r}; known are run=, against= and max_tokens=")
+        if not equals or (key not in ("run", "against", "max_tokens") and not key.startswith("evaluation.")):
+            raise UserError(
+                f"unknown argument {argument!r}; known are run=, against=, max_tokens= and evaluation.<key>="
+            )
         options[key] = value
     if "run" not in options:
         raise UserError("run=<folder> is missing; give a folder under outputs/")
@@ -74,11 +80,15 @@ def compare(run: Path, against: Path) -> None:
     Console().print(table)
 
 
-def evaluate_again(path: Path, max_tokens: int | None = None) -> None:
+def evaluate_again(path: Path, changes: Sequence[str] = ()) -> None:
     """Generate and score the answers of a finished run again, replacing its samples.jsonl and scores.
 
+    Args:
+        path: the run's folder.
+        changes: ``evaluation.<key>=<value>`` in place of the run's own.
+
     Raises:
-        UserError: not a finished run.
+        UserError: not a finished run, or a change that does not exist.
     """
     from dataclasses import replace
 
@@ -86,15 +96,15 @@ def evaluate_again(path: Path, max_tokens: int | None = None) -> None:
     from clo.data.splits import load_splits
     from clo.grid import print_table
     from clo.loggers import quiet_libraries
-    from clo.model.load import load_tokenizer, mixed, run_device
+    from clo.marks import benchmark_marks, start_marks
+    from clo.model.load import load_model, load_tokenizer, mixed, run_device
     from clo.outcome import evaluate_model, write_results
+    from clo.reference import weights_key
     from clo.translate.ensure import rows_path
 
-    folder, run = finished_run(path)
+    folder, run = finished_run(path, changes)
     folder.acquire((path / "config.yaml").read_text(encoding="utf-8"))
     quiet_libraries()
-    if max_tokens is not None:
-        run = replace(run, evaluation=replace(run.evaluation, max_tokens=max_tokens))
     model = load_trained(run, path / "model")
     trained = replace(run.model, path=str(path / "model"), revision=None)
     renderer = Renderer(load_tokenizer(trained), run.model.template, run.model.end_of_turn)
@@ -105,17 +115,22 @@ def evaluate_again(path: Path, max_tokens: int | None = None) -> None:
     with mixed(run.trainer.precision, device):
         test = splits.evaluated(run.evaluation)
         scores, samples = evaluate_model(run, model.to(device), renderer, test, folder, "evaluate")
-    kept = {key: results[key] for key in ("start", "square", "train")}
-    write_results(run, folder, {"scores": scores, **kept}, samples)
+        marks = benchmark_marks(run, model, renderer, folder, path / "benchmarks", run.slug())
+        if marks:
+            start = load_model(run.model).to(device)
+            marks["start"] = start_marks(run, start, renderer, folder, weights_key(start, run.trainer.precision))
+    kept = {key: results[key] for key in ("start", "square", "train", "benchmarks") if key in results}
+    made = {"benchmarks": marks} if marks else {}
+    write_results(run, folder, {**kept, "scores": scores, **made}, samples)
     folder.status(now=True, state="done", stage="done", error=None)
     print_table([path])
 
 
-def finished_run(path: Path) -> tuple[Any, Any]:
-    """The folder and the configuration of a finished run.
+def finished_run(path: Path, changes: Sequence[str] = ()) -> tuple[Any, Any]:
+    """The folder and the configuration of a finished run, with ``changes`` (``key=value``) laid over it.
 
     Raises:
-        UserError: it is not one.
+        UserError: it is not one, or a key does not exist.
     """
     from omegaconf import OmegaConf
 
@@ -126,7 +141,7 @@ def finished_run(path: Path) -> tuple[Any, Any]:
     if folder.state() != "done" or not (path / "config.yaml").is_file():
         raise UserError(f"{path} is not the folder of a finished run; its command finishes it")
     config = OmegaConf.create((path / "config.yaml").read_text(encoding="utf-8"))
-    return folder, parse(config)  # type: ignore[arg-type]
+    return folder, parse(OmegaConf.merge(config, OmegaConf.from_dotlist(list(changes))))  # type: ignore[arg-type]
 
 
 def load_trained(run: Any, path: Path) -> Any:

@@ -209,6 +209,27 @@ def print_table(paths: Sequence[Path]) -> None:
         )
     Console(width=None if sys.stdout.isatty() else 120).print(table)
     print("chrF 0-100, the others in %; target language: answers in the language asked, of those decided")
+    for line in dict.fromkeys(line for path in paths for line in mark_lines(RunFolder(path).results())):
+        print(line)
+
+
+def mark_lines(results: dict[str, Any]) -> list[str]:
+    """Benchmarks of a run for a person: accuracy before and after, in %."""
+    marks = results.get("benchmarks", {})
+    lines = []
+    for name, sides in marks.get("scores", {}).items():
+        for side, scorings in sides.items():
+            for scoring, now in scorings.items():
+                then = marks["start"]["scores"][name][side][scoring]
+                key = "accuracy" if "accuracy" in now else "exact"
+                chance = f", chance {100 * now['chance']:.0f}" if "chance" in now else ""
+                words = "English" if side == "en" else results["lang_name"]
+                lines.append(
+                    f"{results['method']} {results['lang']} {results['data_size']} s{results['seed']}, {name} "
+                    f"({scoring}), {words}: {100 * then[key]:.1f} → {100 * now[key]:.1f} % "
+                    f"(n = {now['n']}{chance})"
+                )
+    return lines
 
 
 def _change(before: dict[str, Any], after: dict[str, Any], side: str, name: str, scale: float) -> str:

@@ -61,7 +61,7 @@ def _compose() -> tuple[list[RunConfig], list[Cell]]:
         job = HydraConfig.get()
         here = job.mode == RunMode.RUN or job.launcher["_target_"].endswith("BasicLauncher")
         try:
-            for group in ("model", "lang", "method", "tuning", "data", "trainer", "logger"):
+            for group in ("model", "lang", "method", "tuning", "data", "evaluation", "trainer", "logger"):
                 if group not in job.runtime.choices:  # a list of options: Hydra lays them over each other
                     raise UserError(f"{group} needs one option; for a grid: python train.py -m {group}=<one>,<other>")
             run = parse(cfg)
@@ -141,21 +141,10 @@ def run_cell(run: RunConfig) -> None:
         raise
     finally:
         if run.logger.name == "wandb" and folder.main:
-            _close_tracking(folder, failed)
+            from clo.tracking import close
+
+            close(folder, failed)
         folder.release()
-
-
-def _close_tracking(folder: RunFolder, failed: bool) -> None:
-    """Send the results and close the cell's W&B run; an open one would swallow what comes next."""
-    from importlib.util import find_spec
-
-    if find_spec("wandb") is None:  # refused already, in one sentence
-        return
-    from clo.tracking import finish, log_outcome
-
-    if not failed:
-        log_outcome(folder)
-    finish(failed)
 
 
 def _train_and_evaluate(run: RunConfig, folder: RunFolder) -> None:
@@ -233,6 +222,7 @@ def _train_on(
 
     from clo.checks import check_frozen, check_vocabulary, frozen_key
     from clo.loggers import quiet_libraries, write_csv
+    from clo.marks import benchmark_marks, start_marks
     from clo.model.load import check_precision, load_model, mixed, prepare_processor, run_device
     from clo.model.tuning import apply_tuning, ledger
     from clo.outcome import evaluate_model, evaluate_start, mean_square, save_model, watch_of, write_results
@@ -249,6 +239,7 @@ def _train_on(
         start_key = weights_key(model, run.trainer.precision)
         start, start_samples = evaluate_start(run, model, renderer, test, folder, start_key)
         before = mean_square(run, model, val)
+        marks_before = start_marks(run, model, renderer, folder, start_key)
     model = apply_tuning(model, run.tuning, run.seed)
     book = ledger(model)
     plans = plan_stages(run, len(train))
@@ -265,6 +256,7 @@ def _train_on(
     with mixed(run.trainer.precision, device):
         scores, samples = evaluate_model(run, model, renderer, test, folder, "evaluate")
         after = mean_square(run, model, val)
+        marks = benchmark_marks(run, model, renderer, folder, folder.path / "benchmarks", run.slug())
     tokens = sum(len(item.responses[j]) for item in train for _, j in plans[-1].objective.cells())
     results = {
         "scores": scores,
@@ -280,6 +272,8 @@ def _train_on(
             "parameters": book.total,
         },
     }
+    if marks:
+        results["benchmarks"] = {**marks, "start": marks_before}
     save_model(run, model, renderer, folder, results)
     write_csv(folder)
     from clo.run_folder import write_jsonl

@@ -39,6 +39,17 @@ def stage_logger(run: RunConfig, folder: RunFolder, stage: str) -> Any:
     )
 
 
+def close(folder: RunFolder, failed: bool) -> None:
+    """Send the results and close the cell's W&B run; an open one would swallow what comes next."""
+    from importlib.util import find_spec
+
+    if find_spec("wandb") is None:  # refused already, in one sentence
+        return
+    if not failed:
+        log_outcome(folder)
+    finish(failed)
+
+
 def log_outcome(folder: RunFolder) -> None:
     """Scores as the run's summary, the square as a heat map, answers as a table, the small files as an artifact."""
     import wandb

@@ -23,7 +23,17 @@ from clo.config import RunConfig, conf_dir, parse, plain, register_schema
 from clo.errors import UserError
 
 CONF = ROOT / "conf"
-COUNTS = {"model": 6, "lang": 6, "method": 6, "tuning": 4, "data": 4, "trainer": 4, "logger": 2, "study": 9}
+COUNTS = {
+    "model": 6,
+    "lang": 6,
+    "method": 6,
+    "tuning": 4,
+    "data": 4,
+    "evaluation": 3,
+    "trainer": 4,
+    "logger": 2,
+    "study": 9,
+}
 FILES = [(group, path.stem) for group in COUNTS for path in sorted((CONF / group).glob("*.yaml"))]
 STUDIES = [name for group, name in FILES if group == "study"]
 CELLS = {

@@ -12,7 +12,7 @@ from warm_runs import cold
 
 ROOMS = (
     "run export evaluate judge report grid messages",
-    "plan translate stages outcome evaluation.benchmarks module loggers tracking strategy checkpoint optimizer",
+    "plan translate stages marks outcome evaluation.benchmarks module loggers tracking strategy checkpoint optimizer",
     "reference checks objective throughput scores head step_sums progress",
     "evaluation model attention nano",
     "data.datamodule data.batch data.items data.prompt data.splits data.cldr data.instructions data.rows",

@@ -1,9 +1,9 @@
-"""The groups of the configuration: what decides a result (``science``, ``sources``), and what runs it (``machine``)."""
+"""The groups of the configuration: what decides a result, what is measured, and what runs it (``machine``)."""
 
+from clo.settings.evaluation import BenchmarksConfig, EvaluationConfig
 from clo.settings.machine import LoggerConfig, OptimizerConfig, TrainerConfig
 from clo.settings.science import (
     DataConfig,
-    EvaluationConfig,
     LangConfig,
     LoraConfig,
     MethodConfig,
@@ -15,6 +15,7 @@ from clo.settings.science import (
 from clo.settings.sources import SourceConfig, TranslationConfig
 
 __all__ = [
+    "BenchmarksConfig",
     "DataConfig",
     "EvaluationConfig",
     "LangConfig",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from clo.choices import Cells, LengthPolicy, NllReduction, PairReduction, Prompts, Split, Trains
+from clo.choices import Cells, LengthPolicy, NllReduction, PairReduction, Prompts, Trains
 from clo.errors import UserError, check, plain_name, positive
 from clo.settings.sources import SourceConfig, TranslationConfig
 
@@ -208,29 +208,3 @@ class DataConfig:
         if self.kind == "files" and not self.train:
             raise UserError("data=files needs data.train=<file>, a JSONL, CSV or Parquet file of parallel rows")
         check(self.held_out >= 1, "data.held_out", "a number of rows, at least 1", self.held_out)
-
-
-@dataclass
-class EvaluationConfig:
-    """What is measured at the end of a run."""
-
-    max_new_tokens: int = 64
-    """Longest generated answer, tokens."""
-    max_tokens: int = 16384
-    """Tokens of a generation batch, prompts and new ones together."""
-    rows: int | None = None
-    """Rows to generate for; null is all of them."""
-    split: Split = Split.test
-    """``dev`` for choosing hyperparameters, ``test`` for results."""
-    val_items: int = 64
-    """Held-out items whose square is scored at every validation."""
-    validations: int = 4
-    """Validations over a stage, evenly spaced, the last at its end; step 0 comes on top."""
-    watch: int = 4
-    """Held-out prompts per language that are answered at every validation (``watched.jsonl``); 0 for none."""
-
-    def __post_init__(self) -> None:
-        for name in ("max_new_tokens", "max_tokens", "val_items", "validations"):
-            check(getattr(self, name) >= 1, f"evaluation.{name}", "a count of at least 1", getattr(self, name))
-        check(self.watch >= 0, "evaluation.watch", "a count of at least 0", self.watch)
-        check(self.rows is None or self.rows >= 1, "evaluation.rows", "a count of at least 1, or null", self.rows)

@@ -15,6 +15,28 @@ FEWSHOT_SEED = 1234
 """Of each task's own stream of examples, lm-eval's default; it touches no global one."""
 
 
+def harness_tasks(names: Sequence[str], languages: tuple[str, str]) -> list[str]:
+    """The harness's own names of belebele and mmmlu in the target and the source language; other names as they are.
+
+    Raises:
+        UserError: the benchmark lacks a language.
+    """
+    from clo.evaluation.benchmarks.sources import hub_source
+
+    source, target = languages
+    tasks: list[str] = []
+    for name in names:
+        if name in ("belebele", "mmmlu"):
+            for lang in (target, source):
+                config = hub_source(name, lang)[1]
+                tasks.append(
+                    "mmlu" if config == "all" else f"{name}_{config if name == 'belebele' else config.lower()}"
+                )
+        else:
+            tasks.append(name)
+    return tasks
+
+
 def evaluate_lm_eval(
     model: Any,
     tokenizer: Any,
