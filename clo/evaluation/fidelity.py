@@ -6,6 +6,7 @@ behind every rule below.
 
 from __future__ import annotations
 
+import copy
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -143,12 +144,13 @@ def _known() -> frozenset[str]:
 
 @lru_cache(maxsize=8)
 def _detector(candidates: tuple[str, ...]) -> Detector:
-    """An own instance for each candidate set: py3langid's module-level one is shared state."""
-    detector = _load()
+    """An own instance for each candidate set: restricting one changes it."""
+    detector = copy.copy(_load())  # the tables are shared, they never change
     detector.set_languages(candidates)
     return detector
 
 
+@lru_cache(maxsize=1)
 def _load() -> Detector:
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
