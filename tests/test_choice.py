@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import random
 from pathlib import Path
@@ -181,7 +182,8 @@ def test_every_schema_is_read(record: dict[str, Any], row: ChoiceRow, kind: str,
 
         pyarrow.parquet.write_table(pyarrow.Table.from_pylist([record]), path)
     else:
-        path.write_text(",".join(record) + "\n" + ",".join(map(str, record.values())) + "\n", encoding="utf-8")
+        with path.open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([record.keys(), record.values()])
     if kind == "csv" and "choices" in record:  # a list is no cell
         with pytest.raises(UserError, match="row 1: 'choices' must be a list"):
             choice_rows(records_of_file(path))
@@ -233,7 +235,7 @@ def test_answers_are_read_in_every_form() -> None:
     ("name", "content", "told"),
     [
         ("x.jsonl", None, "does not exist"),
-        ("x.txt", b"x", "unknown kind"),
+        ("x.txt", b"x", "give a .jsonl"),
         ("x.jsonl", b"", "holds no rows"),
         ("x.csv", b"question,choices\n", "holds no rows"),
         ("x.jsonl", b'{"question": "\xff"}', "line 1 is not UTF-8"),

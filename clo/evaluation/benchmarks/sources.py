@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from clo.data.tables import records
 from clo.errors import UserError
 
 SUFFIXES = (".jsonl", ".parquet", ".csv")
@@ -52,59 +51,12 @@ def records_of_file(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     Raises:
         UserError: missing, empty, not UTF-8, or not of the kind that its name says.
     """
-    if not path.is_file():
-        raise UserError(f"{path} does not exist; name a {', '.join(SUFFIXES)} file of benchmark rows")
-    readers = {".jsonl": _jsonl, ".parquet": _parquet, ".csv": _csv}
-    if path.suffix not in readers:
-        raise UserError(f"{path} is of an unknown kind; benchmark rows are read from {', '.join(SUFFIXES)}")
     empty = True
-    for place in readers[path.suffix](path):
+    for place in records(path, "benchmark rows"):
         empty = False
         yield place
     if empty:
         raise UserError(f"{path} holds no rows; fill it or remove it")
-
-
-def _jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            where = f"{path}, line {number}"
-            if not line.strip():
-                continue
-            try:
-                record = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
-            except UnicodeDecodeError as error:
-                raise UserError(f"{where} is not UTF-8 (byte {error.start}); convert the file to UTF-8") from error
-            except json.JSONDecodeError as error:
-                raise UserError(f"{where} is not JSON ({error.msg}, column {error.colno}); mend the line") from error
-            if not isinstance(record, dict):
-                raise UserError(f"{where} is not a JSON object; a row has question, choices and answer, or answers")
-            yield where, record
-
-
-def _parquet(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    import pyarrow.parquet as pq
-
-    try:
-        file = pq.ParquetFile(path)
-    except Exception as error:
-        raise UserError(f"{path} is not a readable Parquet file ({error})") from error
-    number = 0
-    for batch in file.iter_batches(batch_size=1024):
-        for record in batch.to_pylist():
-            number += 1
-            yield f"{path}, row {number}", record
-
-
-def _csv(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            for number, record in enumerate(csv.DictReader(file), 1):
-                yield f"{path}, row {number}", record
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 (byte {error.start} of a block); convert the file to UTF-8") from error
-    except csv.Error as error:
-        raise UserError(f"{path} is not CSV ({error}); mend it or give JSONL") from error
 
 
 def hub_source(benchmark: str, lang: str) -> tuple[str, str, str]:
