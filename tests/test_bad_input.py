@@ -92,7 +92,7 @@ def test_wrong_values(warm: WarmRuns, arguments: list[str], said: str, tiny_fold
 def test_a_learning_rate_that_breaks_the_weights(warm: WarmRuns, tiny_folder: Path, tmp_path: Path) -> None:
     """The one mistake that shows only in training: no result and no model come of it."""
     command = tiny(tiny_folder, tmp_path, "method.lr=1e30")
-    message = refused(warm, command, tmp_path, also=("metrics.jsonl", "checkpoint"))
+    message = refused(warm, command, tmp_path, also=("metrics.jsonl", "watched.jsonl", "checkpoint"))
     assert message == "the loss of stage clo is nan at step 1; lower method.lr=1e+30 or check the data"
 
 

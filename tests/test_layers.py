@@ -11,7 +11,7 @@ from conftest import ROOT
 from warm_runs import cold
 
 ROOMS = (
-    "run export evaluate judge report grid messages",
+    "run export answer evaluate judge report grid messages",
     "plan translate stages marks outcome evaluation.benchmarks module loggers tracking strategy checkpoint optimizer",
     "reference checks objective throughput scores head step_sums progress",
     "evaluation model attention nano",

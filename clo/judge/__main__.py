@@ -21,6 +21,7 @@ USAGE = """usage: python -m clo.judge run=<folder> against=<folder> model=<judge
   parallel=8        calls at a time
   timeout=120       seconds a call may take
   max_tokens=16     tokens of a reply; more for a judge that thinks first
+  answers=<name>    judge what python -m clo.answer wrote under this name, not the test answers
   sides=target,en   sides to judge (default: all that both have)
   cache_dir=.cache  every reply is kept in its judge/ folder; what is there is not asked again
   export=<file>     instead: write the run's answers in AlpacaEval's shape
@@ -30,7 +31,7 @@ USAGE = """usage: python -m clo.judge run=<folder> against=<folder> model=<judge
 
 KEYS = (
     "run", "against", "model", "base_url", "budget", "parallel", "timeout", "max_tokens", "sides", "cache_dir",
-    "export", "side",
+    "export", "side", "answers",
 )  # fmt: skip
 
 
@@ -77,12 +78,19 @@ def _side(word: str, key: str) -> Any:
 def _export(options: dict[str, str]) -> None:
     from clo.judge.pairs import export
 
-    unused = sorted(set(options) - {"run", "export", "side"})
+    unused = sorted(set(options) - {"run", "export", "side", "answers"})
     if unused:
-        raise UserError(f"export= goes with run= and side= alone; leave out {', '.join(f'{key}=' for key in unused)}")
+        raise UserError(
+            f"export= goes with run=, side= and answers= alone; leave out {', '.join(f'{key}=' for key in unused)}"
+        )
     if not options["export"]:
         raise UserError("export= names no file; give one, such as export=outputs.json")
-    count = export(Path(options["run"]), Path(options["export"]), _side(options.get("side", "target"), "side"))
+    count = export(
+        Path(options["run"]),
+        Path(options["export"]),
+        _side(options.get("side", "target"), "side"),
+        options.get("answers"),
+    )
     print(f"{count} answers in {options['export']}")
 
 
@@ -98,6 +106,7 @@ def _judge(options: dict[str, str]) -> None:
         Path(options["against"]),
         endpoint(options),
         sides=sides,
+        answers=options.get("answers"),
         budget=budget,
         parallel=whole_number(options, "parallel", 8),
         cache_dir=Path(options.get("cache_dir") or ".cache"),

@@ -30,6 +30,7 @@ def judge_runs(
     endpoint: Endpoint,
     *,
     sides: Sequence[Side] | None = None,
+    answers: str | None = None,
     budget: int | None = None,
     parallel: int = 8,
     cache_dir: Path = Path(".cache"),
@@ -41,6 +42,7 @@ def judge_runs(
         against: folder of another, or a JSON file of AlpacaEval's shape.
         endpoint: the judge.
         sides: those to judge; None takes all that both have.
+        answers: name of answers to open prompts; None takes the test answers.
         budget: calls allowed; None allows any number.
         parallel: calls at a time.
         cache_dir: replies are kept in its ``judge`` folder.
@@ -52,7 +54,7 @@ def judge_runs(
         UserError: the answers cannot be read, the budget is spent, the judge fails or contradicts its format, or the
             result cannot be written. Whatever was judged is kept.
     """
-    pairs = read_pairs(run, against, sides)
+    pairs = read_pairs(run, against, sides, answers)
     settings = {
         "model": endpoint.model,
         "prompts": prompts.version(),
@@ -79,7 +81,7 @@ def judge_runs(
         "refused": asked.refused,
         "broken_cache_lines": cache.broken,
     }
-    path = run / f"judge-{slug(against)}.json"
+    path = run / f"judge-{slug(against)}{f'-{answers}' if answers else ''}.json"
     try:
         write_jsonl(path.with_suffix(".jsonl"), (one.to_dict() for one in found))
         write_json(path, result)

@@ -29,19 +29,57 @@ class Pair:
     """The answer of what it is judged against."""
 
 
-def read_pairs(run: Path, against: Path, sides: Sequence[Side] | None = None) -> list[Pair]:
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """An answer to an open prompt, as far as a judge needs it."""
+
+    id: str
+    side: Side
+    prompt: str
+    answer: str
+    group: str = ""
+
+
+def read_answers(folder: Path, name: str | None) -> Sequence[Sample | Answered]:
+    """A run's test answers, or those that ``python -m clo.answer`` wrote under a name.
+
+    Raises:
+        UserError: they are not there, or broken.
+    """
+    if name is None:
+        return read_samples(folder)
+    path = folder / f"answers-{name}.jsonl"
+    if not path.is_file():
+        raise UserError(
+            f"'{path}' does not exist; make it with `python -m clo.answer run={folder} prompts=… name={name}`"
+        )
+    answers = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            record = json.loads(line)
+            answers.append(Answered(**{key: record[key] for key in ("id", "side", "prompt", "answer", "group")}))
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"'{path}' line {number} is no answer ({error!r}); run clo.answer again") from error
+    return answers
+
+
+def read_pairs(run: Path, against: Path, sides: Sequence[Side] | None = None, name: str | None = None) -> list[Pair]:
     """The pairs of answers that both have, in the order of ``run``'s samples.
 
     Args:
         run: folder of a finished run.
         against: folder of another run, or a JSON file ``[{instruction, output, generator, dataset}]``.
         sides: those to compare; each must have a pair. None takes every side there is.
+        name: of answers to open prompts; None takes the test answers.
 
     Raises:
         UserError: one of the two cannot be read, they share nothing, or one row has two prompts.
     """
-    samples = read_samples(run)
-    pairs = _with_file(samples, against) if against.is_file() else _with_run(samples, run, against)
+    samples = read_answers(run, name)
+    if against.is_file():
+        pairs = _with_file(samples, against)
+    else:
+        pairs = _with_run(samples, run, against, read_answers(against, name))
     for side in sides or ():
         if not any(pair.side == side for pair in pairs):
             raise UserError(f"'{run}' and '{against}' share no prompt on side '{side}'; leave it out of sides=")
@@ -51,8 +89,10 @@ def read_pairs(run: Path, against: Path, sides: Sequence[Side] | None = None) ->
     return pairs
 
 
-def _with_run(samples: Sequence[Sample], run: Path, against: Path) -> list[Pair]:
-    others = {(sample.id, sample.side): sample for sample in read_samples(against)}
+def _with_run(
+    samples: Sequence[Sample | Answered], run: Path, against: Path, theirs: Sequence[Sample | Answered]
+) -> list[Pair]:
+    others = {(sample.id, sample.side): sample for sample in theirs}
     pairs = []
     for sample in samples:
         other = others.get((sample.id, sample.side))
@@ -67,7 +107,7 @@ def _with_run(samples: Sequence[Sample], run: Path, against: Path) -> list[Pair]
     return pairs
 
 
-def _with_file(samples: Sequence[Sample], path: Path) -> list[Pair]:
+def _with_file(samples: Sequence[Sample | Answered], path: Path) -> list[Pair]:
     outputs = read_outputs(path)
     return [
         Pair(sample.id, sample.side, sample.prompt, sample.answer, outputs[sample.prompt.strip()])
@@ -102,13 +142,13 @@ def read_outputs(path: Path) -> dict[str, str]:
     return outputs
 
 
-def export(run: Path, path: Path, side: Side = "target") -> int:
+def export(run: Path, path: Path, side: Side = "target", name: str | None = None) -> int:
     """Write a run's answers in AlpacaEval's shape; returns how many.
 
     Raises:
         UserError: the run has no samples of that side, or the file cannot be written.
     """
-    samples = [sample for sample in read_samples(run) if sample.side == side]
+    samples = [sample for sample in read_answers(run, name) if sample.side == side]
     if not samples:
         raise UserError(f"'{run}' has no answers on side '{side}'; choose another with side=")
     generator = run.resolve().name
