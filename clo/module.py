@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass
 from typing import Any
 
 import pytorch_lightning as pl
@@ -22,39 +21,27 @@ from clo.data.items import Item
 from clo.errors import UserError
 from clo.model.layers import training_layers
 from clo.model.sharding import clip_gradients, gather_into, most_of_any_rank, sharded_copy
-from clo.objective import Objective, Terms, objective_terms, square_metrics
+from clo.objective import Terms, objective_terms, square_metrics
 from clo.optimizer import adamw, linear_schedule, trained
 from clo.reference import swapped
 from clo.scores import batch_of, groups_of, halved, packs, score, score_items, score_with_reference
 from clo.settings import OptimizerConfig, TrainerConfig
+from clo.stage_plan import StagePlan
 from clo.step_sums import StepSums
 from clo.strategy import ShardedStrategy
 from clo.throughput import step_rates
+from clo.zero import ZeroStrategy
 
 OUT_OF_MEMORY = "out of memory with trainer.max_tokens={} on one of the devices; set a lower one, the run goes on"
-
-
-@dataclass(frozen=True)
-class StagePlan:
-    """How one stage of a run trains."""
-
-    name: str
-    objective: Objective
-    lr: float
-    total_steps: int
-    steps_per_epoch: int
-    validate_every: int
-    """Steps between two looks at the held-out square; the start and the end come on top."""
 
 
 class CLOModule(pl.LightningModule):
     """Trains one stage of any method.
 
     Logged names: ``train/loss``, ``train/nll``, ``train/pref`` (weighted as in the loss), ``train/grad_norm`` and each
-    term's own, ``train/lr``, ``train/response_tokens_per_second``, ``train/wasted_tokens``, ``train/mfu``;
-    ``train/`` and ``val/`` ``margin_d``,
-    ``accuracy_d``, ``chosen_change_d``, ``rejected_change_d`` (nats) for d in en, target, and ``saturated``;
-    ``val/nll_d`` and ``val/logp_d_d`` (nats per token), ``val/right_language_d`` (share of the watched answers).
+    term's own (not with DeepSpeed), ``train/lr``, ``train/response_tokens_per_second``, ``train/wasted_tokens``,
+    ``train/mfu``; ``train/`` and ``val/`` ``margin_d``, ``accuracy_d``, ``chosen_change_d``, ``rejected_change_d``
+    (nats) for d in en, target, ``saturated``; ``val/nll_d``, ``val/logp_d_d`` (per token), ``val/right_language_d``.
 
     Args:
         model: the language model, already tuned (see :mod:`clo.model.tuning`).
@@ -132,6 +119,8 @@ class CLOModule(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """AdamW with a linear schedule."""
         optimizer = adamw(self.trained(), self.options, self.plan.lr)
+        if self._zero:
+            self._zero.split(optimizer, self.options.clip)
         schedule = linear_schedule(optimizer, self.options.warmup, self.plan.total_steps)
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 
@@ -140,6 +129,10 @@ class CLOModule(pl.LightningModule):
         return batch
 
     # Training --------------------------------------------------------------------------------------------------------
+
+    @property
+    def _zero(self) -> ZeroStrategy | None:
+        return self.trainer.strategy if isinstance(self.trainer.strategy, ZeroStrategy) else None
 
     def training_step(self, items: list[Item], _: int) -> None:
         """One optimizer step over all items of the batch."""
@@ -152,11 +145,16 @@ class CLOModule(pl.LightningModule):
         check_finite(metrics["loss"], "loss", self.plan.name, step, self.plan.lr)
         if step == 0 and not any(isinstance(m, torch.nn.Dropout) and m.training for m in self.model.modules()):
             check_step_zero(metrics, self._tolerance())
-        metrics |= sums.gradient_norms(self.trained())
-        check_finite(metrics["grad_norm"], "gradient", self.plan.name, step, self.plan.lr)
-        clip_gradients(self.trained(), metrics["grad_norm"], self.options.clip)
         metrics["lr"] = scheduler.get_last_lr()[0]
-        optimizer.step()
+        if self._zero is None:
+            metrics |= sums.gradient_norms(self.trained())
+            check_finite(metrics["grad_norm"], "gradient", self.plan.name, step, self.plan.lr)
+            clip_gradients(self.trained(), metrics["grad_norm"], self.options.clip)
+            optimizer.step()
+        else:  # DeepSpeed measures and clips in its step
+            optimizer.step()
+            metrics["grad_norm"] = self._zero.norm()
+            check_finite(metrics["grad_norm"], "gradient", self.plan.name, step, self.plan.lr)
         scheduler.step()
         if step % self.hardware.log_every == 0 or step + 1 == self.plan.total_steps:
             metrics |= self._rates(items, time.perf_counter() - began)
@@ -177,7 +175,7 @@ class CLOModule(pl.LightningModule):
             try:
                 return self._backward(items, denominators, measure)
             except torch.OutOfMemoryError:
-                if self._whole:  # the other devices wait for this one's part: no step can be repeated alone
+                if self._in_lockstep():  # the other devices wait for this one's part: no step can be repeated alone
                     raise UserError(OUT_OF_MEMORY.format(self.max_tokens)) from None
                 if self.max_tokens < max(item.longest() for item in items):
                     raise
@@ -186,7 +184,7 @@ class CLOModule(pl.LightningModule):
 
     def _backward(self, items: Sequence[Item], denominators: Tensor, measure: bool) -> StepSums:
         objective, sums, passes = self.plan.objective, StepSums(), self._passes(items)
-        measure = measure and bool(objective.nll_cells() and objective.comparisons())
+        measure = measure and self._zero is None and bool(objective.nll_cells() and objective.comparisons())
         if measure and self._whole:  # split weights take gradients in whole backward passes only
             self._seed()
             for group, weight in passes:
@@ -194,18 +192,21 @@ class CLOModule(pl.LightningModule):
             sums.add_nll_gradient([torch.zeros_like(p) if p.grad is None else p.grad for p in self.trained()])
             self.zero_grad(set_to_none=True)
         self._seed()
-        for group, weight in passes:
+        for number, (group, weight) in enumerate(passes, 1):
             terms = self._terms(group)
             nll, pref = objective.weighted_nll(terms, denominators), objective.weighted_preference(terms, denominators)
             if measure and not self._whole:
                 gradient = torch.autograd.grad(nll, self.trained(), retain_graph=True, materialize_grads=True)
                 sums.add_nll_gradient(gradient)
-            (weight * (nll + pref)).backward()
+            if self._zero is None:
+                (weight * (nll + pref)).backward()
+            else:
+                self._zero.backward_sum(weight * (nll + pref), number == len(passes))
             if weight:
                 sums.add_terms(
                     terms.metrics, nll if objective.nll_cells() else None, pref if objective.comparisons() else None
                 )
-        for parameter in self.trained():
+        for parameter in self.trained() if self._zero is None else []:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
         if self.trainer.world_size > 1:
@@ -215,14 +216,17 @@ class CLOModule(pl.LightningModule):
     def _passes(self, items: Sequence[Item]) -> list[tuple[list[Item], float]]:
         """This rank's micro-batches, each with weight 1.
 
-        Ranks that split the weights meet in every pass: who has fewer micro-batches adds some of weight 0.
+        Ranks that split something meet in every pass: who has fewer micro-batches adds some of weight 0.
         """
         mine = items[self.global_rank :: self.trainer.world_size]
         groups = groups_of(self.model, mine, self.plan.objective.cells(), self.max_tokens)
         passes = [([mine[k] for k in group], 1.0) for group in groups]
-        if self._whole:
+        if self._in_lockstep():
             passes += [([items[0]], 0.0)] * (most_of_any_rank(len(passes), self.device) - len(passes))
         return passes
+
+    def _in_lockstep(self) -> bool:
+        return bool(self._whole or self._zero)
 
     def _seed(self) -> None:
         """Dropout draws from the step's own seed: a resumed or repeated step draws the same."""

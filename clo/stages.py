@@ -22,11 +22,12 @@ from clo.data.datamodule import SquareDataModule, stage_steps, steps_per_epoch
 from clo.data.items import Item
 from clo.evaluation.watch import Look
 from clo.loggers import MetricsFile, stage_loggers
-from clo.module import CLOModule, StagePlan
+from clo.module import CLOModule
 from clo.objective import Objective
 from clo.progress import stage
 from clo.reference import ReferenceCache, snapshot, weights_key
 from clo.run_folder import RunFolder
+from clo.stage_plan import StagePlan
 from clo.strategy import strategy_of
 
 

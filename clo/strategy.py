@@ -13,6 +13,10 @@ from clo.model.sharding import gathered, split_like
 
 def strategy_of(name: str, devices: int) -> str | Strategy:
     """What Lightning's trainer takes for ``trainer.strategy``."""
+    if name == "deepspeed":
+        from clo.zero import ZeroStrategy
+
+        return ZeroStrategy()
     return ShardedStrategy(devices) if name == "fsdp2" else name
 
 

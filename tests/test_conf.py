@@ -30,7 +30,7 @@ COUNTS = {
     "tuning": 4,
     "data": 4,
     "evaluation": 3,
-    "trainer": 4,
+    "trainer": 5,
     "logger": 2,
     "study": 9,
 }

@@ -12,8 +12,8 @@ from warm_runs import cold
 
 ROOMS = (
     "run export answer evaluate judge report grid messages",
-    "plan translate stages marks outcome evaluation.benchmarks module loggers tracking strategy checkpoint optimizer",
-    "reference checks objective throughput scores head step_sums progress",
+    "plan translate stages marks outcome evaluation.benchmarks module loggers tracking strategy zero",
+    "checkpoint optimizer stage_plan reference checks objective throughput scores head step_sums progress",
     "evaluation model attention nano",
     "data.datamodule data.batch data.items data.prompt data.splits data.cldr data.instructions data.rows",
     "data.tables data run_folder config settings choices errors",

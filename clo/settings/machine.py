@@ -21,7 +21,7 @@ class TrainerConfig:
     """Processes, one per device."""
     strategy: str = "auto"
     """Several devices: ``ddp`` keeps the whole model on each, ``fsdp2`` splits weights, gradients and optimizer states
-    over them while it trains."""
+    over them while it trains, ``deepspeed`` gradients and optimizer states (ZeRO stage 2)."""
     precision: str = "32-true"
     """32-true, or bf16-mixed: what trains stays float32, matrix products run in bfloat16."""
     max_tokens: int = 8192
@@ -53,7 +53,7 @@ class TrainerConfig:
                 positive(f"trainer.{name}", "what one device has", getattr(self, name))
         choices = ("32-true", "bf16-mixed")
         check(self.precision in choices, "trainer.precision", f"one of {', '.join(choices)}", self.precision)
-        strategies = ("auto", "ddp", "fsdp2")
+        strategies = ("auto", "ddp", "fsdp2", "deepspeed")
         check(self.strategy in strategies, "trainer.strategy", f"one of {', '.join(strategies)}", self.strategy)
         if self.strategy == "fsdp2" and self.reference is ReferenceMode.swapped:
             raise UserError("trainer.reference=swapped needs whole weights; use cached or adapters_off with fsdp2")
