@@ -108,8 +108,7 @@ def to_csv(found: Sequence[Verdicts]) -> str:
 
 HEADS = (
     "run", "against", "lang", "items", "side", "pairs", "win rate (%)", "length-controlled (%)", "ties",
-    "first preferred (%)", "orders disagree (%)", "out of format", "same language, run (%)",
-    "same language, against (%)", "judge", "prompts",
+    "first preferred (%)", "orders disagree (%)", "out of format", "same language, run / against (%)", "judge, prompts",
 )  # fmt: skip
 
 
@@ -132,11 +131,12 @@ def table(found: Sequence[Verdicts], links: Mapping[str, str] | None = None) -> 
                 _linked(one.against_label or one.against, links.get(one.against)),
                 one.lang, f"{one.size:,}", SHORT_SIDES.get(one.side, escape(one.side)), str(one.n), rate,
                 _percent(one.length_controlled), str(one.ties), _percent(one.position_bias),
-                _percent(one.disagreement), str(one.unparsed), _percent(one.same_language),
-                _percent(one.same_language_against), escape(one.model), f"<code>{escape(one.prompts)}</code>",
+                _percent(one.disagreement), str(one.unparsed),
+                f"{_percent(one.same_language)} / {_percent(one.same_language_against)}",
+                f"{escape(one.model)}, <code>{escape(one.prompts)}</code>",
             )
         )  # fmt: skip
-    return document.table(HEADS, rows, (0, 1, 2, 4, 14, 15), "wraps")
+    return document.table(HEADS, rows, (0, 1, 2, 4, 13), "wraps")
 
 
 def section(found: Sequence[Verdicts], broken: Sequence[str] = (), links: Mapping[str, str] | None = None) -> str:

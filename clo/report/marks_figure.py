@@ -28,13 +28,16 @@ def draw(found: Marks, lang: str, study: Study) -> tuple[Figure, str] | None:
     every = [asked for asked in found.asked if any(m.asked == asked and m.size for m in marks)]
     shown, labels = every[:MOST_PANELS], [label for label in study.labels if any(m.label == label for m in marks)]
     palette = colours(study.labels)
-    height = 1.1 + len(shown) * (0.75 + 0.3 * len(labels))
+    height = 1.1 + len(shown) * (1.0 + 0.3 * len(labels))
     figure, grid = new_figure(len(shown), 2, 8.4, height, sharey=True, sharex="row")
     for line, asked in zip(grid, shown, strict=True):
         for axes, side in zip(line, SIDES, strict=True):
             mine = [mark for mark in marks if (mark.asked, mark.side) == (asked, side)]
             _panel(axes, mine, labels, palette)
             axes.set_title(f"{asked.title}: {'English' if side == 'en' else lang}", fontsize=10)
+    for axes in grid[:, 0]:  # only now, since the panels of a row share their limits
+        low, high = axes.get_xlim()
+        axes.set_xlim(max(low, -2), min(high, 102))
     for axes in grid[-1]:
         axes.set_xlabel("accuracy (%)")
     for words, style in (("start model", "--"), ("chance", ":")):
@@ -44,7 +47,7 @@ def draw(found: Marks, lang: str, study: Study) -> tuple[Figure, str] | None:
     rest = f" {len(every) - len(shown)} more benchmarks stand in the tables only." if every[MOST_PANELS:] else ""
     return figure, (
         f"Accuracy in the target language ({lang}, left) and in English (right) at {size:,} training items. Whiskers "
-        "are 95 % intervals: over seeds, or over the rows where there is one seed. Dashed: the start model; dotted: "
+        "are 95 % intervals, over seeds or (one seed) over the rows, cut off where they leave 0 to 100. Dashed: the start model; dotted: "
         f"chance.{rest}"
     )
 

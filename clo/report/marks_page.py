@@ -55,15 +55,16 @@ def with_interval(mark: Mark) -> str:
     return f'{text} <span class="half">{told}</span>'
 
 
-def how(asked: Asked, scorer: str, marks: Sequence[Mark] = ()) -> str:
-    """What is needed to ask the same again."""
+def how(asked: Asked, scorer: str, marks: Sequence[Mark] = (), named: bool = False) -> str:
+    """What is needed to ask the same again; ``named`` begins with the benchmark's title."""
     shots = f"{asked.shots} examples, {asked.shots_from}" if asked.shots else "no examples"
     template = f"inside the chat turns of template {asked.template}" if asked.template else "as plain text"
     counts = sorted({mark.n for mark in marks})
     rows = f"; {' or '.join(map(str, counts))} rows" if counts else ""
     words = f"{shots}; prompt {template}{rows}; {scorer}."
     prompt = escape(asked.prompt.replace("\n", "\\n"))
-    return f'<p class="soft">To repeat it: {escape(words)} Prompt: <code>{prompt}</code></p>'
+    title = f"<b>{escape(asked.title)}</b>" if named else "To repeat it"
+    return f'<p class="soft">{title}: {escape(words)} Prompt: <code>{prompt}</code></p>'
 
 
 def _scorer(study: Study) -> str:

@@ -133,7 +133,7 @@ def _benchmarks(run: Run) -> str:
                 str(summary.get("n", DASH)), further,
             )
         )  # fmt: skip
-        told[asked] = f"<h3>{escape(asked.title)}</h3>{how(asked, scorer(run))}"
+        told[asked] = how(asked, scorer(run), named=True)
     if not rows:
         return ""
     heads = (
@@ -177,8 +177,8 @@ def text_of(value: str) -> str:
 def _watched(run: Run) -> str:
     """The same prompts at every validation, one card per prompt."""
     looks: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-    for line in read_lines(run.folder / "watched.jsonl"):
-        looks.setdefault((str(line.get("side")), str(line.get("id"))), []).append(line)
+    for look in read_lines(run.folder / "watched.jsonl"):
+        looks.setdefault((str(look.get("side")), str(look.get("id"))), []).append(look)
     several = len({str(line.get("stage")) for lines in looks.values() for line in lines}) > 1
     cards = []
     for (side, _), lines in looks.items():
@@ -192,7 +192,7 @@ def _watched(run: Run) -> str:
 
 
 def _answers(run: Run) -> str:
-    samples: list[Mapping[str, Any]] = [*run.samples()]
+    samples = run.samples()
     start = answers.by_key(run.samples("start_samples.jsonl"))
     sides = {side: [one for one in samples if one.get("side") == side] for side in SIDES}
     every, english = sum(map(len, sides.values())), len(sides["en"])

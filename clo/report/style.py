@@ -14,7 +14,7 @@ CSS = """
 }
 * { box-sizing: border-box; }
 body {
-  margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 74rem; background: var(--page); color: var(--ink);
+  margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 78rem; background: var(--page); color: var(--ink);
   font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "Noto Sans CJK SC",
     "Noto Sans CJK KR", "PingFang SC", "Apple SD Gothic Neo", "Microsoft YaHei", "Malgun Gothic", sans-serif;
 }
@@ -42,6 +42,7 @@ tbody tr:last-child > * { border-bottom: 0; }
 tbody th, th.left, td.left { text-align: left; font-weight: 500; }
 td b { font-weight: 700; }
 .half, .start { color: var(--soft); }
+.numbers th, .numbers td { padding: .3rem .36rem; }
 .numbers th:first-child { position: sticky; left: 0; background: var(--page); padding-left: .7rem; }
 .numbers .group th { background: var(--raised); font-weight: 600; }
 .wraps thead th { white-space: normal; min-width: 4.5rem; }
