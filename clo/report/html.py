@@ -161,7 +161,7 @@ def _figure(path: Path, caption: str) -> str:
     # A PNG's width stands at bytes 16 to 20; drawn at 160 dots per inch, it is shown at 96.
     width = round(int.from_bytes(content[16:20], "big") * 96 / 160)
     return (
-        f'<figure><img src="data:image/png;base64,{data}" width="{width}" alt="{text}">'
+        f'<figure><div class="pane"><img src="data:image/png;base64,{data}" width="{width}" alt="{text}"></div>'
         f'<figcaption>{text} <a href="{path.stem}.svg">svg</a></figcaption></figure>'
     )
 

@@ -47,8 +47,8 @@ def draw(found: Marks, lang: str, study: Study) -> tuple[Figure, str] | None:
     rest = f" {len(every) - len(shown)} more benchmarks stand in the tables only." if every[MOST_PANELS:] else ""
     return figure, (
         f"Accuracy in the target language ({lang}, left) and in English (right) at {size:,} training items. Whiskers "
-        "are 95 % intervals, over seeds or (one seed) over the rows, cut off where they leave 0 to 100. Dashed: the start model; dotted: "
-        f"chance.{rest}"
+        "are 95 % intervals, over seeds or (one seed) over the rows, which the axes cut off where they leave 0 to 100. "
+        f"Dashed: the start model; dotted: chance.{rest}"
     )
 
 

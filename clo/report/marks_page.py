@@ -86,7 +86,7 @@ def scorer(run: Run) -> str:
 def _table(study: Study, marks: Sequence[Mark]) -> str:
     further = [key for key in FURTHER if any(key in dict(mark.further) for mark in marks)]
     sides = [side for side in SIDES if any(mark.side == side for mark in marks)]
-    own = ["accuracy", "change", *(FURTHER[key] for key in further)]
+    own = ["exact" if marks[0].asked.scoring == "span" else "accuracy", "change", *(FURTHER[key] for key in further)]
     groups = "".join(f'<th class="side" colspan="{len(own)}">{SIDE_WORDS[side]}</th>' for side in sides)
     heads = "".join(f'<th class="measure">{head}</th>' for _ in sides for head in own)
     names = {run.lang: str(run.results.get("lang_name") or run.lang) for run in study.runs}

@@ -48,6 +48,7 @@ td b { font-weight: 700; }
 .wraps thead th { white-space: normal; min-width: 4.5rem; }
 .beside { display: flex; flex-wrap: wrap; gap: 1rem; }
 .half-wide { flex: 1 1 20rem; min-width: 0; max-width: 34rem; }
+.half-wide td.left { white-space: normal; }
 .group span { position: sticky; left: .7rem; }
 
 figure { margin: 1.5rem 0 2.25rem; }
@@ -80,6 +81,8 @@ figure img {
 @media (max-width: 34rem) {
   body { padding: 1.25rem .9rem 3rem; }
   h1 { font-size: 1.4rem; }
+  .pane { overflow-x: auto; }
+  .pane img { max-width: none; width: 36rem; }
   .card dl { grid-template-columns: 1fr; }
   .card dt { padding: .4rem 0 0; }
   .card dd { padding-top: 0; }
