@@ -172,7 +172,7 @@ def _harness(study: Study) -> str:
         " In the harness's own unit; ± is the 95 % t-interval over seeds, for one run 1.96 of the harness's standard "
         "errors."
     )
-    body = document.table(heads, sorted(rows), (0, 1, 2, 4))
+    body = document.table(heads, sorted(rows, key=lambda row: row[:2]), (0, 1, 2, 4))
     return f'<h3>lm-evaluation-harness</h3>{body}<p class="soft">{escape(note)}</p>'
 
 
