@@ -158,7 +158,7 @@ def _harness(study: Study) -> str:
                     key = (run.lang, run.size, run.label, str(task), str(metric))
                     groups.setdefault(key, []).append((value, error if isinstance(error, int | float) else None))
         told += [f"{found.get('harness', 'lm-eval, version not recorded')}.", *_shots(found)]
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for (lang, size, label, task, metric), values in groups.items():
         mean = mean_of([value for value, _ in values])
         assert mean is not None
@@ -172,7 +172,8 @@ def _harness(study: Study) -> str:
         " In the harness's own unit; ± is the 95 % t-interval over seeds, for one run 1.96 of the harness's standard "
         "errors."
     )
-    body = document.table(heads, sorted(rows, key=lambda row: row[:2]), (0, 1, 2, 4))
+    rows.sort(key=lambda row: row[:2])  # runs stay in the order of the study
+    body = document.table(heads, rows, (0, 1, 2, 4))
     return f'<h3>lm-evaluation-harness</h3>{body}<p class="soft">{escape(note)}</p>'
 
 
