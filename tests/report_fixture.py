@@ -117,13 +117,13 @@ def write_run(
     (path / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     (path / "results.json").write_text(json.dumps(results), encoding="utf-8")
     _write_status(path, "done", None)
-    _write_lines(path / "samples.jsonl", _samples(chance, lang, target, english))
-    _write_lines(path / "start_samples.jsonl", _samples(random.Random(lang), lang, 0.0, 0.97))
-    _write_lines(path / "metrics.jsonl", _metrics(chance, method, size))
+    write_lines(path / "samples.jsonl", _samples(chance, lang, target, english))
+    write_lines(path / "start_samples.jsonl", _samples(random.Random(lang), lang, 0.0, 0.97))
+    write_lines(path / "metrics.jsonl", _metrics(chance, method, size))
     return path
 
 
-def _write_lines(path: Path, objects: Sequence[Mapping[str, Any]]) -> None:
+def write_lines(path: Path, objects: Sequence[Mapping[str, Any]]) -> None:
     path.write_text("".join(json.dumps(o, ensure_ascii=False) + "\n" for o in objects), encoding="utf-8")
 
 

@@ -254,9 +254,9 @@ def test_figures_are_pictures(made: Path) -> None:
 
 def test_report_is_the_same_twice(made: Path) -> None:
     """Made again from the same runs, every file has the same bytes."""
-    before = {path.name: path.read_bytes() for path in made.iterdir()}
+    before = {path: path.read_bytes() for path in made.rglob("*") if path.is_file()}
     make_report("demo", made.parent.parent)
-    assert {path.name: path.read_bytes() for path in made.iterdir()} == before
+    assert {path: path.read_bytes() for path in made.rglob("*") if path.is_file()} == before
 
 
 def test_one_run_without_samples_metrics_or_square(tmp_path: Path) -> None:

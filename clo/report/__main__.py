@@ -18,8 +18,9 @@ Make the report of a study from its run folders: one page, a table in three form
   compare     method that win rates are against (default: sft, where the study has it)
   wandb       W&B project that the tables, figures and page are added to as an artifact
 
-Writes OUTPUT_DIR/NAME/report/: report.html, table.csv, table.md, table.tex, comparisons.csv (paired tests
-against `compare`), and each figure as PNG and SVG.
+Writes OUTPUT_DIR/NAME/report/: report.html, a page per run (runs/) and per comparison at equal data (compare/),
+table.csv, table.md, table.tex, comparisons.csv (paired tests against `compare`), benchmarks.csv, benchmark_tests.csv
+and judged.csv where there are such, and each figure as PNG and SVG.
 """
 
 
@@ -31,11 +32,13 @@ def make_report(name: str, output_dir: str | Path = "outputs", compare: str | No
     """
     from rich.console import Console
 
+    from clo.report import judged, marks
     from clo.report.collect import collect
     from clo.report.comparisons import compare_study, summary
     from clo.report.comparisons import to_csv as comparisons_csv
     from clo.report.figures import draw_all, write
-    from clo.report.html import page
+    from clo.report.html import Extra, page
+    from clo.report.pages import write_pages
     from clo.report.summary import build
     from clo.report.tables import to_csv, to_latex, to_markdown, to_rich
 
@@ -47,8 +50,22 @@ def make_report(name: str, output_dir: str | Path = "outputs", compare: str | No
     write(folder / "table.tex", to_latex(table))
     comparisons = compare_study(study, compare or "sft")
     write(folder / "comparisons.csv", comparisons_csv(comparisons))
-    captions = draw_all(study, folder)
-    write(folder / "report.html", page(study, table, folder, captions, comparisons))
+    found = marks.collect_marks(study, compare or "sft")
+    verdicts, broken = judged.collect_verdicts(study)
+    files = {
+        "benchmarks.csv": marks.to_csv(found.marks) if found.marks else "",
+        "benchmark_tests.csv": marks.tests_csv(found.tests) if found.tests else "",
+        "judged.csv": judged.to_csv(verdicts) if verdicts else "",
+    }
+    for name_of, content in files.items():
+        if content:
+            write(folder / name_of, content)
+        else:  # a file of an earlier report would tell of other runs
+            (folder / name_of).unlink(missing_ok=True)
+    captions = draw_all(study, folder, found)
+    links = write_pages(study, folder, comparisons, found, verdicts)
+    extra = Extra(found, verdicts, broken, links)
+    write(folder / "report.html", page(study, table, folder, captions, comparisons, extra))
     console = Console(highlight=False)
     console.print(to_rich(table, f"Study {study.name}", console.width))
     for note in table.notes:

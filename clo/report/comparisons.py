@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import io
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
+from pathlib import Path
 from typing import Literal
 
 from clo.report.collect import Run, Study
@@ -56,7 +57,10 @@ def compare_study(study: Study, against: str) -> list[Comparison]:
     """
     from clo.evaluation.significance import holm
 
-    found = [c for side in ("target", "en") for c in _side(study, against, side)]
+    found = []
+    for side in ("target", "en"):
+        scores = {run.folder: _scores(run, side) for run in study.runs}
+        found += compare_side(study, against, side, scores)
     corrected: dict[int, float] = {}
     for side in ("target", "en"):
         places = [k for k, c in enumerate(found) if c.side == side]
@@ -64,16 +68,27 @@ def compare_study(study: Study, against: str) -> list[Comparison]:
     return [replace(c, p=corrected[k]) for k, c in enumerate(found)]
 
 
-def _side(study: Study, against: str, side: str) -> list[Comparison]:
+def compare_side(
+    study: Study, against: str, side: str, scores: Mapping[Path, Mapping[str, float]], halved: bool = True
+) -> list[Comparison]:
+    """Comparisons of one side, their p-values not corrected yet.
+
+    Args:
+        study: the runs.
+        against: label of the baseline.
+        side: ``target`` or ``en``.
+        scores: folder of a run -> item -> score; runs without any are left out.
+        halved: whether to compare with the baseline at twice the data as well.
+    """
     groups: dict[tuple[str, int, str, tuple[str, str]], list[Run]] = defaultdict(list)
     for run in study.runs:
-        groups[run.lang, run.size, run.label, run.base].append(run)
-    scores = {run.folder: _scores(run, side) for run in study.runs}
+        if scores.get(run.folder):
+            groups[run.lang, run.size, run.label, run.base].append(run)
     found = []
     for (lang, size, label, base), runs in groups.items():
         if label == against:
             continue
-        for rival_size in (size, 2 * size):
+        for rival_size in (size, 2 * size) if halved else (size,):
             rivals = groups.get((lang, rival_size, against, base), [])
             pairs = [(r, s) for r in runs for s in rivals if r.seed == s.seed]
             shared = set.intersection(*(set(scores[run.folder]) for pair in pairs for run in pair)) if pairs else set()
@@ -155,8 +170,14 @@ def summary(comparisons: Sequence[Comparison]) -> list[str]:
     return lines
 
 
-def section(comparisons: Sequence[Comparison]) -> str:
-    """The HTML section; empty without comparisons."""
+def section(comparisons: Sequence[Comparison], links: Mapping[Comparison, str] | None = None) -> str:
+    """The HTML section; empty without comparisons.
+
+    Args:
+        comparisons: what `compare_study` found.
+        links: comparison -> address of its own page.
+    """
+    links = links or {}
     if not comparisons:
         return ""
     parts = ["".join(f"<p>{escape(line)}</p>" for line in summary(comparisons))]
@@ -168,7 +189,7 @@ def section(comparisons: Sequence[Comparison]) -> str:
     for side, title in (("target", "Target language"), ("en", "English")):
         mine = [c for c in comparisons if c.side == side]
         for halved, words in ((False, "at equal data"), (True, "with half of the baseline's data")):
-            rows = "".join(_row(c) for c in mine if (c.against_size != c.size) == halved)
+            rows = "".join(_row(c, links.get(c, "")) for c in mine if (c.against_size != c.size) == halved)
             if rows:
                 heads = "".join(f'<th class="{"left" if k in (0, 1, 3) else ""}">{h}</th>' for k, h in enumerate(HEADS))
                 parts.append(
@@ -178,19 +199,29 @@ def section(comparisons: Sequence[Comparison]) -> str:
     return "".join(parts)
 
 
-def _row(c: Comparison) -> str:
-    texts = (
-        c.lang, c.label, f"{c.size:,}", c.against, f"{c.against_size:,}", str(c.items), str(c.seeds), _signed(c.gap),
-        f"{_signed(c.low)} to {_signed(c.high)}", f"{c.p:.3f}" if c.p >= 0.001 else "&lt; 0.001",
-        DASH if c.detectable == float("inf") else f"{c.detectable:.1f}",
-    )  # fmt: skip
+def _row(c: Comparison, link: str = "") -> str:
+    label = f'<a href="{escape(link)}">{escape(c.label)}</a>' if link else escape(c.label)
+    texts = (c.lang, label, f"{c.size:,}", c.against, f"{c.against_size:,}", str(c.items), str(c.seeds), *numbers(c))
     cells = "".join(
-        f'<td class="{"left" if k in (0, 1, 3) else ""}">{text if k == 9 else escape(text)}</td>'
+        f'<td class="{"left" if k in (0, 1, 3) else ""}">{text if k == 1 else escape(text)}</td>'
         for k, text in enumerate(texts)
     )
-    verdict = f"<b>{c.verdict}</b>" if c.verdict != "not told" else c.verdict
-    return f'<tr>{cells}<td class="left">{verdict}</td></tr>'
+    return f'<tr>{cells}<td class="left">{verdict(c)}</td></tr>'
 
 
-def _signed(value: float) -> str:
-    return f"{value:+.1f}".replace("-", MINUS)
+def numbers(c: Comparison) -> tuple[str, str, str, str]:
+    """Difference, its interval, p-value and detectable difference as text."""
+    p = f"{c.p:.3f}" if c.p >= 0.001 else "< 0.001"
+    detectable = DASH if c.detectable == float("inf") else f"{c.detectable:.1f}"
+    return signed(c.gap), f"{signed(c.low)} to {signed(c.high)}", p, detectable
+
+
+def verdict(c: Comparison) -> str:
+    """The verdict as HTML, bold where there is one."""
+    return f"<b>{c.verdict}</b>" if c.verdict != "not told" else c.verdict
+
+
+def signed(value: float) -> str:
+    """With its sign, a minus being a minus and a rounded zero having none."""
+    text = f"{value:+.1f}"
+    return (text.lstrip("+-") if float(text) == 0 else text).replace("-", MINUS)

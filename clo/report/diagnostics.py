@@ -31,7 +31,7 @@ def square(study: Study) -> tuple[Figure, str] | None:
     """Heat maps of the mean log-prob per token, prompts down, responses across; one row per language."""
     rows = []
     for lang in study.langs:
-        runs = [run for run in exemplars(study, lang) if _matrices(run)][:MOST_METHODS]
+        runs = [run for run in exemplars(study, lang) if matrices(run)][:MOST_METHODS]
         if runs:
             rows.append(runs)
     if not rows:
@@ -39,13 +39,13 @@ def square(study: Study) -> tuple[Figure, str] | None:
     rows = rows[:4]
     widest = max(len(runs) for runs in rows)
     figure, grid = new_figure(len(rows), 1 + widest, 1.1 + 1.75 * (1 + widest), 0.9 + 2.0 * len(rows))
-    squares = [_matrices(run)[key] for runs in rows for run in runs for key in ("before", "after")]
+    squares = [matrices(run)[key] for runs in rows for run in runs for key in ("before", "after")]
     values = [value for matrix in squares for line in matrix for value in line]
     scale = {"vmin": min(values), "vmax": min(0.0, max(values)), "cmap": "cividis"}
     image = None
     for line, runs in zip(grid, rows, strict=True):
-        panels = [("start model", _matrices(runs[0])["before"])]
-        panels += [(run.label, _matrices(run)["after"]) for run in runs]
+        panels = [("start model", matrices(runs[0])["before"])]
+        panels += [(run.label, matrices(run)["after"]) for run in runs]
         for axes, (title, matrix) in zip(line, panels, strict=False):
             axes.set_xlabel("response in" if runs is rows[-1] else "")
             image = _heat_map(axes, matrix, runs[0].results["square"]["languages"], scale)
@@ -68,7 +68,7 @@ def _told(runs: Sequence[Run]) -> str:
     return f"{runs[0].size:,} items, seed {runs[0].seed}{most}"
 
 
-def _matrices(run: Run) -> dict[str, list[list[float]]]:
+def matrices(run: Run) -> dict[str, Any]:
     """The squares before and after, or nothing where one of them is missing or no matrix of numbers."""
     square_of = run.results.get("square")
     if not isinstance(square_of, dict):

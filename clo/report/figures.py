@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ from clo.report.summary import groups_of
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from clo.report.marks import Marks
 
 # Okabe-Ito, without the yellow that a white page swallows: told apart by colour-blind readers.
 _METHOD_COLOURS = {
@@ -44,11 +47,17 @@ def colours(labels: Sequence[str]) -> dict[str, str]:
     return {label: matplotlib.colors.to_hex(scale(0.92 * i / last)) for i, label in enumerate(labels)}
 
 
-def draw_all(study: Study, folder: Path) -> dict[str, str]:
-    """Draw every figure that the study has data for as PNG and SVG; returns name -> caption."""
+def draw_all(study: Study, folder: Path, marks: Marks | None = None) -> dict[str, str]:
+    """Draw every figure that the study has data for as PNG and SVG; returns name -> caption.
+
+    Args:
+        study: the runs.
+        folder: where the files go.
+        marks: benchmarks of the study; their figures are ``benchmarks_<lang>``.
+    """
     import matplotlib
 
-    from clo.report import diagnostics
+    from clo.report import diagnostics, marks_figure
 
     drawings: dict[str, Callable[[Study], tuple[Figure, str] | None]] = {
         "data_efficiency": data_efficiency,
@@ -56,6 +65,12 @@ def draw_all(study: Study, folder: Path) -> dict[str, str]:
         "square": diagnostics.square,
         "training": diagnostics.training,
     }
+    if marks is not None:
+        named = {f"benchmarks_{lang}": partial(marks_figure.draw, marks, lang) for lang in study.langs}
+        drawings |= named
+    for path in folder.glob("benchmarks_*.*"):
+        if path.stem not in drawings and path.suffix in (".png", ".svg"):
+            path.unlink()
     captions = {}
     with matplotlib.rc_context(_STYLE):  # type: ignore[arg-type]
         for name, draw in drawings.items():

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 
-from clo.report import answers, comparisons
+from clo.report import answers, comparisons, document, judged, marks_page
 from clo.report.collect import Run, Study
 from clo.report.comparisons import Comparison
+from clo.report.judged import Verdicts
+from clo.report.marks import Marks
 from clo.report.measures import COLUMNS, english_column
-from clo.report.style import CSS
+from clo.report.pages import Links
 from clo.report.summary import Table, TableRow
 from clo.report.tables import assumed, shown, spans
 
 NARROW = "\u00a0±\u00a0"
 """Plus-minus that no line break tears from its numbers."""
-
-# The page may show inline images and its own style and nothing else, even if an answer smuggles something in.
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 _HOW_TO_READ = (
     "<b>Seen</b> and <b>unseen</b>: test prompts of kinds that the training rows have, and of kinds they do not have.",
@@ -31,8 +31,27 @@ _HOW_TO_READ = (
 )
 
 
+@dataclass(frozen=True)
+class Extra:
+    """What a study may have besides its runs' scores."""
+
+    marks: Marks = field(default_factory=lambda: Marks([], {}))
+    """Benchmarks."""
+    verdicts: Sequence[Verdicts] = ()
+    """Of judges."""
+    broken: Sequence[str] = ()
+    """Files of judges that cannot be read."""
+    links: Links = field(default_factory=Links)
+    """Pages of runs and comparisons."""
+
+
 def page(
-    study: Study, table: Table, figures: Path, captions: Mapping[str, str], compared: Sequence[Comparison] = ()
+    study: Study,
+    table: Table,
+    figures: Path,
+    captions: Mapping[str, str],
+    compared: Sequence[Comparison] = (),
+    extra: Extra | None = None,
 ) -> str:
     """The whole report.
 
@@ -42,30 +61,27 @@ def page(
         figures: folder of the PNG files.
         captions: figure name -> caption, in the order of the page.
         compared: the study's comparisons with its baseline.
+        extra: benchmarks, verdicts of judges, and links to further pages.
     """
-    drawn = "".join(_figure(figures / f"{name}.png", caption) for name, caption in captions.items())
-    sections = [
+    extra = extra or Extra()
+    drawn, marked = "", ""
+    for name, caption in captions.items():
+        figure = _figure(figures / f"{name}.png", caption)
+        drawn, marked = (drawn, marked + figure) if name.startswith("benchmarks_") else (drawn + figure, marked)
+    parts = [
         ("read", "How to read", _list(_HOW_TO_READ)),
         ("table", "Target gain and English change", _table(table)),
-        ("compared", "More than chance?", comparisons.section(compared)),
+        ("compared", "More than chance?", comparisons.section(compared, extra.links.comparisons)),
+        ("benchmarks", "Benchmarks", marked + marks_page.section(study, extra.marks)),
+        ("judged", "Judged win rates", judged.section(extra.verdicts, extra.broken, extra.links.runs)),
         ("figures", "Figures", drawn),
         ("answers", "Answers side by side", answers.section(study)),
         ("missing", "Runs not in the table", _unfinished(study)),
         ("assumed", "Assumed values", _assumed(study)),
-        ("runs", "Runs", _runs(study)),
+        ("runs", "Runs", _runs(study, extra.links.runs)),
     ]
-    sections = [(key, title, body) for key, title, body in sections if body]
-    links = " ".join(f'<a href="#{key}">{title}</a>' for key, title, _ in sections)
-    body = "".join(f'<section id="{key}"><h2>{title}</h2>{body}</section>' for key, title, body in sections)
-    title = escape(study.name)
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
-        f"<title>{title}: report</title>\n<style>{CSS}</style>\n</head>\n"
-        f"<body>\n<h1>Study {title}</h1>\n{_facts(study, table)}\n<nav>{links}</nav>\n{body}\n"
-        "</body>\n</html>\n"
-    )
+    top = f"<h1>Study {escape(study.name)}</h1>\n{_facts(study, table)}"
+    return document.document(f"{study.name}: report", f"{top}\n{document.sections(parts)}")
 
 
 def _list(items: tuple[str, ...] | list[str]) -> str:
@@ -145,7 +161,7 @@ def _figure(path: Path, caption: str) -> str:
     # A PNG's width stands at bytes 16 to 20; drawn at 160 dots per inch, it is shown at 96.
     width = round(int.from_bytes(content[16:20], "big") * 96 / 160)
     return (
-        f'<figure><img src="data:image/png;base64,{data}" width="{width}" alt="{text}">'
+        f'<figure><div class="pane"><img src="data:image/png;base64,{data}" width="{width}" alt="{text}"></div>'
         f'<figcaption>{text} <a href="{path.stem}.svg">svg</a></figcaption></figure>'
     )
 
@@ -160,7 +176,7 @@ def _assumed(study: Study) -> str:
     return f"<p>The paper does not give these; every run records them.</p>{_list(lines)}" if lines else ""
 
 
-def _runs(study: Study) -> str:
+def _runs(study: Study, links: Mapping[str, str]) -> str:
     versions: dict[str, set[str]] = {}
     for run in study.runs:
         found = run.results.get("versions")
@@ -168,7 +184,7 @@ def _runs(study: Study) -> str:
             versions.setdefault(str(name), set()).add(str(version))
     told = ", ".join(f"{name} {' and '.join(sorted(v))}" for name, v in sorted(versions.items()))
     heads = "".join(f"<th>{head}</th>" for head in ("steps", "seconds", "trainable", "parameters"))
-    lines = "".join(map(_run_line, study.runs))
+    lines = "".join(_run_line(run, links.get(run.folder.name, "")) for run in study.runs)
     return (
         (f"<p>Versions: {escape(told)}.</p>" if told else "")
         + f'<div class="scroll" tabindex="0"><table><thead><tr><th class="left">folder</th>{heads}'
@@ -176,7 +192,7 @@ def _runs(study: Study) -> str:
     )
 
 
-def _run_line(run: Run) -> str:
+def _run_line(run: Run, link: str) -> str:
     train = run.results.get("train")
     train = train if isinstance(train, dict) else {}
     cells = ""
@@ -184,8 +200,9 @@ def _run_line(run: Run) -> str:
         value = train.get(key)
         text = f"{value:,.1f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else ""
         cells += f"<td>{text}</td>"
-    folder = escape(run.folder.name)
+    name = f"<code>{escape(run.folder.name)}</code>"
+    name = f'<a href="{link}">{name}</a>' if link else name
     return (
-        f'<tr><td class="left"><code>{folder}</code></td>{cells}'
-        f'<td class="left"><a href="../{folder}/config.yaml">config.yaml</a></td></tr>'
+        f'<tr><td class="left">{name}</td>{cells}'
+        f'<td class="left"><a href="../{document.address(run.folder.name)}/config.yaml">config.yaml</a></td></tr>'
     )

@@ -36,6 +36,7 @@ COLUMNS = (
     Column("target_chrf", "target", "chrF", "chrf", factor=1.0),
     Column("target_gain_chrf", "target", "chrF gain", "chrf", change=True, factor=1.0),
     Column("target_language_ok", "target", "right language (%)", "language_ok"),
+    Column("target_lines_ok", "target", "all lines right (%)", "lines_ok"),
     Column("target_win_rate", "target", "win rate (%)"),
     Column("english_content", "en", "content (%)", "content"),
     Column("english_change_content", "en", "content change", "content", change=True),

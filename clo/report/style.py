@@ -14,11 +14,11 @@ CSS = """
 }
 * { box-sizing: border-box; }
 body {
-  margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 74rem; background: var(--page); color: var(--ink);
+  margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 78rem; background: var(--page); color: var(--ink);
   font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "Noto Sans CJK SC",
     "Noto Sans CJK KR", "PingFang SC", "Apple SD Gothic Neo", "Microsoft YaHei", "Malgun Gothic", sans-serif;
 }
-h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .75rem; }
+h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .75rem; overflow-wrap: anywhere; }
 h2 { font-size: 1.2rem; margin: 2.75rem 0 .75rem; padding-bottom: .3rem; }
 h2 { border-bottom: 1px solid var(--line); }
 h3 { font-size: 1rem; margin: 1.75rem 0 .5rem; }
@@ -42,8 +42,13 @@ tbody tr:last-child > * { border-bottom: 0; }
 tbody th, th.left, td.left { text-align: left; font-weight: 500; }
 td b { font-weight: 700; }
 .half, .start { color: var(--soft); }
+.numbers th, .numbers td { padding: .3rem .36rem; }
 .numbers th:first-child { position: sticky; left: 0; background: var(--page); padding-left: .7rem; }
 .numbers .group th { background: var(--raised); font-weight: 600; }
+.wraps thead th { white-space: normal; min-width: 4.5rem; }
+.beside { display: flex; flex-wrap: wrap; gap: 1rem; }
+.half-wide { flex: 1 1 20rem; min-width: 0; max-width: 34rem; }
+.half-wide td.left { white-space: normal; }
 .group span { position: sticky; left: .7rem; }
 
 figure { margin: 1.5rem 0 2.25rem; }
@@ -65,10 +70,19 @@ figure img {
 }
 .good { background: var(--good-back); color: var(--good); }
 .bad { background: var(--bad-back); color: var(--bad); }
+.facts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 20rem), 1fr)); margin: 0; }
+.facts { gap: 0 1.5rem; font-size: .9rem; }
+.facts div { display: flex; justify-content: space-between; gap: .8rem; padding: .2rem 0; }
+.facts div { border-bottom: 1px solid var(--line); }
+.facts dt { color: var(--soft); }
+.facts dd { margin: 0; text-align: right; overflow-wrap: anywhere; }
+.apart { margin-right: .8rem; white-space: nowrap; }
 
 @media (max-width: 34rem) {
   body { padding: 1.25rem .9rem 3rem; }
   h1 { font-size: 1.4rem; }
+  .pane { overflow-x: auto; }
+  .pane img { max-width: none; width: 36rem; }
   .card dl { grid-template-columns: 1fr; }
   .card dt { padding: .4rem 0 0; }
   .card dd { padding-top: 0; }
