@@ -96,7 +96,7 @@ def evaluate_again(path: Path, changes: Sequence[str] = ()) -> None:
     from clo.data.splits import load_splits
     from clo.grid import print_table
     from clo.loggers import quiet_libraries
-    from clo.marks import benchmark_marks, start_marks
+    from clo.marks import benchmark_marks, start_marks, with_start
     from clo.model.load import load_model, load_tokenizer, mixed, run_device
     from clo.outcome import evaluate_model, write_results
     from clo.reference import weights_key
@@ -118,7 +118,8 @@ def evaluate_again(path: Path, changes: Sequence[str] = ()) -> None:
         marks = benchmark_marks(run, model, renderer, folder, path / "benchmarks", run.slug())
         if marks:
             start = load_model(run.model).to(device)
-            marks["start"] = start_marks(run, start, renderer, folder, weights_key(start, run.trainer.precision))
+            key = weights_key(start, run.trainer.precision)
+            marks = with_start(marks, start_marks(run, start, renderer, folder, key))
     kept = {key: results[key] for key in ("start", "square", "train", "benchmarks") if key in results}
     made = {"benchmarks": marks} if marks else {}
     write_results(run, folder, {**kept, "scores": scores, **made}, samples)

@@ -209,8 +209,11 @@ def print_table(paths: Sequence[Path]) -> None:
         )
     Console(width=None if sys.stdout.isatty() else 120).print(table)
     print("chrF 0-100, the others in %; target language: answers in the language asked, of those decided")
-    for line in dict.fromkeys(line for path in paths for line in mark_lines(RunFolder(path).results())):
-        print(line)
+    marks = [mark_lines(RunFolder(path).results()) for path in paths]
+    if len(paths) == 1:
+        print("".join(f"{line}\n" for line in marks[0]), end="")
+    elif any(marks):
+        print("benchmarks: see the report")
 
 
 def mark_lines(results: dict[str, Any]) -> list[str]:
@@ -220,7 +223,7 @@ def mark_lines(results: dict[str, Any]) -> list[str]:
     for name, sides in marks.get("scores", {}).items():
         for side, scorings in sides.items():
             for scoring, now in scorings.items():
-                then = marks["start"]["scores"][name][side][scoring]
+                then = marks["start"][name][side][scoring]
                 key = "accuracy" if "accuracy" in now else "exact"
                 chance = f", chance {100 * now['chance']:.0f}" if "chance" in now else ""
                 words = "English" if side == "en" else results["lang_name"]

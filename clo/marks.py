@@ -67,6 +67,12 @@ def benchmark_marks(
     return marks
 
 
+def with_start(marks: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
+    """The ``benchmarks`` part of results.json: the trained model's marks, and the start model's beside them."""
+    start: dict[str, Any] = {"start": before.get("scores", {})}
+    return {**marks, **start, **({"lm_eval_start": before["lm_eval"]} if "lm_eval" in before else {})}
+
+
 def start_marks(run: RunConfig, model: Any, renderer: Renderer, folder: RunFolder, key: str) -> dict[str, Any]:
     """The start model's marks, kept in the cache for every run that starts from it: ``scores``, and ``lm_eval``."""
     import hashlib

@@ -222,7 +222,7 @@ def _train_on(
 
     from clo.checks import check_frozen, check_vocabulary, frozen_key
     from clo.loggers import quiet_libraries, write_csv
-    from clo.marks import benchmark_marks, start_marks
+    from clo.marks import benchmark_marks, start_marks, with_start
     from clo.model.load import check_precision, load_model, mixed, prepare_processor, run_device
     from clo.model.tuning import apply_tuning, ledger
     from clo.outcome import evaluate_model, evaluate_start, mean_square, save_model, watch_of, write_results
@@ -273,7 +273,7 @@ def _train_on(
         },
     }
     if marks:
-        results["benchmarks"] = {**marks, "start": marks_before}
+        results["benchmarks"] = with_start(marks, marks_before)
     save_model(run, model, renderer, folder, results)
     write_csv(folder)
     from clo.run_folder import write_jsonl

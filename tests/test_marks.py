@@ -51,7 +51,7 @@ def test_start_and_trained_model_in_both_languages(
     ended = warm.run(tiny(tiny_folder, tmp_path, *asked), tmp_path)
     assert ended.code == 0, ended.err
     marks = results(tmp_path)["benchmarks"]
-    for part in (marks["scores"], marks["start"]["scores"]):
+    for part in (marks["scores"], marks["start"]):
         assert {name: list(sides) for name, sides in part.items()} == {
             "belebele": ["target", "en"],
             "xcopa": ["target"],

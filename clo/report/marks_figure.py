@@ -37,7 +37,8 @@ def draw(found: Marks, lang: str, study: Study) -> tuple[Figure, str] | None:
             axes.set_title(f"{asked.title}: {'English' if side == 'en' else lang}", fontsize=10)
     for axes in grid[:, 0]:  # only now, since the panels of a row share their limits
         low, high = axes.get_xlim()
-        axes.set_xlim(max(low, -2), min(high, 102))
+        wide = max(0.0, 5 - (high - low)) / 2  # a benchmark that nobody moves is no row of decimals
+        axes.set_xlim(max(low - wide, -2), min(high + wide, 102))
     for axes in grid[-1]:
         axes.set_xlabel("accuracy (%)")
     for words, style in (("start model", "--"), ("chance", ":")):
