@@ -43,6 +43,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rows", type=int, default=32)
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--width", type=int, default=256)
+    parser.add_argument(
+        "--vocab", type=int, default=32_000, help="entries of the head, as in Llama 2; 0: the tokenizer's"
+    )
     parser.add_argument("--max-tokens", type=int, default=4096)
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 4, 16], help="of lm-eval; its fastest counts")
     parser.add_argument("--scoring", nargs="+", default=["letters", "answers"])
@@ -51,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _model(layers: int, width: int) -> tuple[Any, Any]:
+def _model(layers: int, width: int, vocab: int) -> tuple[Any, Any]:
     import torch
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
@@ -60,7 +63,7 @@ def _model(layers: int, width: int) -> tuple[Any, Any]:
     torch.manual_seed(0)
     tokenizer = AutoTokenizer.from_pretrained(WEIGHTS)
     config = LlamaConfig(
-        vocab_size=len(tokenizer),
+        vocab_size=max(vocab, len(tokenizer)),
         hidden_size=width,
         intermediate_size=width * 8 // 3,
         num_hidden_layers=layers,
@@ -87,10 +90,13 @@ def _run(options: argparse.Namespace) -> None:
     from clo.evaluation.benchmarks.tasks import TASKS
 
     torch.set_num_threads(1)
-    model, tokenizer = _model(options.layers, options.width)
+    model, tokenizer = _model(options.layers, options.width, options.vocab)
     rows = choice_rows(records_of_file(options.data / "belebele" / f"{options.lang}.jsonl"))[: options.rows]
     harness = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=1)
-    print(f"belebele {options.lang}, {len(rows)} rows, {options.layers} x {options.width}, one thread")
+    print(
+        f"belebele {options.lang}, {len(rows)} rows, {options.layers} x {options.width}, "
+        f"vocabulary {model.config.vocab_size:,}, one thread"
+    )
     for scoring in options.scoring:
         for shots in options.shots:
             questions = questions_of(TASKS["belebele"], scoring, rows, shots, options.lang)
