@@ -45,6 +45,7 @@ def benchmark_marks(
     """
     from clo.evaluation.benchmarks.lm_eval import evaluate_lm_eval, harness_tasks
     from clo.evaluation.benchmarks.run import evaluate_benchmarks
+    from clo.evaluation.benchmarks.task_files import write_task_files
 
     asked, languages = run.evaluation.benchmarks, (run.lang.source, run.lang.code)
     marks: dict[str, Any] = {}
@@ -59,11 +60,15 @@ def benchmark_marks(
             )
         marks |= {"scores": found["results"], "left_out": found["left_out"]}
     if asked.harness:
-        tasks = harness_tasks(asked.harness, languages)
+        place: Path | None = None if asked.harness_folder is None else Path(asked.harness_folder)
+        shots = asked.shots or None
+        if asked.data is not None and place is None:  # its own tasks would ask the hub
+            place, shots = store / "tasks", None
+            tasks = write_task_files(asked.harness, languages, options_of(run), place)
+        else:
+            tasks = harness_tasks(asked.harness, languages)
         with stage(folder, "lm-eval"):
-            marks["lm_eval"] = evaluate_lm_eval(
-                model, renderer.tokenizer, tasks, asked.shots or None, asked.limit, asked.harness_folder
-            )
+            marks["lm_eval"] = evaluate_lm_eval(model, renderer.tokenizer, tasks, shots, asked.limit, place)
     return marks
 
 

@@ -69,15 +69,15 @@ def log_outcome(folder: RunFolder) -> None:
     log_files(results["run"], "results", [folder.path / name for name in FILES])
 
 
-def log_files(name: str, kind: str, paths: list[Path]) -> None:
-    """Add files to the open run as an artifact."""
+def log_files(name: str, kind: str, paths: list[Path], root: Path | None = None) -> None:
+    """Add files to the open run as an artifact, under their place below ``root`` where that is given."""
     import wandb
 
     assert wandb.run is not None
     artifact = wandb.Artifact(name, type=kind)
     for path in paths:
         if path.is_file():
-            artifact.add_file(str(path))
+            artifact.add_file(str(path), name=None if root is None else str(path.relative_to(root)))
     wandb.run.log_artifact(artifact)
 
 
@@ -86,8 +86,8 @@ def log_report(project: str, study: str, folder: Path) -> None:
     import wandb
 
     with wandb.init(project=project, name=f"report-{study}", group=study, job_type="report", dir=str(folder)):
-        files = [path for path in sorted(folder.iterdir()) if path.suffix in (".html", ".csv", ".md", ".tex", ".png")]
-        log_files(f"report-{study}", "report", files)
+        files = [path for path in sorted(folder.rglob("*")) if path.suffix in (".html", ".csv", ".md", ".tex", ".png")]
+        log_files(f"report-{study}", "report", files, folder)
 
 
 def finish(failed: bool) -> None:

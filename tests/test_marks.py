@@ -94,6 +94,25 @@ def test_a_finished_run_is_asked_more(warm: WarmRuns, tiny_folder: Path, questio
         assert said in str(ended.value)
 
 
+def test_the_harness_asks_the_same(warm: WarmRuns, tiny_folder: Path, questions: Path, tmp_path: Path) -> None:
+    """lm-eval on task files made of the rows: the accuracy of our own scorer, for both models and languages."""
+    pytest.importorskip("lm_eval", reason="pip install 'clo[lm_eval]'")
+    asked = [f"evaluation.benchmarks.{name}=[belebele,xcopa]" for name in ("names", "harness")]
+    asked += [f"evaluation.benchmarks.data={questions}", "evaluation.benchmarks.scoring=[letters,answers]"]
+    asked += ["evaluation.benchmarks.shots=1"]
+    ended = warm.run(tiny(tiny_folder, tmp_path, *asked), tmp_path)
+    assert ended.code == 0, ended.err
+    marks = results(tmp_path)["benchmarks"]
+    sides = {"sw": "target", "en": "en"}
+    for harness, ours in (("lm_eval", "scores"), ("lm_eval_start", "start")):
+        found = marks[harness]["results"]
+        assert len(found) == 6 and marks[harness]["harness"].startswith("lm-eval")
+        for task, values in found.items():
+            _, name, lang, scoring = task.split("_")
+            mine = marks[ours][name][sides[lang]][scoring]
+            assert values["acc,none"] == pytest.approx(mine["accuracy"]), task
+
+
 def test_a_benchmark_without_rows_stops_before_training(
     warm: WarmRuns, tiny_folder: Path, questions: Path, tmp_path: Path
 ) -> None:

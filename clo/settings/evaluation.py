@@ -30,7 +30,8 @@ class BenchmarksConfig:
     template: bool = False
     """Questions as turns of the model's chat template instead of plain text; assumed."""
     harness: list[str] = field(default_factory=list)
-    """Tasks for lm-evaluation-harness itself (`pip install clo[lm_eval]`)."""
+    """Tasks for lm-evaluation-harness itself (`pip install clo[lm_eval]`): belebele, mmmlu, or names of its own; with
+    ``data``, any benchmark with options, as task files made of those rows."""
     harness_folder: str | None = None
     """Folder of task files for the harness; null is its own tasks."""
 
