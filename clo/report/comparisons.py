@@ -162,10 +162,12 @@ def summary(comparisons: Sequence[Comparison]) -> list[str]:
         mine = [c for c in comparisons if c.side == side]
         if mine:
             counts = {v: sum(c.verdict == v for c in mine) for v in ("better", "worse", "not told")}
+            alone = all(c.seeds == 1 for c in mine)
+            over = "prompts of one seed: another may differ" if alone else "prompts and seeds"
             lines.append(
                 f"{words}, of {len(mine)} comparisons with {mine[0].against}: {counts['better']} better, "
                 f"{counts['worse']} worse, {counts['not told']} not to be told from chance "
-                f"(paired tests over prompts and seeds, Holm-corrected at {100 * LEVEL:.0f} %)."
+                f"(Holm-corrected at {100 * LEVEL:.0f} %, paired tests over {over})."
             )
     return lines
 
