@@ -120,7 +120,7 @@ def evaluate_again(path: Path, changes: Sequence[str] = ()) -> None:
             start = load_model(run.model).to(device)
             key = weights_key(start, run.trainer.precision)
             marks = with_start(marks, start_marks(run, start, renderer, folder, key))
-    kept = {key: results[key] for key in ("start", "square", "train", "benchmarks") if key in results}
+    kept = {key: results[key] for key in ("start", "square", "train", "benchmarks", "judged") if key in results}
     made = {"benchmarks": marks} if marks else {}
     write_results(run, folder, {**kept, "scores": scores, **made}, samples)
     folder.status(now=True, state="done", stage="done", error=None)

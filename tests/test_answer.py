@@ -153,6 +153,7 @@ def test_answers_are_judged(run: Path, prompts: Path, tmp_path: Path, monkeypatc
         judge(["answers=mine", f"run={run}", f"against={other}", "model=j", f"base_url={server.url}",
                f"cache_dir={tmp_path}/cache"])  # fmt: skip
     result = json.loads((run / "judge-other-mine.json").read_text())
+    assert json.loads((run / "results.json").read_text())["judged"] == {"other-mine": result}
     assert {side: found["n"] for side, found in result["sides"].items()} == {"target": 4, "en": 5}
     assert all(found["win_rate"] == 1.0 for found in result["sides"].values())
     judge([f"run={run}", "answers=mine", f"export={tmp_path}/out.json", "side=en"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -85,9 +86,18 @@ def judge_runs(
     try:
         write_jsonl(path.with_suffix(".jsonl"), (one.to_dict() for one in found))
         write_json(path, result)
+        _into_results(run, path.stem.removeprefix("judge-"), result)
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error.strerror}); make the run's folder writable") from error
     return path, result
+
+
+def _into_results(run: Path, name: str, result: dict[str, Any]) -> None:
+    """Put the judgment beside the run's other scores."""
+    path = run / "results.json"
+    if path.is_file():
+        results = json.loads(path.read_text(encoding="utf-8"))
+        write_json(path, {**results, "judged": {**results.get("judged", {}), name: result}})
 
 
 def _soft(one: Any) -> bool:
