@@ -27,3 +27,12 @@ def plain_name(key: str, value: str) -> None:
 def positive(key: str, meaning: str, value: float) -> None:
     """Refuse a value that is not finite and above 0."""
     check(math.isfinite(value) and value > 0, key, f"{meaning} and must be above 0", value)
+
+
+def was_stopped(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is behind it: Lightning makes an exit of it, a class that is just being made a RuntimeError."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -17,7 +17,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from clo.config import RunConfig, conf_dir, parse, plain, register_schema
-from clo.errors import UserError
+from clo.errors import UserError, was_stopped
 from clo.grid import Cell, run_grid
 from clo.messages import one_sentence
 from clo.run_folder import RunFolder
@@ -132,10 +132,10 @@ def run_cell(run: RunConfig) -> None:
         failed = False
         if folder.main:
             _show(folder)
-    except (KeyboardInterrupt, SystemExit) as end:  # Lightning turns Ctrl-C into an exit
-        folder.status(now=True, state="failed", error="stopped")
-        raise KeyboardInterrupt from end
     except BaseException as error:
+        if was_stopped(error):
+            folder.status(now=True, state="failed", error="stopped")
+            raise KeyboardInterrupt from error
         text = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         folder.status(now=True, state="failed", error=text)
         raise

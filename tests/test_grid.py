@@ -140,6 +140,20 @@ def test_a_stopped_parent_leaves_no_orphans(
     assert not [status["pid"] for status in found.values() if alive(status["pid"])]
 
 
+def test_a_stop_in_the_midst_of_an_import_is_a_stop() -> None:
+    """Python 3.11 wraps whatever comes up while a class is made."""
+    from clo.errors import was_stopped
+
+    class Interrupts:
+        def __set_name__(self, *_: Any) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(BaseException) as caught:
+        type("Row", (), {"gold": Interrupts()})
+    assert was_stopped(caught.value) and was_stopped(SystemExit(1))
+    assert not was_stopped(ValueError("x")) and not was_stopped(None)
+
+
 def test_cells_at_a_time() -> None:
     cores = len(os.sched_getaffinity(0))
     assert _jobs(RunConfig()) == cores
