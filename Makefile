@@ -4,7 +4,7 @@ BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all check reproduce bench nano clean
+.PHONY: help setup demo test test-all check reproduce speed nano clean
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -37,8 +37,8 @@ reproduce: setup ## Run the paper's grid at nano scale and write its report
 	$(BIN)/python train.py study=paper
 	$(BIN)/python -m clo.report study=paper
 
-bench: setup ## Time and weigh our steps against TRL's (about half an hour of a quiet machine)
-	$(BIN)/python -m benchmarks.all
+speed: setup ## Time and weigh our steps against TRL's (about half an hour of a quiet machine)
+	$(BIN)/python -m speed.all
 
 nano: setup ## Build the embedded start model again from its data and seed
 	$(BIN)/python -m clo.nano.build

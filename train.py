@@ -1,6 +1,6 @@
 """Train and evaluate one run, or a grid of runs: ``python train.py --help``."""
 
-from clo.run import main
+from clo.commands.train import main
 
 if __name__ == "__main__":
     main()

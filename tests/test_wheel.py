@@ -50,7 +50,7 @@ def test_the_users_command_from_another_folder(wheel: Path, tmp_path: Path) -> N
     where = cold(["-c", "import clo; print(clo.__file__)"], place, PYTHONPATH=str(site))
     assert Path(where.out.strip()) == site / "clo" / "__init__.py"
     tiny = ["evaluation.rows=4", "evaluation.val_items=4", "evaluation.max_new_tokens=4", "jobs=2"]
-    command = ["-m", "clo.run", "-m", "lang=ko,sw", "data_size=8", *tiny]
+    command = ["-m", "clo.commands.train", "-m", "lang=ko,sw", "data_size=8", *tiny]
     ended = cold(command, place, PYTHONPATH=str(site))
     assert ended.code == 0, ended.out + ended.err
     runs = sorted(place.glob("outputs/runs/*"))
@@ -60,4 +60,4 @@ def test_the_users_command_from_another_folder(wheel: Path, tmp_path: Path) -> N
         assert (run / "model" / "model.safetensors").is_file()
     assert {path.name for path in place.iterdir()} == {"outputs", ".cache"}
     entry = next(site.glob("clo-*.dist-info/entry_points.txt")).read_text()
-    assert "clo = clo.run:main" in entry
+    assert "clo = clo.commands.train:main" in entry

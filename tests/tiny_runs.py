@@ -11,14 +11,7 @@ import torch
 from conftest import tiny_model
 from torch import Tensor
 
-from clo.choices import Cells, Prompts, Trains
-from clo.config import RunConfig
-from clo.data.items import Item
-from clo.model.tuning import apply_tuning
-from clo.objective import Objective
-from clo.reference import snapshot
-from clo.run_folder import RunFolder
-from clo.settings import (
+from clo.config import (
     EvaluationConfig,
     LoraConfig,
     MethodConfig,
@@ -27,7 +20,14 @@ from clo.settings import (
     TrainerConfig,
     TuningConfig,
 )
-from clo.stages import StageData, fit_stages
+from clo.config.choices import Cells, Prompts, Trains
+from clo.config.parse import RunConfig
+from clo.data.items import Item
+from clo.model.tuning import apply_tuning
+from clo.square.objective import Objective
+from clo.square.reference import snapshot
+from clo.storage.run_folder import RunFolder
+from clo.training.stages import StageData, fit_stages
 
 torch.set_num_threads(1)  # equal bits need an equal number of threads
 

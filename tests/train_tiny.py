@@ -13,9 +13,9 @@ from pathlib import Path
 def main(folder: str, name: str = "clo", devices: str = "1", batch: str = "4", *kill: str) -> None:
     import tiny_runs
 
-    from clo.loggers import MetricsFile
-    from clo.run_folder import RunFolder
-    from clo.stages import fit_stages
+    from clo.storage.run_folder import RunFolder
+    from clo.training.loggers import MetricsFile
+    from clo.training.stages import fit_stages
 
     count, _, strategy = devices.partition(":")
     strategy = strategy or ("ddp" if count != "1" else "auto")

@@ -77,7 +77,7 @@ class WarmRuns:
         cwd: Path,
         kill: dict[str, Any] | None = None,
         missing: str = "",
-        program: str = "clo.run",
+        program: str = "clo.commands.train",
     ) -> Ended:
         """Run ``train.py`` with these arguments to its end.
 
@@ -98,7 +98,7 @@ class WarmRuns:
         cwd: Path,
         kill: dict[str, Any] | None = None,
         missing: str = "",
-        program: str = "clo.run",
+        program: str = "clo.commands.train",
     ) -> int:
         """Start it and return the process id."""
         return int(self._ask(arguments=arguments, cwd=str(cwd), kill=kill, missing=missing, program=program))
@@ -115,7 +115,13 @@ class WarmRuns:
 
 
 def _serve() -> None:
-    for name in ("pytorch_lightning", "transformers", "clo.stages", "clo.outcome", "clo.evaluation.evaluate"):
+    for name in (
+        "pytorch_lightning",
+        "transformers",
+        "clo.training.stages",
+        "clo.study.outcome",
+        "clo.evaluation.evaluate",
+    ):
         importlib.import_module(name)
     from transformers import AutoModelForCausalLM, LlamaForCausalLM  # noqa: F401
 

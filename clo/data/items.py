@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from clo.choices import LengthPolicy
+from clo.config.choices import LengthPolicy
 from clo.data.prompt import Renderer
 from clo.data.rows import Row
 from clo.errors import UserError

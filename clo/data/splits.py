@@ -6,10 +6,10 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from clo.choices import Split
+from clo.config import DataConfig, EvaluationConfig
+from clo.config.choices import Split
 from clo.data.rows import Row, read_rows
 from clo.errors import UserError
-from clo.settings import DataConfig, EvaluationConfig
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 from clo.errors import UserError
 
 if TYPE_CHECKING:
-    from clo.settings.sources import SourceConfig
+    from clo.config.sources import SourceConfig
 
 Records = Iterator[tuple[str, dict[str, Any]]]
 """(place for messages, record)."""

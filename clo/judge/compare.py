@@ -19,7 +19,7 @@ from clo.judge.client import Judge
 from clo.judge.endpoint import TEMPERATURE, Endpoint
 from clo.judge.measure import by_side, judged
 from clo.judge.pairs import read_pairs
-from clo.run_folder import write_json, write_jsonl
+from clo.storage.run_folder import write_json, write_jsonl
 
 if TYPE_CHECKING:
     from rich.table import Table

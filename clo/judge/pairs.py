@@ -11,7 +11,7 @@ from typing import get_args
 from clo.errors import UserError
 from clo.evaluation.exact import Sample, Side
 from clo.evaluation.win_rate import read_samples
-from clo.run_folder import write_json
+from clo.storage.run_folder import write_json
 
 SIDES: tuple[Side, ...] = get_args(Side)
 
@@ -41,7 +41,7 @@ class Answered:
 
 
 def read_answers(folder: Path, name: str | None) -> Sequence[Sample | Answered]:
-    """A run's test answers, or those that ``python -m clo.answer`` wrote under a name.
+    """A run's test answers, or those that ``python -m clo.commands.answer`` wrote under a name.
 
     Raises:
         UserError: they are not there, or broken.
@@ -51,7 +51,7 @@ def read_answers(folder: Path, name: str | None) -> Sequence[Sample | Answered]:
     path = folder / f"answers-{name}.jsonl"
     if not path.is_file():
         raise UserError(
-            f"'{path}' does not exist; make it with `python -m clo.answer run={folder} prompts=… name={name}`"
+            f"'{path}' does not exist; make it with `python -m clo.commands.answer run={folder} prompts=… name={name}`"
         )
     answers = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
@@ -59,7 +59,9 @@ def read_answers(folder: Path, name: str | None) -> Sequence[Sample | Answered]:
             record = json.loads(line)
             answers.append(Answered(**{key: record[key] for key in ("id", "side", "prompt", "answer", "group")}))
         except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"'{path}' line {number} is no answer ({error!r}); run clo.answer again") from error
+            raise UserError(
+                f"'{path}' line {number} is no answer ({error!r}); run clo.commands.answer again"
+            ) from error
     return answers
 
 

@@ -1,15 +1,13 @@
-"""The decoder layers: compiled, checkpointed, or left out where policy and reference would compute the same."""
+"""Where a model keeps its decoder layers, and those that policy and reference compute the same."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
-
-from clo.attention import attention_of
 
 
 def base_model(model: Any) -> Any:
@@ -21,41 +19,6 @@ def decoder_layers(model: Any) -> torch.nn.ModuleList | None:
     """The decoder's layers in order, or nothing where the model keeps them elsewhere."""
     layers = getattr(base_model(model).base_model, "layers", None)
     return layers if isinstance(layers, torch.nn.ModuleList) else None
-
-
-@contextmanager
-def training_layers(model: Any, checkpointing: bool, compiled: bool) -> Iterator[None]:
-    """Checkpoint or compile the layers while a stage trains; names of weights stay as they are.
-
-    Args:
-        model: the policy.
-        checkpointing: make activations again in the backward pass. Only the layers' own flag is set, so that dropout
-            inside them stays as it was.
-        compiled: compile every decoder layer, for any length.
-    """
-    from transformers.modeling_layers import GradientCheckpointingLayer
-
-    layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
-    base = base_model(model)
-
-    def contexts() -> tuple[Any, Any]:
-        """The backward pass makes a layer again with the attention it had, which is no longer the model's by then."""
-        return nullcontext(), attention_of(base, base.config._attn_implementation)
-
-    if checkpointing:
-        base.gradient_checkpointing_enable({"use_reentrant": False, "context_fn": contexts})
-    for layer in layers:
-        layer.training = layer.training or checkpointing
-        if compiled:
-            layer.compile(dynamic=True)
-    try:
-        yield
-    finally:
-        if checkpointing:
-            base.gradient_checkpointing_disable()
-        for layer in layers:
-            layer.training = False
-            layer._compiled_call_impl = None  # nn.Module has no way of its own to undo compile()
 
 
 class LowerLayers:

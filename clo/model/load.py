@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clo.config import ModelConfig
 from clo.errors import UserError
-from clo.settings import ModelConfig
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

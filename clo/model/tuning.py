@@ -7,9 +7,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from clo.choices import Trains
+from clo.config import TuningConfig
+from clo.config.choices import Trains
 from clo.errors import UserError
-from clo.settings import TuningConfig
 
 _BLOCKS = {
     Trains.attention: re.compile(r"(^|\.)(self_attn|attn|attention|self_attention)(\.|$)"),

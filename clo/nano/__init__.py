@@ -1,4 +1,8 @@
-"""The embedded start model: a tiny English-centric Llama with its tokenizer, and the program that builds both."""
+"""The embedded start model: a tiny English-centric Llama with its tokenizer, and the program that builds both.
+
+Enters: CLDR rows and a seed. Leaves: an ordinary Hugging Face folder, and a card of what was measured on it. Never
+here: anything that a run needs; runs see a folder of weights like any other.
+"""
 
 from pathlib import Path
 

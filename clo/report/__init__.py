@@ -1,5 +1,5 @@
-"""The report of a study: reads run folders, writes tables, figures and one self-contained page.
+"""The report of a study: reads run folders, writes tables, figures and pages.
 
-``collect`` reads, ``tables`` computes and formats, ``figures`` draws, ``answers`` and ``html`` make the page.
-Nothing here imports torch, so a report can be made on any machine that holds the run folders.
+Enters: results.json, metrics.jsonl and samples.jsonl of finished runs. Leaves: CSV, Markdown, LaTeX, figures, pages.
+Never here: torch or transformers, so a report can be made on any machine that holds the run folders.
 """

@@ -7,10 +7,10 @@ from html import escape
 from typing import Any
 
 from clo.report import answers, document, judged
+from clo.report.benchmarks import Marks
 from clo.report.collect import Run, Study
 from clo.report.comparisons import Comparison, numbers, signed, verdict
 from clo.report.judged import Verdicts
-from clo.report.marks import Marks
 from clo.report.tables import SIDES
 
 MOST_EACH_WAY = 6

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from clo.report.marks import Marks
+    from clo.report.benchmarks import Marks
 
 # Okabe-Ito, without the yellow that a white page swallows: told apart by colour-blind readers.
 _METHOD_COLOURS = {
@@ -57,7 +57,7 @@ def draw_all(study: Study, folder: Path, marks: Marks | None = None) -> dict[str
     """
     import matplotlib
 
-    from clo.report import diagnostics, marks_figure
+    from clo.report import benchmarks_figure, diagnostics
 
     drawings: dict[str, Callable[[Study], tuple[Figure, str] | None]] = {
         "data_efficiency": data_efficiency,
@@ -66,7 +66,7 @@ def draw_all(study: Study, folder: Path, marks: Marks | None = None) -> dict[str
         "training": diagnostics.training,
     }
     if marks is not None:
-        named = {f"benchmarks_{lang}": partial(marks_figure.draw, marks, lang) for lang in study.langs}
+        named = {f"benchmarks_{lang}": partial(benchmarks_figure.draw, marks, lang) for lang in study.langs}
         drawings |= named
     for path in folder.glob("benchmarks_*.*"):
         if path.stem not in drawings and path.suffix in (".png", ".svg"):

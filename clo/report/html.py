@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 
-from clo.report import answers, comparisons, document, judged, marks_page
+from clo.report import answers, comparisons, document, judged
+from clo.report import benchmarks_page as marks_page
+from clo.report.benchmarks import Marks
 from clo.report.collect import Run, Study
 from clo.report.comparisons import Comparison
 from clo.report.judged import Verdicts
-from clo.report.marks import Marks
 from clo.report.measures import COLUMNS, english_column
 from clo.report.pages import Links
 from clo.report.summary import Table, TableRow

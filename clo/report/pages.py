@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from clo.report import document
+from clo.report.benchmarks import Marks
 from clo.report.collect import Study
 from clo.report.compare_pages import compare_page
 from clo.report.comparisons import Comparison
 from clo.report.figures import write
 from clo.report.judged import Verdicts
-from clo.report.marks import Marks
 from clo.report.run_pages import run_page
 
 

@@ -8,12 +8,12 @@ from html import escape
 from typing import Any
 
 from clo.report import answers, document, judged
+from clo.report.benchmarks import FURTHER, benchmarks_of, further_of, interval_of, value_of
+from clo.report.benchmarks_page import how, percent, scorer
 from clo.report.collect import Run, Study, read_lines
 from clo.report.comparisons import signed
 from clo.report.diagnostics import matrices
 from clo.report.judged import Verdicts
-from clo.report.marks import FURTHER, benchmarks_of, further_of, interval_of, value_of
-from clo.report.marks_page import how, percent, scorer
 from clo.report.measures import Column
 from clo.report.tables import DASH, MINUS, SIDES
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
-from clo.data.instructions import Counts
-from clo.run_folder import write_text
-from clo.settings.sources import SourceConfig, TranslationConfig
+from clo.config.sources import SourceConfig, TranslationConfig
+from clo.data.instructions.example import Counts
+from clo.storage.run_folder import write_text
 from clo.translate.pipeline import Translated
 
 EXAMPLES = 5

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
+from clo.config.sources import TranslationConfig
 from clo.errors import UserError
-from clo.settings.sources import TranslationConfig
 from clo.translate.languages import engine_code
 
 

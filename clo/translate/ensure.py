@@ -7,11 +7,11 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from clo.config import RunConfig, plain
+from clo.config.parse import RunConfig, plain
 from clo.data.instructions import instructions
 from clo.errors import UserError
-from clo.progress import stage
-from clo.run_folder import RunFolder
+from clo.storage.progress import stage
+from clo.storage.run_folder import RunFolder
 
 SPARE = 0.05
 """Share of rows made beyond those needed: some will not fit the model's window."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import islice
 
-from clo.config import RunConfig
+from clo.config.parse import RunConfig
 from clo.data.instructions import instructions
 from clo.data.rows import Row, read_rows
 from clo.data.splits import Splits, translated_splits

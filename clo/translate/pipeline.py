@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from clo.data.instructions import Instruction
+from clo.data.instructions.example import Instruction
 from clo.translate.cache import SentenceCache
 from clo.translate.checks import Language, wrong_language
 from clo.translate.engines import Engine

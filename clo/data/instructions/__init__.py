@@ -6,43 +6,14 @@ An example is a prompt and a response in the source language; translation makes 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
+from clo.config.sources import SourceConfig
+from clo.data.instructions.example import Counts, Instruction
 from clo.errors import UserError
-from clo.settings.sources import SourceConfig
-
-__all__ = ["Counts", "Instruction", "IsSource", "SourceConfig", "instructions"]
 
 IsSource = Callable[[Sequence[str]], list[bool]]
 """Whether texts are in the source language; true where that cannot be decided."""
-
-
-@dataclass(frozen=True, slots=True)
-class Instruction:
-    """One example in the source language."""
-
-    id: str
-    prompt: str
-    response: str
-
-
-@dataclass
-class Counts:
-    """What became of the input, filter by filter in the order they are applied."""
-
-    read: int = 0
-    removed: dict[str, int] = field(default_factory=dict)
-    kept: int = 0
-
-    def drop(self, reason: str) -> None:
-        """Count one example that a filter removed."""
-        self.removed[reason] = self.removed.get(reason, 0) + 1
-
-    def lines(self) -> list[str]:
-        """For a person."""
-        removed = [f"{count:,} removed: {reason}" for reason, count in self.removed.items()]
-        return [f"{self.read:,} read", *removed, f"{self.kept:,} kept"]
 
 
 def instructions(config: SourceConfig, is_source: IsSource) -> tuple[Iterator[Instruction], Counts]:

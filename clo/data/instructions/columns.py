@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from clo.errors import UserError
 
 if TYPE_CHECKING:
-    from clo.data.instructions import Counts, Instruction, SourceConfig
+    from clo.config.sources import SourceConfig
+    from clo.data.instructions.example import Counts, Instruction
     from clo.data.tables import Records
 
 PAIRS = (
@@ -30,7 +31,7 @@ def table_examples(config: SourceConfig, records: Records, counts: Counts) -> It
     Raises:
         UserError: a record has no such columns, or one of them is no text.
     """
-    from clo.data.instructions import Instruction
+    from clo.data.instructions.example import Instruction
 
     for number, (where, record) in enumerate(records):
         counts.read += 1

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from clo.errors import UserError
 
 if TYPE_CHECKING:
-    from clo.data.instructions import Counts, Instruction, SourceConfig
+    from clo.config.sources import SourceConfig
+    from clo.data.instructions.example import Counts, Instruction
     from clo.data.tables import Records
 
 _OPENERS = re.compile(
@@ -51,7 +52,7 @@ def oasst_examples(config: SourceConfig, records: Records, counts: Counts) -> It
     Raises:
         UserError: a record is neither a message nor a tree.
     """
-    from clo.data.instructions import Instruction
+    from clo.data.instructions.example import Instruction
 
     valid: dict[str, _Message] = {}
     for message in _valid(records, counts):

@@ -8,7 +8,7 @@ from typing import Any
 from clo.data.prompt import Renderer
 from clo.errors import UserError
 from clo.evaluation.benchmarks.encode import window_of
-from clo.evaluation.benchmarks.judge import asked, mean_of
+from clo.evaluation.benchmarks.multiple_choice import asked, mean_of
 from clo.evaluation.benchmarks.rows import AnswerRow
 from clo.evaluation.benchmarks.tasks import Task, with_shots
 from clo.evaluation.benchmarks.texts import equal_numbers, exact, f1, first_line, last_number
@@ -30,7 +30,7 @@ def judge_answers(
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Generate greedily up to a line break and score every answer.
 
-    Arguments are those of :func:`clo.evaluation.benchmarks.judge.judge_choices`, and ``max_new_tokens``, the longest
+    Arguments are those of `multiple_choice.judge_choices`, and ``max_new_tokens``, the longest
     answer. A prompt that leaves no room for it in the window loses tokens on the left, which ``truncated`` counts.
 
     Returns:

@@ -16,7 +16,7 @@ from clo.errors import UserError
 from clo.evaluation.benchmarks.encode import Ids, Question
 from clo.evaluation.benchmarks.shared import score_one_token_options
 from clo.evaluation.generate import Progress
-from clo.scores import groups_of, packs, score_items
+from clo.square.scores import groups_of, packs, score_items
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,11 @@ from typing import Any
 from clo.data.prompt import Renderer
 from clo.errors import UserError
 from clo.evaluation.benchmarks.answers import judge_answers
-from clo.evaluation.benchmarks.judge import judge_choices
+from clo.evaluation.benchmarks.multiple_choice import judge_choices
 from clo.evaluation.benchmarks.options import BenchmarkOptions, check_options, lacking, read_benchmark
 from clo.evaluation.benchmarks.tasks import Task, task_of
 from clo.evaluation.generate import Progress
-from clo.run_folder import write_json
+from clo.storage.run_folder import write_json
 
 FORMAT = 1
 """Of stored results; another number makes them anew."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clo.data.batch import PackedBatch, Segment
-from clo.scores import halved, score, without_dropout
+from clo.square.scores import halved, score, without_dropout
 
 Ids = Sequence[int]
 
@@ -63,7 +63,7 @@ def score_one_token_options(
     """Log-probs of single tokens after each prompt, pass by pass.
 
     Args:
-        model: a causal language model that packs, see :func:`clo.scores.packs`.
+        model: a causal language model that packs, see :func:`clo.square.scores.packs`.
         prompts: token ids; none is empty.
         options: per prompt the same number K of token ids.
         max_tokens: token budget of a forward pass; halved when memory runs out.

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from clo.errors import UserError
-from clo.evaluation.benchmarks.judge import questions_of
+from clo.evaluation.benchmarks.multiple_choice import questions_of
 from clo.evaluation.benchmarks.options import BenchmarkOptions, lacking, read_benchmark
 from clo.evaluation.benchmarks.tasks import task_of
-from clo.run_folder import write_jsonl, write_text
+from clo.storage.run_folder import write_jsonl, write_text
 
 FILE = """\
 task: {task}

@@ -1,0 +1,37 @@
+"""The configuration of a run: groups of settings with types, units and bounds, checked before anything heavy starts.
+
+Enters: what Hydra composed from ``conf/`` and the command line. Leaves: plain dataclasses, one group per user. Never
+here: torch, transformers, any room but ``errors``.
+"""
+
+from clo.config.evaluation import BenchmarksConfig, EvaluationConfig
+from clo.config.machine import LoggerConfig, OptimizerConfig, TrainerConfig
+from clo.config.science import (
+    DataConfig,
+    LangConfig,
+    LoraConfig,
+    MethodConfig,
+    ModelConfig,
+    Recipe,
+    SftStage,
+    TuningConfig,
+)
+from clo.config.sources import SourceConfig, TranslationConfig
+
+__all__ = [
+    "BenchmarksConfig",
+    "DataConfig",
+    "EvaluationConfig",
+    "LangConfig",
+    "LoggerConfig",
+    "LoraConfig",
+    "MethodConfig",
+    "ModelConfig",
+    "OptimizerConfig",
+    "Recipe",
+    "SftStage",
+    "SourceConfig",
+    "TrainerConfig",
+    "TranslationConfig",
+    "TuningConfig",
+]

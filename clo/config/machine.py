@@ -1,0 +1,102 @@
+"""The hardware side of the configuration, the optimizer and the loggers; nothing heavy is imported here.
+
+"assumed" marks a value that the CLO paper does not give.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from clo.config.choices import ReferenceMode
+from clo.errors import UserError, check, positive
+
+
+@dataclass
+class TrainerConfig:
+    """The hardware side of a run: changes time and memory, no gradient beyond rounding."""
+
+    accelerator: str = "cpu"
+    """Lightning accelerator: cpu, gpu, auto."""
+    devices: int = 1
+    """Processes, one per device."""
+    strategy: str = "auto"
+    """Several devices: ``ddp`` keeps the whole model on each, ``fsdp2`` splits weights, gradients and optimizer states
+    over them while it trains, ``deepspeed`` gradients and optimizer states (ZeRO stage 2)."""
+    precision: str = "32-true"
+    """32-true, or bf16-mixed: what trains stays float32, matrix products run in bfloat16."""
+    max_tokens: int = 8192
+    """Tokens per forward pass."""
+    threads: int = 1
+    """CPU threads per process; results are bit-equal only at the same number."""
+    gradient_checkpointing: bool = False
+    """Make each layer's activations again in the backward pass: less memory, about a third more time."""
+    compile: bool = False
+    """Compile each layer; the first steps are slow."""
+    reference: ReferenceMode = ReferenceMode.cached
+    """Reference log-probs: computed once and kept on disk, adapters switched off, or swapped-in start weights."""
+    checkpoints: int = 10
+    """Checkpoints over a stage, evenly spaced."""
+    log_every: int = 1
+    """Steps between two logged lines."""
+    grad_norms_every: int = 10
+    """Steps between two measurements of each term's own gradient norm (one more backward pass each)."""
+    memory_gb: float | None = None
+    """Memory of one device for ``plan=true``, in GB; null is the device that is here."""
+    tflops: float | None = None
+    """Peak TFLOP/s of one device in this precision for ``plan=true``; null is the device that is here."""
+
+    def __post_init__(self) -> None:
+        for name in ("devices", "max_tokens", "threads", "checkpoints", "log_every", "grad_norms_every"):
+            check(getattr(self, name) >= 1, f"trainer.{name}", "a count of at least 1", getattr(self, name))
+        for name in ("memory_gb", "tflops"):
+            if getattr(self, name) is not None:
+                positive(f"trainer.{name}", "what one device has", getattr(self, name))
+        choices = ("32-true", "bf16-mixed")
+        check(self.precision in choices, "trainer.precision", f"one of {', '.join(choices)}", self.precision)
+        strategies = ("auto", "ddp", "fsdp2", "deepspeed")
+        check(self.strategy in strategies, "trainer.strategy", f"one of {', '.join(strategies)}", self.strategy)
+        if self.strategy == "fsdp2" and self.reference is ReferenceMode.swapped:
+            raise UserError("trainer.reference=swapped needs whole weights; use cached or adapters_off with fsdp2")
+        if self.strategy == "fsdp2" and self.compile:
+            raise UserError(
+                "trainer.compile=true is not supported with trainer.strategy=fsdp2; set one of them otherwise"
+            )
+
+
+@dataclass
+class OptimizerConfig:
+    """AdamW with a linear schedule."""
+
+    warmup: float = 0.1
+    """Share of the steps over which the learning rate rises from 0."""
+    weight_decay: float = 0.0
+    """Decoupled weight decay on matrices; assumed."""
+    betas: list[float] = field(default_factory=lambda: [0.9, 0.999])
+    """AdamW's moment decay rates; assumed."""
+    eps: float = 1e-8
+    """AdamW's epsilon; assumed."""
+    clip: float = 1.0
+    """Largest gradient norm; assumed."""
+
+    def __post_init__(self) -> None:
+        check(0 <= self.warmup < 1, "optimizer.warmup", "a share of the steps in [0, 1)", self.warmup)
+        check(self.weight_decay >= 0, "optimizer.weight_decay", "a rate of at least 0", self.weight_decay)
+        positive("optimizer.eps", "AdamW's epsilon", self.eps)
+        positive("optimizer.clip", "the largest gradient norm", self.clip)
+        ok = len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas)
+        check(ok, "optimizer.betas", "two rates in [0, 1)", self.betas)
+
+
+@dataclass
+class LoggerConfig:
+    """Where metrics go besides the run folder's metrics.jsonl."""
+
+    name: str = "csv"
+    """``csv`` writes metrics.csv into the run folder, ``wandb`` logs to Weights & Biases."""
+    project: str = "clo"
+    """wandb: project."""
+    entity: str | None = None
+    """wandb: team or user."""
+
+    def __post_init__(self) -> None:
+        check(self.name in ("csv", "wandb"), "logger.name", "csv or wandb", self.name)

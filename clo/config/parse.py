@@ -1,0 +1,158 @@
+"""The configuration of a run, checked in one place.
+
+Hydra composes ``conf/*.yaml`` onto :class:`RunConfig` (types, choices and unknown keys are refused at compose);
+:func:`parse` checks bounds and combinations before anything heavy is imported.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from clo.config import (
+    DataConfig,
+    EvaluationConfig,
+    LangConfig,
+    LoggerConfig,
+    MethodConfig,
+    ModelConfig,
+    OptimizerConfig,
+    TrainerConfig,
+    TuningConfig,
+)
+from clo.config.choices import Prompts, ReferenceMode
+from clo.errors import UserError, check, plain_name
+
+
+@dataclass
+class RunConfig:
+    """One run: a cell of the grid."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    lang: LangConfig = field(default_factory=LangConfig)
+    method: MethodConfig = field(default_factory=MethodConfig)
+    tuning: TuningConfig = field(default_factory=TuningConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    logger: LoggerConfig = field(default_factory=LoggerConfig)
+    data_size: int = 400
+    """Training items, a prefix of the data: sizes are nested."""
+    batch_size: int = 64
+    """Items per optimizer step, over all devices."""
+    seed: int = 0
+    """Seed of the order of items (and of adapters' first values)."""
+    study_name: str = "runs"
+    """Folder of the run under output_dir; reports read one study."""
+    output_dir: str = "outputs"
+    """Where run folders go."""
+    cache_dir: str = ".cache"
+    """Where reference log-probs and start-model answers are kept."""
+    jobs: int | None = None
+    """Cells of a grid that run at a time; null: as many as the cores carry (1 on a GPU)."""
+    plan: bool = False
+    """Print what the run would need, and train nothing."""
+
+    def __post_init__(self) -> None:
+        check(self.data_size >= 1, "data_size", "a number of training items, at least 1", self.data_size)
+        check(self.batch_size >= 1, "batch_size", "a number of items, at least 1", self.batch_size)
+        check(0 <= self.seed < 2**32, "seed", "a whole number of at least 0 and below 2**32", self.seed)
+        check(self.jobs is None or self.jobs >= 1, "jobs", "a count of at least 1, or null", self.jobs)
+        plain_name("study_name", self.study_name)
+        if self.model.quantize is not None and self.tuning.lora is None:
+            raise UserError(f"model.quantize={self.model.quantize} needs adapters: set tuning=attention_lora")
+        uses_reference = self.method.preference is not Prompts.none
+        if uses_reference and self.trainer.reference is ReferenceMode.adapters_off and self.tuning.lora is None:
+            raise UserError(
+                "trainer.reference=adapters_off needs adapters; set tuning=attention_lora or reference=cached"
+            )
+        if uses_reference and self.trainer.reference is ReferenceMode.adapters_off and self.method.sft_first:
+            raise UserError(
+                f"trainer.reference=adapters_off would compare method.name={self.method.name} with the base model, "
+                "but its reference is the first stage's end; set trainer.reference=cached or swapped"
+            )
+
+    def science(self) -> dict[str, Any]:
+        """The part that decides the result: everything but hardware, logging and places."""
+        tree = plain(self)
+        for key in ("trainer", "logger", "study_name", "output_dir", "cache_dir", "jobs", "plan"):
+            tree.pop(key)
+        tree["model"].pop("recipe")
+        for key in ("data", "harness_folder"):  # places; what lies there is hashed where it is used
+            tree["evaluation"]["benchmarks"].pop(key)
+        return tree
+
+    def slug(self) -> str:
+        """Readable run name, ASCII, without ``=``, ending in 8 hex digits of the resolved science part."""
+        digest = hashlib.sha256(json.dumps(self.science(), sort_keys=True).encode()).hexdigest()[:8]
+        parts = [self.method.name, self.lang.code, str(self.data_size), f"s{self.seed}"]
+        return "-".join([*parts, digest])
+
+
+def plain(node: Any) -> Any:
+    """Dataclasses and enums as dicts, lists and strings."""
+    if dataclasses.is_dataclass(node) and not isinstance(node, type):
+        return {f.name: plain(getattr(node, f.name)) for f in dataclasses.fields(node)}
+    if isinstance(node, Enum):
+        return node.name
+    if isinstance(node, dict):
+        return {key: plain(value) for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        return [plain(value) for value in node]
+    return node
+
+
+def conf_dir() -> str:
+    """``conf/`` of the checkout, or the copy inside the installed wheel."""
+    packaged = Path(__file__).parents[1] / "conf"
+    return str(packaged if packaged.is_dir() else Path(__file__).resolve().parents[2] / "conf")
+
+
+def register_schema() -> None:
+    """Make the dataclass tree the first entry of the defaults list."""
+    ConfigStore.instance().store(name="schema", node=RunConfig, provider="clo")
+
+
+def _unknown_keys(node: Any, cls: type, path: str = "") -> Iterator[str]:
+    """Keys that Hydra's ``+key=value`` let in and ``to_object`` would drop without a word."""
+    types = get_type_hints(cls)
+    for key in node:
+        if key not in types:
+            yield f"{path}{key}"
+            continue
+        options = [types[key], *getattr(types[key], "__args__", ())]
+        inner = next((t for t in options if dataclasses.is_dataclass(t)), None)
+        if inner is not None and OmegaConf.is_dict(node._get_node(key)) and node[key] is not None:
+            yield from _unknown_keys(
+                node[key],
+                inner,  # type: ignore[arg-type]
+                f"{path}{key}.",
+            )
+
+
+def parse(cfg: DictConfig) -> RunConfig:
+    """Check a composed configuration and return it as plain dataclasses.
+
+    Raises:
+        UserError: an unknown key, a wrong type, or a value out of bounds.
+    """
+    unknown = list(_unknown_keys(cfg, RunConfig))
+    if unknown:
+        raise UserError(f"unknown key {', '.join(unknown)}; `python train.py --cfg job` lists the keys there are")
+    try:
+        run = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(RunConfig), cfg))
+    except OmegaConfBaseException as error:
+        raise UserError(str(error).splitlines()[0]) from error
+    assert isinstance(run, RunConfig)
+    return run

@@ -1,0 +1,210 @@
+"""The groups of the configuration: fields with units, ranges and bounds; nothing heavy is imported here.
+
+"assumed" marks a value that the CLO paper does not give.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from clo.config.choices import Cells, LengthPolicy, NllReduction, PairReduction, Prompts, Trains
+from clo.config.sources import SourceConfig, TranslationConfig
+from clo.errors import UserError, check, plain_name, positive
+
+
+@dataclass
+class Recipe:
+    """Hyperparameters that depend on the model; the method files refer to them."""
+
+    lam: float = 0.5
+    """Default weight of the NLL term."""
+    beta: float = 0.1
+    """Default strength of the comparisons."""
+    nll_reduction: NllReduction = NllReduction.token_mean
+    """Default unit of the NLL term."""
+    epochs: float = 2.0
+    """Passes over the training items."""
+    batch_size: int = 64
+    """Items per optimizer step."""
+    lr: dict[str, float] = field(default_factory=dict)
+    """Peak learning rate by method."""
+
+
+@dataclass
+class ModelConfig:
+    """A causal language model in Hugging Face format."""
+
+    name: str = "nano"
+    """Short name used in folder names and reports."""
+    path: str = "nano"
+    """Hub id, local folder, or the name of a model shipped with this package."""
+    revision: str | None = None
+    """Hub revision (commit, tag or branch)."""
+    dtype: str = "auto"
+    """Dtype of the frozen weights: auto (as stored), float32, bfloat16 or float16."""
+    template: str = "plain"
+    """``chat`` for the tokenizer's own chat template, else the text around a prompt with ``{prompt}`` in it."""
+    end_of_turn: str | None = None
+    """Token that ends a response; null is the tokenizer's end-of-sequence token."""
+    max_length: int = 2048
+    """Longest prompt + response, tokens; at most the model's window."""
+    quantize: str | None = None
+    """``4bit`` or ``8bit``: frozen weights quantized by bitsandbytes, on a GPU, for adapters (QLoRA)."""
+    trust_remote_code: bool = False
+    """Run code that ships with a hub model."""
+    recipe: Recipe = field(default_factory=Recipe)
+    """Values the method files refer to."""
+
+    def __post_init__(self) -> None:
+        check(self.max_length >= 8, "model.max_length", "the window in tokens and must be at least 8", self.max_length)
+        dtypes = ("auto", "float32", "bfloat16", "float16")
+        check(self.dtype in dtypes, "model.dtype", f"one of {', '.join(dtypes)}", self.dtype)
+        check(self.quantize in (None, "4bit", "8bit"), "model.quantize", "null, 4bit or 8bit", self.quantize)
+
+
+@dataclass
+class LangConfig:
+    """The target language."""
+
+    code: str = "sw"
+    """ISO 639 code, lower case; the name of its file in conf/lang."""
+    name: str = "Swahili"
+    """English name of the language."""
+    tier: str = "low"
+    """Resource tier of the paper (high, medium, low) or any word of yours."""
+    source: str = "en"
+    """Language that the model speaks well and that the data come from."""
+
+    def __post_init__(self) -> None:
+        plain_name("lang.code", self.code)
+        check(
+            self.code != self.source,
+            "lang.code",
+            f"the target and must differ from lang.source={self.source}",
+            self.code,
+        )
+
+
+@dataclass
+class SftStage:
+    """A first stage of plain NLL on the diagonal; its end is the reference of the stage after it."""
+
+    lr: float = 1e-3
+    """Peak learning rate."""
+    epochs: float = 2.0
+    """Passes over the training items."""
+
+    def __post_init__(self) -> None:
+        positive("method.sft_first.lr", "the learning rate of the first stage", self.lr)
+        positive("method.sft_first.epochs", "the length of the first stage", self.epochs)
+
+
+@dataclass
+class MethodConfig:
+    """A method is a weighting of the cross-lingual square."""
+
+    name: str = "clo"
+    """Name in folders and reports."""
+    nll: Cells = Cells.target
+    """Cells with an NLL term."""
+    preference: Prompts = Prompts.both
+    """Prompts with a comparison: the response in the prompt's language over the response in another."""
+    lam: float = 0.5
+    """Weight of the NLL term, 0 to 1; the comparisons weigh 1 - lam."""
+    beta: float = 0.1
+    """Strength of the comparisons (DPO's beta), above 0; assumed."""
+    nll_reduction: NllReduction = NllReduction.token_mean
+    """Unit of the NLL term; assumed."""
+    pair_reduction: PairReduction = PairReduction.mean
+    """Unit of the preference term; assumed."""
+    lr: float = 1e-3
+    """Peak learning rate."""
+    epochs: float = 2.0
+    """Passes over the training items."""
+    sft_first: SftStage | None = None
+    """Plain SFT before this stage, in the same run."""
+
+    def __post_init__(self) -> None:
+        plain_name("method.name", self.name)
+        check(0 <= self.lam <= 1, "method.lam", "the weight of the NLL term and must be in [0, 1]", self.lam)
+        positive("method.beta", "the strength of the comparisons", self.beta)
+        positive("method.lr", "the learning rate", self.lr)
+        positive("method.epochs", "the number of passes over the data", self.epochs)
+        if self.nll is Cells.none and self.preference is Prompts.none:
+            raise UserError("method has neither an NLL term nor a comparison; set method.nll or method.preference")
+        if self.lam > 0 and self.nll is Cells.none:
+            raise UserError(f"method.lam={self.lam} weighs an NLL term, but method.nll=none; set method.lam=0")
+        if self.lam < 1 and self.preference is Prompts.none:
+            raise UserError(f"method.lam={self.lam} weighs comparisons, but method.preference=none; set method.lam=1")
+
+
+@dataclass
+class LoraConfig:
+    """Low-rank adapters on the matrices that train."""
+
+    r: int = 16
+    """Rank."""
+    alpha: float = 32.0
+    """Scale; the adapter's output is multiplied by alpha / r."""
+    dropout: float = 0.0
+    """Dropout on the adapter's input, 0 to below 1."""
+    dora: bool = False
+    """Weight-decomposed adapters (DoRA): the size of each weight row trains apart from its direction."""
+
+    def __post_init__(self) -> None:
+        check(self.r >= 1, "tuning.lora.r", "the rank and must be at least 1", self.r)
+        positive("tuning.lora.alpha", "the adapters' scale", self.alpha)
+        check(0 <= self.dropout < 1, "tuning.lora.dropout", "a probability in [0, 1)", self.dropout)
+
+
+@dataclass
+class TuningConfig:
+    """Which weights train."""
+
+    name: str = "attention"
+    """Name in folders and reports."""
+    trains: Trains = Trains.attention
+    """Attention projections (the paper's choice), MLP matrices, or every weight."""
+    lora: LoraConfig | None = None
+    """Adapters on those matrices instead of the matrices themselves."""
+    layers: list[int] | None = None
+    """First and last layer that trains, counted from 0, negative from the end; null is all layers."""
+
+    def __post_init__(self) -> None:
+        if self.layers is not None and len(self.layers) != 2:
+            raise UserError(f"tuning.layers is [first, last], got {self.layers}")
+        if self.lora is not None and self.trains is Trains.full:
+            raise UserError("tuning.lora needs tuning.trains=attention or mlp; full tuning has no adapters")
+
+
+@dataclass
+class DataConfig:
+    """Parallel rows."""
+
+    name: str = "cldr"
+    """Name in folders and reports."""
+    kind: str = "cldr"
+    """``cldr`` (embedded), ``files`` (parallel rows) or ``translated`` (English examples and a translator)."""
+    train: str | None = None
+    """files: JSONL, CSV or Parquet with parallel rows; ``${lang.code}`` in the path stands for the target's code."""
+    dev: str | None = None
+    """files: rows for validation; null holds some of the training file out."""
+    test: str | None = None
+    """files: rows for the final evaluation; null holds some of the training file out."""
+    held_out: int = 100
+    """Rows held out for each of dev and test where these are not given; of translated examples the best ones."""
+    source: SourceConfig | None = None
+    """translated: the English examples."""
+    translation: TranslationConfig | None = None
+    """translated: the translator."""
+    length_policy: LengthPolicy = LengthPolicy.drop
+    """An item longer than the window is dropped in all languages and counted, or refused."""
+
+    def __post_init__(self) -> None:
+        kinds = ("cldr", "files", "translated")
+        check(self.kind in kinds, "data.kind", f"one of {', '.join(kinds)}", self.kind)
+        if self.kind == "translated" and (self.source is None or self.translation is None):
+            raise UserError("data.kind=translated needs data.source and data.translation; start from data=table")
+        if self.kind == "files" and not self.train:
+            raise UserError("data=files needs data.train=<file>, a JSONL, CSV or Parquet file of parallel rows")
+        check(self.held_out >= 1, "data.held_out", "a number of rows, at least 1", self.held_out)

@@ -1,0 +1,32 @@
+"""An English example, and the count of what became of all of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """One example in the source language."""
+
+    id: str
+    prompt: str
+    response: str
+
+
+@dataclass
+class Counts:
+    """What became of the input, filter by filter in the order they are applied."""
+
+    read: int = 0
+    removed: dict[str, int] = field(default_factory=dict)
+    kept: int = 0
+
+    def drop(self, reason: str) -> None:
+        """Count one example that a filter removed."""
+        self.removed[reason] = self.removed.get(reason, 0) + 1
+
+    def lines(self) -> list[str]:
+        """For a person."""
+        removed = [f"{count:,} removed: {reason}" for reason, count in self.removed.items()]
+        return [f"{self.read:,} read", *removed, f"{self.kept:,} kept"]

@@ -1,0 +1,158 @@
+"""The objective: every method is a weighting of the cross-lingual square. Pure functions, no model in sight.
+
+    L = lam * L_nll + (1 - lam) * L_pref
+    L_pref = mean over comparisons of -log sigmoid(beta * [(S_c - S_r) - (R_c - R_r)])
+
+S[b, i, j] is the policy's summed log-prob of response j under prompt i, R the reference's (CLO, Lee et al., ACL 2025,
+section 3; the DPO term is Rafailov et al., 2023, equation 7). All functions return sums; the caller divides by the
+denominators of the whole optimizer step, so no split into micro-batches or ranks changes the loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from clo.config.choices import Cells, NllReduction, PairReduction, Prompts
+
+if TYPE_CHECKING:
+    from clo.data.batch import Cell
+    from clo.data.items import Item
+
+SATURATED = 0.01
+"""A comparison is saturated when its gradient factor sigmoid(-margin) is below this."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A method over L languages, language 0 being the source.
+
+    ``preference`` compares, for every prompt i it names, the response in language i with the response in each other
+    language j.
+    """
+
+    languages: int
+    nll: Cells
+    preference: Prompts
+    lam: float
+    beta: float
+    nll_reduction: NllReduction = NllReduction.token_mean
+    pair_reduction: PairReduction = PairReduction.mean
+
+    def nll_cells(self) -> list[Cell]:
+        """Cells (i, i) with an NLL term."""
+        chosen = {
+            Cells.none: range(0),
+            Cells.source: range(1),
+            Cells.target: range(1, self.languages),
+            Cells.diagonal: range(self.languages),
+        }
+        return [(i, i) for i in chosen[self.nll]]
+
+    def comparisons(self) -> list[Cell]:
+        """(i, j): under prompt i the response in language i is preferred over the one in language j."""
+        prompts = {
+            Prompts.none: range(0),
+            Prompts.source: range(1),
+            Prompts.target: range(1, self.languages),
+            Prompts.both: range(self.languages),
+        }
+        return [(i, j) for i in prompts[self.preference] for j in range(self.languages) if j != i]
+
+    def cells(self) -> list[Cell]:
+        """All cells that must be scored, in row order."""
+        compared = {cell for i, j in self.comparisons() for cell in ((i, i), (i, j))}
+        return sorted(compared | set(self.nll_cells()))
+
+    def denominators(self, items: Sequence[Item]) -> Tensor:
+        """What the two sums of a whole step are divided by: float64 [2], (NLL, preference)."""
+        if self.nll_reduction is NllReduction.token_mean:
+            nll = sum(len(item.responses[j]) for item in items for _, j in self.nll_cells())
+        else:
+            nll = len(items) * len(self.nll_cells())
+        pairs = len(items) * (len(self.comparisons()) if self.pair_reduction is PairReduction.mean else 1)
+        return torch.tensor([nll, pairs], dtype=torch.float64)
+
+    def loss(self, terms: Terms, denominators: Tensor) -> Tensor:
+        """The weighted loss of (part of) a step; parts add up to the step's loss."""
+        return self.weighted_nll(terms, denominators) + self.weighted_preference(terms, denominators)
+
+    def weighted_nll(self, terms: Terms, denominators: Tensor) -> Tensor:
+        """Lam * L_nll; exactly 0 without an NLL term."""
+        return terms.nll_sum * (self.lam / max(float(denominators[0]), 1.0))
+
+    def weighted_preference(self, terms: Terms, denominators: Tensor) -> Tensor:
+        """(1 - lam) * L_pref; exactly 0 without comparisons."""
+        return terms.preference_sum * ((1 - self.lam) / max(float(denominators[1]), 1.0))
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Sums over a micro-batch, and detached sums for the log."""
+
+    nll_sum: Tensor
+    """Scalar: minus the log-probs of all NLL cells, nats."""
+    preference_sum: Tensor
+    """Scalar: -log sigmoid of all comparisons."""
+    metrics: dict[str, Tensor]
+    """name -> detached float64 [2], (sum, count); ``_en`` is prompts in language 0, ``_target`` in the others."""
+
+
+def objective_terms(objective: Objective, S_BLL: Tensor, R_BLL: Tensor | None = None) -> Terms:
+    """Compute both sums of the objective.
+
+    Args:
+        objective: the method.
+        S_BLL: policy scores, float32 or float64 [B, L, L].
+        R_BLL: reference scores of the same shape; needed if the method compares.
+
+    Raises:
+        ValueError: the method compares but there is no reference.
+    """
+    zero = S_BLL.new_zeros(())
+    nll = -sum((S_BLL[:, i, j].sum() for i, j in objective.nll_cells()), zero)
+    comparisons = objective.comparisons()
+    if not comparisons:
+        return Terms(nll, zero, {})
+    if R_BLL is None:
+        raise ValueError("a method with comparisons needs reference scores")
+    prompts, others = (torch.tensor(index, device=S_BLL.device) for index in zip(*comparisons, strict=True))
+    change_BLL = S_BLL - R_BLL
+    chosen_BC, rejected_BC = change_BLL[:, prompts, prompts], change_BLL[:, prompts, others]
+    margin_BC = objective.beta * (chosen_BC - rejected_BC)
+    preference = -logsigmoid(margin_BC).sum()
+    logged = {
+        "margin": margin_BC,
+        "accuracy": (margin_BC > 0).float(),
+        "chosen_change": chosen_BC,
+        "rejected_change": rejected_BC,
+    }
+    metrics = {"saturated": _sum_and_count(torch.sigmoid(-margin_BC) < SATURATED)}
+    for direction, columns in (("en", prompts == 0), ("target", prompts > 0)):
+        if columns.any():
+            metrics |= {f"{name}_{direction}": _sum_and_count(v_BC[:, columns]) for name, v_BC in logged.items()}
+    return Terms(nll, preference, metrics)
+
+
+def square_metrics(S_BLL: Tensor, count_BLL: Tensor) -> dict[str, float]:
+    """Per-token log-prob of every cell and NLL of the diagonal, pooled over items; later languages are "target"."""
+    sums, counts = S_BLL.double().sum(0), count_BLL.double().sum(0)
+    names = ["en", *["target"] * (S_BLL.shape[1] - 1)]
+    pooled: dict[str, list[float]] = {}
+    for i, prompt in enumerate(names):
+        for j, response in enumerate(names):
+            if i == j or prompt != response:
+                pair = pooled.setdefault(f"logp_{prompt}_{response}", [0.0, 0.0])
+                pair[0] += float(sums[i, j])
+                pair[1] += float(counts[i, j])
+    metrics = {name: total / count for name, (total, count) in pooled.items()}
+    return metrics | {f"nll_{name}": -metrics[f"logp_{name}_{name}"] for name in dict.fromkeys(names)}
+
+
+def _sum_and_count(values: Tensor) -> Tensor:
+    return torch.stack([values.detach().double().sum(), values.new_tensor(values.numel(), dtype=torch.float64)])

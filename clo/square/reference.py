@@ -1,0 +1,142 @@
+"""Reference scores of the square: computed once and kept on disk, or with the start weights swapped in.
+
+Cached scores are kept per block of consecutive items. A block is always scored whole and in the same micro-batches, so
+its numbers are a function of the weights, the token budget and the block alone: a run that was killed while filling the
+cache, or that finds some blocks made by another run, trains on bit-equal references. Sizes are nested, so blocks are
+shared by methods, lambda, beta, seeds and data sizes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from clo.data.batch import Cell
+from clo.data.items import Item
+from clo.square.scores import score_items
+
+BLOCK = 64
+"""Items scored and stored together."""
+
+
+def weights_key(model: torch.nn.Module, precision: str) -> str:
+    """Content hash of every weight, and of the precision that scores are computed in."""
+    digest = hashlib.sha256(f"{precision}|{torch.__version__}".encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
+        raw = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
+        digest.update(raw.numpy().data)
+    return digest.hexdigest()[:32]
+
+
+class ReferenceCache:
+    """Scores per block, appended to one JSONL file per set of weights as they are made.
+
+    Several processes may fill the same file: lines are appended whole, a torn last line is ignored and made again.
+
+    Args:
+        folder: where the file lies.
+        key: content hash of the weights and the precision, see :func:`weights_key`.
+        cells: the scored cells; part of the key.
+    """
+
+    def __init__(self, folder: Path, key: str, cells: Sequence[Cell]) -> None:
+        self.cells = list(cells)
+        self.path = folder / f"{key}.jsonl"
+        self._known: dict[str, list[list[float]]] = {}
+
+    def scores(
+        self,
+        model: Any,
+        items: Sequence[Item],
+        max_tokens: int,
+        share: tuple[int, int] = (0, 1),
+        progress: Callable[[int, int], None] | None = None,
+    ) -> dict[str, Tensor]:
+        """Reference scores by item key, float32 [L, L], scored where they are not on disk yet.
+
+        Args:
+            model: the reference itself, as it is now.
+            items: in nested order, so that smaller sets share blocks with larger ones.
+            max_tokens: tokens per forward pass.
+            share: (rank, ranks): of every ``ranks`` blocks only the one at ``rank`` is scored here.
+            progress: called with (blocks done, blocks to do).
+        """
+        self._read()
+        blocks = [items[start : start + BLOCK] for start in range(0, len(items), BLOCK)]
+        # Shared by position, not among the missing: another rank may have written before this one looked.
+        missing = [b for b in blocks[share[0] :: share[1]] if self._block_key(b, max_tokens) not in self._known]
+        for done, block in enumerate(missing, 1):
+            S_BLL = score_items(model, block, self.cells, max_tokens).S_BLL
+            self._append(self._block_key(block, max_tokens), S_BLL)
+            if progress is not None:
+                progress(done, len(missing))
+        languages = len(items[0].prompts)
+        found: dict[str, Tensor] = {}
+        for block in blocks:
+            values = self._known.get(self._block_key(block, max_tokens))
+            for k, item in enumerate(block if values is not None else []):
+                assert values is not None
+                R_LL = torch.zeros(languages, languages)
+                for (i, j), value in zip(self.cells, values[k], strict=True):
+                    R_LL[i, j] = value
+                found[item.key()] = R_LL
+        return found
+
+    def _block_key(self, block: Sequence[Item], max_tokens: int) -> str:
+        return hashlib.sha256(repr((self.cells, max_tokens, [item.key() for item in block])).encode()).hexdigest()[:32]
+
+    def _read(self) -> None:
+        if not self.path.is_file():
+            return
+        for line in self.path.read_bytes().splitlines():
+            try:
+                record = json.loads(line)
+                values = record["scores"]
+                if all(math.isfinite(v) for row in values for v in row):
+                    self._known[record["block"]] = values
+            except (ValueError, KeyError, TypeError):
+                continue  # torn by a kill: made again
+
+    def _append(self, key: str, S_BLL: Tensor) -> None:
+        values = [[float(S_LL[i, j]) for i, j in self.cells] for S_LL in S_BLL]
+        self._known[key] = values
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        # The leading line feed closes a line that a killed process may have left torn.
+        line = f"\n{json.dumps({'block': key, 'scores': values})}\n".encode()
+        with self.path.open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def snapshot(model: torch.nn.Module) -> dict[str, Tensor]:
+    """Copies of the weights that train, as they are now."""
+    return {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
+
+
+@contextlib.contextmanager
+def swapped(model: torch.nn.Module, start: dict[str, Tensor]) -> Iterator[None]:
+    """Put the start weights in place of the trained ones; undo before any backward pass."""
+    parameters = dict(model.named_parameters())
+    kept = {name: parameters[name].data for name in start}
+    try:
+        for name, tensor in start.items():
+            parameters[name].data = tensor.to(parameters[name].device)
+        torch.clear_autocast_cache()  # it may hold casts of the other weights
+        yield
+    finally:
+        for name, data in kept.items():
+            parameters[name].data = data
+        torch.clear_autocast_cache()

@@ -1,0 +1,189 @@
+"""Scores of the square: S[b, i, j] = log-prob of response j under prompt i.
+
+Two exact ways to the same numbers. Packed: one row without padding, each prompt computed once for all its responses,
+logits at response positions only and never held whole. Padded: one left-padded sequence per cell, for models whose
+attention cannot be packed, and as the plain version that the tests hold the packed one against.
+"""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from clo.data.batch import Cell, PackedBatch, PaddedBatch, micro_batches, pack, pad
+from clo.data.items import Item
+from clo.model.layers import LowerLayers, base_model
+from clo.square.attention import AttentionPlan, packed
+from clo.square.head import token_log_probs
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Summed log-probs and token counts per cell; cells that were not asked for hold 0."""
+
+    S_BLL: Tensor
+    """float32, nats, summed over the response's tokens."""
+    count_BLL: Tensor
+    """float32, tokens of the response."""
+
+
+def score_with_reference(model: Any, batch: PackedBatch | PaddedBatch, as_reference: Any) -> tuple[Scores, Scores]:
+    """Score a batch with the policy, with gradients, and with its reference.
+
+    What the frozen layers below the first trained one give is the same for both, and computed once.
+
+    Args:
+        model: the policy.
+        batch: sequences on the model's device.
+        as_reference: context in which the model is its reference.
+    """
+    lower = LowerLayers(model)
+    if not isinstance(batch, PackedBatch) or not lower.count:
+        with torch.no_grad(), without_dropout(model), as_reference:
+            reference = score(model, batch)
+        return score(model, batch), reference
+    with lower.kept() as found:
+        policy = score(model, batch)
+    with torch.no_grad(), without_dropout(model), as_reference, lower.skipped():
+        return policy, _packed_scores(model, batch, found[0])
+
+
+def score(model: Any, batch: PackedBatch | PaddedBatch) -> Scores:
+    """Score the batch's cells with a causal language model.
+
+    Args:
+        model: a transformers causal language model (or PEFT around one).
+        batch: sequences on the model's device.
+
+    Returns:
+        ``Scores`` of shape [B, L, L]; gradients flow into ``S_BLL`` where the model's parameters want them.
+    """
+    return _packed_scores(model, batch) if isinstance(batch, PackedBatch) else _padded_scores(model, batch)
+
+
+def _packed_scores(model: Any, batch: PackedBatch, embedded_1NH: Tensor | None = None) -> Scores:
+    base = base_model(model)
+    plan = AttentionPlan(batch.segments)
+    inputs = {"input_ids": batch.ids_1N} if embedded_1NH is None else {"inputs_embeds": embedded_1NH}
+    with packed(base):
+        hidden_NH = base.base_model(
+            **inputs, position_ids=batch.positions_1N, use_cache=False, plan=plan
+        ).last_hidden_state[0]
+    if not plan.calls:
+        raise NotImplementedError("the model has an attention of its own")
+    logp_R = token_log_probs(base.get_output_embeddings(), hidden_NH[batch.row_R], batch.target_R)
+    shape = (batch.size, batch.languages, batch.languages)
+    S = logp_R.new_zeros(math.prod(shape)).index_add(0, batch.cell_R, logp_R)
+    count = logp_R.new_zeros(math.prod(shape)).index_add(0, batch.cell_R, torch.ones_like(logp_R))
+    return Scores(S.view(shape), count.view(shape))
+
+
+def _padded_scores(model: Any, batch: PaddedBatch) -> Scores:
+    keep = batch.longest_response + 1  # the position before the first response token predicts it
+    positions_NT = (batch.mask_NT.cumsum(1) - 1).clamp(min=0)
+    logits_NKV = model(
+        input_ids=batch.ids_NT,
+        attention_mask=batch.mask_NT,
+        position_ids=positions_NT,
+        logits_to_keep=keep,
+        use_cache=False,
+    ).logits
+    logits_NKV = logits_NKV[:, -keep:-1]
+    logits_NKV = logits_NKV.to(torch.promote_types(logits_NKV.dtype, torch.float32))
+    target_NK = batch.ids_NT[:, -keep + 1 :]
+    wanted_NK = batch.response_NT[:, -keep + 1 :]
+    token_NK = logits_NKV.gather(2, target_NK[..., None])[..., 0] - logits_NKV.logsumexp(2)
+    sums_N = (token_NK * wanted_NK).sum(1)
+    shape = (batch.size, batch.languages, batch.languages)
+    S_BLL = sums_N.new_zeros(shape).index_put(tuple(batch.cell_N3.T), sums_N)
+    count_BLL = sums_N.new_zeros(shape).index_put(tuple(batch.cell_N3.T), wanted_NK.sum(1).to(sums_N.dtype))
+    return Scores(S_BLL, count_BLL)
+
+
+_packs: weakref.WeakKeyDictionary[torch.nn.Module, bool] = weakref.WeakKeyDictionary()
+
+
+def packs(model: Any, item: Item) -> bool:
+    """Whether the packed way gives this model's numbers; found out once, on the first item, against the padded way.
+
+    Models with an attention of their own, or that change the logits after the head, do not; they take the padded way.
+    """
+    if model not in _packs:
+        _packs[model] = _agree(model, item)
+        if not _packs[model]:
+            print(f"{type(model).__name__} cannot be packed: scores take the padded way (same numbers, slower)")
+    return _packs[model]
+
+
+@torch.no_grad()
+def _agree(model: Any, item: Item) -> bool:
+    languages = len(item.prompts)
+    cells = [(i, j) for i in range(languages) for j in range(languages)]
+    device = next(model.parameters()).device
+    with without_dropout(model):
+        padded_way = score(model, pad([item], cells).to(device))
+        try:
+            packed_way = score(model, pack([item], cells).to(device))
+        except (NotImplementedError, AttributeError, TypeError):
+            return False
+    torch.clear_autocast_cache()  # it holds casts without a graph
+    per_token = (packed_way.S_BLL - padded_way.S_BLL).abs() / padded_way.count_BLL
+    exact = model.dtype == torch.float32 and not torch.is_autocast_enabled(device.type)
+    return bool((per_token <= (1e-3 if exact else 0.1)).all())  # refuses NaN too
+
+
+def batch_of(model: Any, items: Sequence[Item], cells: Sequence[Cell]) -> PackedBatch | PaddedBatch:
+    """The items' cells in the way that suits the model, on its device."""
+    make = pack if packs(model, items[0]) else pad
+    return make(items, cells).to(next(model.parameters()).device)
+
+
+def groups_of(model: Any, items: Sequence[Item], cells: Sequence[Cell], max_tokens: int) -> list[list[int]]:
+    """Micro-batches of the items, see :func:`clo.data.batch.micro_batches`."""
+    return micro_batches(items, cells, max_tokens, packs(model, items[0])) if items else []
+
+
+@contextmanager
+def without_dropout(model: Any) -> Iterator[None]:
+    """Switch dropout off: references and measurements are those of the whole model, also between training steps."""
+    active = [module for module in model.modules() if module.training]
+    try:
+        for module in active:
+            module.training = False
+        yield
+    finally:
+        for module in active:
+            module.training = True
+
+
+@torch.no_grad()
+def score_items(model: Any, items: Sequence[Item], cells: Sequence[Cell], max_tokens: int) -> Scores:
+    """Score items without gradients or dropout, in micro-batches, results on the CPU in the items' order."""
+    while True:
+        groups = groups_of(model, items, cells, max_tokens)
+        try:
+            with without_dropout(model):
+                parts = [score(model, batch_of(model, [items[k] for k in group], cells)) for group in groups]
+        except torch.OutOfMemoryError:
+            if len(groups) == len(items):
+                raise
+            max_tokens = halved(max_tokens)
+            continue
+        order = torch.tensor([k for group in groups for k in group]).argsort()
+        return Scores(
+            torch.cat([p.S_BLL for p in parts]).cpu()[order], torch.cat([p.count_BLL for p in parts]).cpu()[order]
+        )
+
+
+def halved(max_tokens: int) -> int:
+    """Half the token budget, after running out of memory; says so."""
+    torch.cuda.empty_cache()
+    print(f"out of memory: trainer.max_tokens halved to {max_tokens // 2}, repeated", flush=True)
+    return max_tokens // 2

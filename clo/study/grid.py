@@ -1,0 +1,240 @@
+"""A grid of runs: every cell in a process of its own, as many at a time as the cores carry, one table at the end.
+
+No torch here: the parent only starts processes and reads run folders.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from clo.config.parse import RunConfig
+from clo.errors import UserError
+from clo.storage.run_folder import RunFolder
+
+
+@dataclass
+class Cell:
+    """One run of the grid."""
+
+    name: str
+    path: Path
+    overrides: list[str]
+    run: RunConfig
+    process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+    log: IO[bytes] | None = field(default=None, repr=False)
+
+    def start(self) -> None:
+        """Start the cell's process; what it prints goes to log.txt in its folder."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self.log = (self.path / "log.txt").open("ab")
+        except OSError as error:
+            raise UserError(
+                f"cannot write the run folder {self.path} ({error.strerror}); set output_dir to a writable place"
+            ) from error
+        root = str(Path(__file__).resolve().parents[2])
+        path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+        command = [sys.executable, "-m", "clo.commands.train", *self.overrides, "hydra.mode=RUN"]
+        environment = {**os.environ, "PYTHONPATH": path}
+        self.process = subprocess.Popen(command, stdout=self.log, stderr=subprocess.STDOUT, env=environment)
+
+    def status(self) -> dict[str, Any]:
+        """status.json, empty while there is none."""
+        try:
+            found: dict[str, Any] = json.loads((self.path / "status.json").read_text(encoding="utf-8"))
+            return found
+        except (OSError, ValueError):
+            return {}
+
+    def reason(self) -> str:
+        """Why the cell failed, in one line."""
+        status = self.status()
+        if status.get("state") == "failed" and status.get("error"):
+            return str(status["error"])
+        lines = (self.path / "log.txt").read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        last = lines[-1].removeprefix("error: ") if lines else "no output"
+        code = self.process.returncode if self.process else None
+        return f"{last} (exit code {code})"
+
+
+def run_grid(cells: Sequence[Cell]) -> bool:
+    """Run all cells that are not done; a failed one is named at once and the others go on.
+
+    Returns whether every cell is done.
+    """
+    unique = {cell.name: cell for cell in cells}
+    todo = [cell for cell in unique.values() if RunFolder(cell.path).state() != "done"]
+    jobs = _jobs(cells[0].run)
+    print(f"{len(unique)} cells, {len(unique) - len(todo)} done already, {jobs} at a time", flush=True)
+    failed = _run_all(todo, jobs)
+    done = [cell.path for cell in unique.values() if cell not in failed]
+    if done:
+        print_table(done)
+    study = cells[0].run
+    if done:
+        place = "" if study.output_dir == "outputs" else f" output_dir={study.output_dir}"
+        print(f"report: python -m clo.report study={study.study_name}{place}")
+    for cell in failed:
+        print(f"failed: {cell.name}: {cell.reason()}", file=sys.stderr)
+    return not failed
+
+
+def _jobs(run: RunConfig) -> int:
+    if run.jobs is not None:
+        return run.jobs
+    if run.trainer.accelerator != "cpu":
+        return 1
+    return max(1, len(os.sched_getaffinity(0)) // (run.trainer.threads * run.trainer.devices))
+
+
+def _run_all(todo: Sequence[Cell], jobs: int) -> list[Cell]:
+    """Start cells as places get free, show their progress; returns the failed ones."""
+    # The longest first: no core is idle while the last one ends.
+    waiting = sorted(todo, key=lambda cell: -cell.run.data_size * cell.run.method.epochs)
+    running: list[Cell] = []
+    failed: list[Cell] = []
+    with _Board(len(todo)) as board:
+        try:
+            while waiting or running:
+                while waiting and len(running) < jobs:
+                    cell = waiting.pop(0)
+                    cell.start()
+                    running.append(cell)
+                    board.started(cell)
+                time.sleep(0.2)
+                for cell in list(running):
+                    assert cell.process is not None and cell.log is not None
+                    if cell.process.poll() is None:
+                        board.moved(cell)
+                        continue
+                    running.remove(cell)
+                    cell.log.close()
+                    ok = cell.process.returncode == 0
+                    if not ok:
+                        failed.append(cell)
+                    board.finished(cell, ok)
+        finally:
+            _stop(running)
+    return failed
+
+
+def _stop(cells: Sequence[Cell]) -> None:
+    """End processes and see them end: the same command right afterwards finds their folders free."""
+    processes = [cell.process for cell in cells if cell.process is not None]
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+class _Board:
+    """Progress of the running cells: bars with time left on a terminal, a line per start and end elsewhere."""
+
+    def __init__(self, cells: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+        self.console = Console()
+        columns = (TextColumn("{task.description}"), BarColumn(bar_width=30), TextColumn("{task.fields[stage]:<24}"))
+        more = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+        self.bars = Progress(*columns, *more, console=self.console, disable=not self.console.is_terminal)
+        self.whole = self.bars.add_task("all cells", total=cells, stage="")
+        self.tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> _Board:
+        self.bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bars.stop()
+
+    def started(self, cell: Cell) -> None:
+        """A cell's process began."""
+        self.tasks[cell.name] = self.bars.add_task(cell.name, total=None, stage="start")
+        if not self.console.is_terminal:
+            print(f"started {cell.name}", flush=True)
+
+    def moved(self, cell: Cell) -> None:
+        """Read the cell's status."""
+        status, task = cell.status(), self.bars.tasks[self.bars.task_ids.index(self.tasks[cell.name])]
+        if status.get("stage") and status["stage"] != task.fields["stage"]:
+            self.bars.reset(task.id, total=status.get("total_steps"), stage=status["stage"])
+        self.bars.update(task.id, completed=status.get("step") or 0, total=status.get("total_steps"))
+
+    def finished(self, cell: Cell, ok: bool) -> None:
+        """A cell's process ended."""
+        self.bars.remove_task(self.tasks.pop(cell.name))
+        self.bars.advance(self.whole)
+        word = "[green]done[/]" if ok else "[red]failed[/]"
+        self.bars.console.print(word, cell.name, highlight=False)
+        if not ok:
+            self.bars.console.print(f"  {cell.reason()}\n  log: {cell.path}/log.txt", markup=False, highlight=False)
+
+
+def print_table(paths: Sequence[Path]) -> None:
+    """One row per finished run: target gain and English side by side."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="Target language and English, before → after", title_justify="left")
+    for name in ("lang", "method", "size", "seed"):
+        table.add_column(name)
+    for name in ("target chrF", "target exact", "target language", "English content", "English exact"):
+        table.add_column(name, justify="right")
+    for path in paths:
+        r = RunFolder(path).results()
+        before, after = r["start"], r["scores"]
+        table.add_row(
+            r["lang"],
+            r["method"],
+            str(r["data_size"]),
+            str(r["seed"]),
+            _change(before, after, "target", "chrf", 1),
+            _change(before, after, "target", "exact", 100),
+            _change(before, after, "target", "language_ok", 100),
+            _change(before, after, "en", "content", 100),
+            _change(before, after, "en", "exact", 100),
+        )
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    print("chrF 0-100, the others in %; target language: answers in the language asked, of those decided")
+    marks = [mark_lines(RunFolder(path).results()) for path in paths]
+    if len(paths) == 1:
+        print("".join(f"{line}\n" for line in marks[0]), end="")
+    elif any(marks):
+        print("benchmarks: see the report")
+
+
+def mark_lines(results: dict[str, Any]) -> list[str]:
+    """Benchmarks of a run for a person: accuracy before and after, in %."""
+    marks = results.get("benchmarks", {})
+    lines = []
+    for name, sides in marks.get("scores", {}).items():
+        for side, scorings in sides.items():
+            for scoring, now in scorings.items():
+                then = marks["start"][name][side][scoring]
+                key = "accuracy" if "accuracy" in now else "exact"
+                chance = f", chance {100 * now['chance']:.0f}" if "chance" in now else ""
+                words = "English" if side == "en" else results["lang_name"]
+                lines.append(
+                    f"{results['method']} {results['lang']} {results['data_size']} s{results['seed']}, {name} "
+                    f"({scoring}), {words}: {100 * then[key]:.1f} → {100 * now[key]:.1f} % "
+                    f"(n = {now['n']}{chance})"
+                )
+    return lines
+
+
+def _change(before: dict[str, Any], after: dict[str, Any], side: str, name: str, scale: float) -> str:
+    texts = ["–" if s[side]["all"][name] is None else f"{scale * s[side]['all'][name]:.0f}" for s in (before, after)]
+    return " → ".join(texts)

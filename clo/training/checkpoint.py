@@ -1,0 +1,146 @@
+"""What a stage leaves on disk: checkpoints to go on from, and the weights that it trained; safetensors, no pickles."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric.plugins import CheckpointIO
+from pytorch_lightning.callbacks import ModelCheckpoint
+from torch import Tensor
+
+from clo.errors import UserError
+from clo.square.reference import snapshot
+
+SUFFIX = ".safetensors"
+
+
+class SafetensorsIO(CheckpointIO):
+    """Lightning's checkpoints as safetensors: the tensors by number, everything else as JSON in the header."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write whole or not at all."""
+        tensors: dict[str, Tensor] = {}
+        write_tensors(Path(path), tensors, {"checkpoint": json.dumps(_plain(checkpoint, tensors))})
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """The checkpoint, its tensors on the CPU."""
+        tensors, header = read_tensors(Path(path))
+        found: dict[str, Any] = _restored(json.loads(header["checkpoint"]), tensors)
+        return found
+
+    def remove_checkpoint(self, path: str | Path) -> None:
+        """Delete the file."""
+        Path(path).unlink(missing_ok=True)
+
+
+class StageCheckpoint(ModelCheckpoint):
+    """Keeps the latest checkpoint of a stage, ``step<n>.safetensors``."""
+
+    FILE_EXTENSION = SUFFIX
+
+    def __init__(self, folder: Path, every: int) -> None:
+        super().__init__(
+            dirpath=folder,
+            filename="step{step}",
+            auto_insert_metric_name=False,
+            every_n_train_steps=every,
+            save_top_k=1,
+        )
+
+
+def _plain(value: Any, tensors: dict[str, Tensor]) -> Any:
+    """JSON for ``value``; its tensors move to ``tensors`` and leave their names."""
+    if isinstance(value, Tensor):
+        name = f"t{len(tensors)}"
+        tensors[name] = value.detach().cpu().contiguous()
+        return {"tensor": name}
+    if isinstance(value, Mapping):
+        return {"items": [[_plain(k, tensors), _plain(v, tensors)] for k, v in value.items()]}
+    if isinstance(value, list | tuple):
+        return [_plain(v, tensors) for v in value]
+    return value
+
+
+def _restored(value: Any, tensors: Mapping[str, Tensor]) -> Any:
+    """What ``_plain`` was given, tuples as lists."""
+    if isinstance(value, list):
+        return [_restored(v, tensors) for v in value]
+    if not isinstance(value, dict):
+        return value
+    if "tensor" in value:
+        return tensors[value["tensor"]]
+    return {_restored(k, tensors): _restored(v, tensors) for k, v in value["items"]}
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], header: dict[str, str]) -> None:
+    """Write a safetensors file whole or not at all."""
+    from safetensors.torch import save_file
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    save_file(tensors, temporary, metadata=header)
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors on the CPU, and the header.
+
+    Raises:
+        UserError: the file is broken.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118  # not a dict
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path} cannot be read ({error}); delete the run folder to start anew") from error
+
+
+def newest_checkpoint(folder: Path, base: str) -> Path | None:
+    """The latest whole checkpoint of a stage, or none.
+
+    Raises:
+        UserError: it was written from another base.
+    """
+    found = sorted(folder.glob(f"step*{SUFFIX}"), key=step_of)
+    if not found:
+        return None
+    if SafetensorsIO().load_checkpoint(found[-1]).get("clo_base") != base:
+        raise UserError(f"{found[-1]} was trained from another base model; delete the run folder to start anew")
+    return found[-1]
+
+
+def step_of(checkpoint: Path) -> int:
+    """Optimizer steps done when it was written."""
+    return int(checkpoint.stem.removeprefix("step"))
+
+
+def save_trained(model: Any, path: Path, base: str) -> None:
+    """Write the trained tensors, and the key of the weights they started from."""
+    write_tensors(path, {name: tensor.contiguous() for name, tensor in snapshot(model).items()}, {"base": base})
+
+
+def load_trained(model: Any, path: Path, base: str | None = None) -> None:
+    """Put trained tensors into a tuned model, which is what they started from (``base`` is its key; null: unchecked).
+
+    Raises:
+        UserError: they belong to another model or tuning.
+    """
+    tensors, header = read_tensors(path)
+    wanted = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    other = base is not None and header["base"] != base
+    if other or {n: t.shape for n, t in tensors.items()} != {n: p.shape for n, p in wanted.items()}:
+        raise UserError(f"{path} was trained from another base or tuning; delete the run folder to start anew")
+    with torch.no_grad():
+        for name, parameter in wanted.items():
+            parameter.copy_(tensors[name])

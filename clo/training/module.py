@@ -1,0 +1,300 @@
+"""The LightningModule: glue between items, scores, objective and optimizer; it contains no formula.
+
+One ``training_step`` is one optimizer step: the items are split into micro-batches under the token budget, and every
+sum is divided by the step's own denominators, so neither the budget nor the number of ranks changes a gradient.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, nullcontext
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from clo.config import OptimizerConfig, TrainerConfig
+from clo.config.choices import ReferenceMode
+from clo.data.items import Item
+from clo.errors import UserError
+from clo.square.objective import Terms, objective_terms, square_metrics
+from clo.square.reference import swapped
+from clo.square.scores import batch_of, groups_of, halved, packs, score, score_items, score_with_reference
+from clo.training.checks import check_finite, check_step_zero
+from clo.training.layers import training_layers
+from clo.training.optimizer import adamw, linear_schedule, trained
+from clo.training.sharding import clip_gradients, gather_into, most_of_any_rank, sharded_copy
+from clo.training.stage_plan import StagePlan
+from clo.training.step_sums import StepSums
+from clo.training.strategy import ShardedStrategy
+from clo.training.throughput import step_rates
+from clo.training.zero import ZeroStrategy
+
+OUT_OF_MEMORY = "out of memory with trainer.max_tokens={} on one of the devices; set a lower one, the run goes on"
+
+
+class CLOModule(pl.LightningModule):
+    """Trains one stage of any method.
+
+    Logged names: ``train/loss``, ``train/nll``, ``train/pref`` (weighted as in the loss), ``train/grad_norm`` and each
+    term's own (not with DeepSpeed), ``train/lr``, ``train/response_tokens_per_second``, ``train/wasted_tokens``,
+    ``train/mfu``; ``train/`` and ``val/`` ``margin_d``, ``accuracy_d``, ``chosen_change_d``, ``rejected_change_d``
+    (nats) for d in en, target, ``saturated``; ``val/nll_d``, ``val/logp_d_d`` (per token), ``val/right_language_d``.
+
+    Args:
+        model: the language model, already tuned (see :mod:`clo.model.tuning`).
+        plan: the stage.
+        optimizer: AdamW's values.
+        trainer: the hardware side.
+        references: makes the reference scores by item key, float32 [L, L], once the processes are up; cached mode only.
+        start: the weights at the stage's start; needed for swapped mode.
+        base_key: content hash of the weights this stage started from; a checkpoint of another base is refused.
+        look: (model, step) -> more metrics at every validation.
+    """
+
+    strict_loading = False  # checkpoints hold what trains only
+
+    def __init__(
+        self,
+        model: Any,
+        plan: StagePlan,
+        optimizer: OptimizerConfig,
+        trainer: TrainerConfig,
+        references: Callable[[CLOModule], dict[str, Tensor]] | None,
+        start: dict[str, Tensor] | None,
+        base_key: str,
+        look: Callable[[Any, int], dict[str, float]] | None = None,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.model, self.plan, self.options, self.hardware = model, plan, optimizer, trainer
+        self._make_references, self.start, self.base_key, self._look = references, start, base_key, look
+        self.references: dict[str, Tensor] = {}
+        self.max_tokens = trainer.max_tokens
+        self.note = ""
+        self._open = ExitStack()
+        self._whole: list[Any] = []  # the whole model, while this one is split over devices
+
+    def setup(self, stage: str) -> None:
+        """Make the references while the weights are still those of the stage's start."""
+        self.model.to(self.trainer.strategy.root_device)
+        if self._make_references is not None:
+            with self.trainer.precision_plugin.forward_context():
+                self.references = self._make_references(self)
+
+    def configure_model(self) -> None:
+        """Split the model over the devices where the strategy does, and prepare its layers for training."""
+        if isinstance(self.trainer.strategy, ShardedStrategy):
+            assert self.device_mesh is not None
+            self._whole = [self.model]
+            self.model = sharded_copy(self.model, self.device_mesh["data_parallel"], self.hardware.precision)
+        how = self.hardware.gradient_checkpointing, self.hardware.compile
+        self._open.enter_context(training_layers(self.model, *how))
+
+    def on_fit_start(self) -> None:
+        """Look at the attention of split weights once, all ranks together."""
+        if self._whole:
+            with self.trainer.precision_plugin.forward_context():
+                packs(self.model, self.trainer.datamodule.val[0])  # type: ignore[attr-defined]
+
+    def on_train_end(self) -> None:
+        """Leave the trained weights in the model that was handed in."""
+        self._open.close()
+        for whole in self._whole:
+            gather_into(trained(whole), self.trained())
+
+    def on_train_start(self) -> None:
+        """The held-out square before the first step."""
+        if self.global_step == 0:
+            self._validate()
+
+    # Optimizer -------------------------------------------------------------------------------------------------------
+
+    def trained(self) -> list[torch.nn.Parameter]:
+        """The parameters that train."""
+        return trained(self.model)
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with a linear schedule."""
+        optimizer = adamw(self.trained(), self.options, self.plan.lr)
+        if self._zero:
+            self._zero.split(optimizer, self.options.clip)
+        schedule = linear_schedule(optimizer, self.options.warmup, self.plan.total_steps)
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+    def transfer_batch_to_device(self, batch: list[Item], device: torch.device, dataloader_idx: int) -> list[Item]:
+        """Items are token ids of plain Python; their tensors are made per micro-batch."""
+        return batch
+
+    # Training --------------------------------------------------------------------------------------------------------
+
+    @property
+    def _zero(self) -> ZeroStrategy | None:
+        return self.trainer.strategy if isinstance(self.trainer.strategy, ZeroStrategy) else None
+
+    def training_step(self, items: list[Item], _: int) -> None:
+        """One optimizer step over all items of the batch."""
+        began, step = time.perf_counter(), self.global_step
+        optimizer: Any = self.optimizers()
+        scheduler: Any = self.lr_schedulers()
+        denominators = self.plan.objective.denominators(items)
+        sums = self._backward_within_memory(items, denominators, step % self.hardware.grad_norms_every == 0)
+        metrics = sums.means()
+        check_finite(metrics["loss"], "loss", self.plan.name, step, self.plan.lr)
+        if step == 0 and not any(isinstance(m, torch.nn.Dropout) and m.training for m in self.model.modules()):
+            check_step_zero(metrics, self._tolerance())
+        metrics["lr"] = scheduler.get_last_lr()[0]
+        if self._zero is None:
+            metrics |= sums.gradient_norms(self.trained())
+            check_finite(metrics["grad_norm"], "gradient", self.plan.name, step, self.plan.lr)
+            clip_gradients(self.trained(), metrics["grad_norm"], self.options.clip)
+            optimizer.step()
+        else:  # DeepSpeed measures and clips in its step
+            optimizer.step()
+            metrics["grad_norm"] = self._zero.norm()
+            check_finite(metrics["grad_norm"], "gradient", self.plan.name, step, self.plan.lr)
+        scheduler.step()
+        if step % self.hardware.log_every == 0 or step + 1 == self.plan.total_steps:
+            metrics |= self._rates(items, time.perf_counter() - began)
+            self.note = f"loss {metrics['loss']:.3f}"
+            self._log("train", metrics, step + 1)
+        # Here, not in Lightning's own loop: that comes after the checkpoint, and a run killed in between would lose it.
+        if (step + 1) % self.plan.validate_every == 0 or step + 1 == self.plan.total_steps:
+            self._validate()
+
+    def _rates(self, items: Sequence[Item], seconds: float) -> dict[str, float]:
+        ranks, cells = self.trainer.world_size, self.plan.objective.cells()
+        return step_rates(self.model, items, cells, self.max_tokens, seconds, self.hardware.precision, ranks)
+
+    def _backward_within_memory(self, items: Sequence[Item], denominators: Tensor, measure: bool) -> StepSums:
+        """Backward over all micro-batches; out of memory halves the token budget, says so and repeats the step."""
+        while True:
+            self.zero_grad(set_to_none=True)
+            try:
+                return self._backward(items, denominators, measure)
+            except torch.OutOfMemoryError:
+                if self._in_lockstep():  # the other devices wait for this one's part: no step can be repeated alone
+                    raise UserError(OUT_OF_MEMORY.format(self.max_tokens)) from None
+                if self.max_tokens < max(item.longest() for item in items):
+                    raise
+            self.zero_grad(set_to_none=True)
+            self.max_tokens = halved(self.max_tokens)
+
+    def _backward(self, items: Sequence[Item], denominators: Tensor, measure: bool) -> StepSums:
+        objective, sums, passes = self.plan.objective, StepSums(), self._passes(items)
+        measure = measure and self._zero is None and bool(objective.nll_cells() and objective.comparisons())
+        if measure and self._whole:  # split weights take gradients in whole backward passes only
+            self._seed()
+            for group, weight in passes:
+                (weight * objective.weighted_nll(self._terms(group), denominators)).backward()
+            sums.add_nll_gradient([torch.zeros_like(p) if p.grad is None else p.grad for p in self.trained()])
+            self.zero_grad(set_to_none=True)
+        self._seed()
+        for number, (group, weight) in enumerate(passes, 1):
+            terms = self._terms(group)
+            nll, pref = objective.weighted_nll(terms, denominators), objective.weighted_preference(terms, denominators)
+            if measure and not self._whole:
+                gradient = torch.autograd.grad(nll, self.trained(), retain_graph=True, materialize_grads=True)
+                sums.add_nll_gradient(gradient)
+            if self._zero is None:
+                (weight * (nll + pref)).backward()
+            else:
+                self._zero.backward_sum(weight * (nll + pref), number == len(passes))
+            if weight:
+                sums.add_terms(
+                    terms.metrics, nll if objective.nll_cells() else None, pref if objective.comparisons() else None
+                )
+        for parameter in self.trained() if self._zero is None else []:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        if self.trainer.world_size > 1:
+            sums.over_ranks(self.trained(), measure)
+        return sums
+
+    def _passes(self, items: Sequence[Item]) -> list[tuple[list[Item], float]]:
+        """This rank's micro-batches, each with weight 1.
+
+        Ranks that split something meet in every pass: who has fewer micro-batches adds some of weight 0.
+        """
+        mine = items[self.global_rank :: self.trainer.world_size]
+        groups = groups_of(self.model, mine, self.plan.objective.cells(), self.max_tokens)
+        passes = [([mine[k] for k in group], 1.0) for group in groups]
+        if self._in_lockstep():
+            passes += [([items[0]], 0.0)] * (most_of_any_rank(len(passes), self.device) - len(passes))
+        return passes
+
+    def _in_lockstep(self) -> bool:
+        return bool(self._whole or self._zero)
+
+    def _seed(self) -> None:
+        """Dropout draws from the step's own seed: a resumed or repeated step draws the same."""
+        step = self.global_step * self.trainer.world_size + self.global_rank
+        torch.manual_seed(int(self.base_key[:12], 16) + step)
+
+    def _terms(self, items: Sequence[Item]) -> Terms:
+        """Score a micro-batch and its reference, and weigh the square."""
+        objective = self.plan.objective
+        batch = batch_of(self.model, items, objective.cells())
+        if not objective.comparisons():
+            return objective_terms(objective, score(self.model, batch).S_BLL)
+        if self.hardware.reference is ReferenceMode.cached:
+            R_BLL = torch.stack([self.references[item.key()] for item in items]).to(self.device)
+            return objective_terms(objective, score(self.model, batch).S_BLL, R_BLL)
+        policy, reference = score_with_reference(self.model, batch, self._as_reference())
+        return objective_terms(objective, policy.S_BLL, reference.S_BLL)
+
+    def _as_reference(self) -> Any:
+        if self.hardware.reference is ReferenceMode.adapters_off:
+            return self.model.disable_adapter()
+        if self.hardware.reference is ReferenceMode.swapped:
+            assert self.start is not None
+            return swapped(self.model, self.start)
+        return nullcontext()
+
+    # Validation ------------------------------------------------------------------------------------------------------
+
+    def _validate(self) -> None:
+        """The whole held-out square: NLL and log-probs of every cell, margins of every direction."""
+        torch.clear_autocast_cache()  # it holds casts of the weights before the step
+        with torch.no_grad(), self.trainer.precision_plugin.forward_context():
+            metrics = self._held_out_metrics(self.trainer.datamodule.val)  # type: ignore[attr-defined]
+            metrics |= self._look(self.model, self.global_step) if self._look else {}
+        self._log("val", metrics, self.global_step)
+
+    def _held_out_metrics(self, items: list[Item]) -> dict[str, float]:
+        objective = self.plan.objective
+        languages = len(items[0].prompts)
+        cells = [(i, j) for i in range(languages) for j in range(languages)]
+        scores = score_items(self.model, items, cells, self.max_tokens)
+        metrics = square_metrics(scores.S_BLL, scores.count_BLL)
+        if objective.comparisons():
+            if self.hardware.reference is ReferenceMode.cached:
+                R_BLL = torch.stack([self.references[item.key()] for item in items])
+            else:
+                with self._as_reference():
+                    R_BLL = score_items(self.model, items, cells, self.max_tokens).S_BLL
+            terms = objective_terms(objective, scores.S_BLL, R_BLL)
+            metrics |= {name: float(total / count) for name, (total, count) in terms.metrics.items()}
+            if self.global_step == 0:
+                check_step_zero(metrics, self._tolerance())
+        return metrics
+
+    def _tolerance(self) -> float:
+        """Largest |margin| at step 0 that rounding explains: the reference took other micro-batches."""
+        return 1e-3 if self.trainer.precision == "32-true" else 0.2
+
+    # Logging and checkpoints -----------------------------------------------------------------------------------------
+
+    def _log(self, part: str, metrics: dict[str, float], step: int) -> None:
+        record: dict[str, float] = {f"{part}/{name}": value for name, value in metrics.items()}
+        record["epoch"] = step / self.plan.steps_per_epoch
+        for logger in self.loggers:
+            logger.log_metrics(record, step)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what trains only, and what it was trained from."""
+        names = {f"model.{name}" for name, p in self.model.named_parameters() if p.requires_grad}
+        checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k in names}
+        checkpoint["clo_base"] = self.base_key

@@ -1,0 +1,35 @@
+"""AdamW over what trains, with a linear schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from clo.config import OptimizerConfig
+
+
+def trained(model: Any) -> list[torch.nn.Parameter]:
+    """The parameters that train."""
+    return [p for p in model.parameters() if p.requires_grad]
+
+
+def adamw(parameters: Sequence[torch.nn.Parameter], options: OptimizerConfig, lr: float) -> torch.optim.AdamW:
+    """AdamW; weight decay acts on matrices only."""
+    decay = [p for p in parameters if p.dim() > 1]
+    plain = [p for p in parameters if p.dim() <= 1]
+    groups = [{"params": decay, "weight_decay": options.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    b1, b2 = options.betas
+    return torch.optim.AdamW([g for g in groups if g["params"]], lr=lr, betas=(b1, b2), eps=options.eps)
+
+
+def linear_schedule(optimizer: Any, warmup: float, total: int) -> torch.optim.lr_scheduler.LambdaLR:
+    """Linear from 0 over the first ``warmup`` of ``total`` steps, then linear to 0."""
+    rising = max(1, round(warmup * total))
+
+    def factor(step: int) -> float:
+        done = step + 1  # the first step already moves
+        return done / rising if done <= rising else max(0.0, (total - step) / max(1, total - rising))
+
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)

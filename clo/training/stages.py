@@ -1,0 +1,172 @@
+"""A run's training: one or two stages over the same items, each resumable to the bit."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback
+from torch import Tensor
+
+from clo.config.choices import Cells, Prompts, ReferenceMode
+from clo.config.parse import RunConfig
+from clo.data.datamodule import SquareDataModule, stage_steps, steps_per_epoch
+from clo.data.items import Item
+from clo.evaluation.watch import Look
+from clo.square.objective import Objective
+from clo.square.reference import ReferenceCache, snapshot, weights_key
+from clo.storage.progress import stage
+from clo.storage.run_folder import RunFolder
+from clo.training.checkpoint import (
+    SafetensorsIO,
+    StageCheckpoint,
+    load_trained,
+    newest_checkpoint,
+    save_trained,
+    step_of,
+)
+from clo.training.loggers import MetricsFile, stage_loggers
+from clo.training.module import CLOModule
+from clo.training.stage_plan import StagePlan
+from clo.training.strategy import strategy_of
+
+
+@dataclass(frozen=True)
+class StageData:
+    """Items of the run: all of them for training, and the held-out square."""
+
+    train: Sequence[Item]
+    val: Sequence[Item]
+    watch: Look | None = None
+    """Answers some prompts at every validation."""
+
+
+def plan_stages(run: RunConfig, items: int, languages: int = 2) -> list[StagePlan]:
+    """The stages of a method, in order."""
+    per_epoch = steps_per_epoch(items, run.batch_size)
+    m = run.method
+    plans: list[StagePlan] = []
+
+    def add(name: str, objective: Objective, lr: float, epochs: float) -> None:
+        steps = stage_steps(items, run.batch_size, epochs)
+        plans.append(StagePlan(name, objective, lr, steps, per_epoch, max(1, steps // run.evaluation.validations)))
+
+    if m.sft_first is not None:
+        first = Objective(languages, Cells.diagonal, Prompts.none, 1.0, m.beta, m.nll_reduction, m.pair_reduction)
+        add("sft", first, m.sft_first.lr, m.sft_first.epochs)
+    main = Objective(languages, m.nll, m.preference, m.lam, m.beta, m.nll_reduction, m.pair_reduction)
+    name = m.name if m.sft_first is None else m.name.removeprefix("sft_") or m.name
+    add(name, main, m.lr, m.epochs)
+    return plans
+
+
+def fit_stages(run: RunConfig, model: Any, data: StageData, folder: RunFolder) -> None:
+    """Train all stages; a finished stage's weights are loaded, a broken one resumes.
+
+    Raises:
+        UserError: a checkpoint of another base, a loss that is not finite, a reference that is not the start model.
+    """
+    for number, plan in enumerate(plan_stages(run, len(data.train), len(data.train[0].prompts)), 1):
+        done = folder.path / "checkpoint" / f"{number}-{plan.name}.safetensors"
+        if done.is_file():
+            load_trained(model, done, weights_key(model, run.trainer.precision))
+        else:
+            _fit_stage(run, model, plan, data, folder, done)
+
+
+def _fit_stage(run: RunConfig, model: Any, plan: StagePlan, data: StageData, folder: RunFolder, done: Path) -> None:
+    trainer = _trainer(run, plan, folder, done.with_suffix(""))
+    needs_reference = bool(plan.objective.comparisons())
+    base = weights_key(model, run.trainer.precision)
+    start = snapshot(model) if needs_reference and run.trainer.reference is ReferenceMode.swapped else None
+    cached = needs_reference and run.trainer.reference is ReferenceMode.cached
+    references = partial(_references, run, data, folder) if cached else None
+    watched = MetricsFile(folder.path / "watched.jsonl", plan.name)
+    look = None if data.watch is None else partial(_look, data.watch, watched if folder.main else None)
+    module = CLOModule(model, plan, run.optimizer, run.trainer, references, start, base, look)
+    datamodule = SquareDataModule(data.train, data.val, run.batch_size, plan.total_steps, run.seed)
+    checkpoint = newest_checkpoint(done.with_suffix(""), base)
+    for logger in (*trainer.loggers, watched):
+        if isinstance(logger, MetricsFile) and folder.main:
+            logger.rewind(0 if checkpoint is None else step_of(checkpoint))
+    trainer.fit(module, datamodule, ckpt_path=None if checkpoint is None else str(checkpoint))
+    if trainer.global_step != plan.total_steps:
+        raise RuntimeError(f"stage {plan.name} stopped at step {trainer.global_step} of {plan.total_steps}")
+    if trainer.is_global_zero:
+        save_trained(model, done, base)
+
+
+def _look(watch: Look, file: MetricsFile | None, model: Any, step: int) -> dict[str, float]:
+    """Ask the watched prompts, keep the answers, and return the rates."""
+    metrics, answers = watch(model)
+    if file is not None:
+        for answer in answers:
+            file.log_metrics(answer, step)
+    return metrics
+
+
+def _references(run: RunConfig, data: StageData, folder: RunFolder, module: CLOModule) -> dict[str, Tensor]:
+    """Reference scores of training and held-out items, filled over all ranks."""
+    languages = len(data.train[0].prompts)
+    whole = [(i, j) for i in range(languages) for j in range(languages)]
+    share = (module.global_rank, module.trainer.world_size)
+    found: dict[str, Tensor] = {}
+    for items in (data.train, data.val):
+        cache = ReferenceCache(Path(run.cache_dir) / "reference", module.base_key, whole)
+        args = (module.model, items, run.trainer.max_tokens, share)
+        with stage(folder, "reference scores") as tick:
+            found |= cache.scores(*args, progress=tick)
+        if share[1] > 1:
+            torch.distributed.barrier()
+            found |= cache.scores(*args)
+    return found
+
+
+def _trainer(run: RunConfig, plan: StagePlan, folder: RunFolder, checkpoints: Path) -> pl.Trainer:
+    """A Lightning trainer for one stage: one pass over the stage's sampler."""
+    warnings.filterwarnings("ignore", module="pytorch_lightning")
+    save = StageCheckpoint(checkpoints, max(1, plan.total_steps // run.trainer.checkpoints))
+    return pl.Trainer(
+        accelerator=run.trainer.accelerator,
+        devices=run.trainer.devices,
+        strategy=strategy_of(run.trainer.strategy, run.trainer.devices),
+        plugins=[SafetensorsIO()],
+        precision=run.trainer.precision,  # type: ignore[arg-type]
+        max_epochs=1,
+        max_steps=plan.total_steps,
+        limit_val_batches=0,  # the module validates by itself
+        use_distributed_sampler=False,
+        logger=stage_loggers(run, folder, plan.name),
+        callbacks=[save, _Bar(folder, plan)],
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        deterministic="warn",
+    )
+
+
+class _Bar(Callback):
+    """Shows the stage's progress."""
+
+    def __init__(self, folder: RunFolder, plan: StagePlan) -> None:
+        self._open = ExitStack()
+        self.folder, self.plan = folder, plan
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.tick = self._open.enter_context(stage(self.folder, f"train {self.plan.name}"))
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
+        assert isinstance(module, CLOModule)
+        self.tick(trainer.global_step, self.plan.total_steps, module.note)
+
+    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self._open.close()
+
+    def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, error: BaseException) -> None:
+        self._open.close()

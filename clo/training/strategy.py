@@ -1,0 +1,65 @@
+"""How a stage runs on several devices: Lightning's strategies, and one whose weights are split over them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pytorch_lightning.strategies import ModelParallelStrategy, Strategy
+from torch.optim import Optimizer
+
+from clo.training.sharding import gathered, split_like
+
+
+def strategy_of(name: str, devices: int) -> str | Strategy:
+    """What Lightning's trainer takes for ``trainer.strategy``."""
+    if name == "deepspeed":
+        from clo.training.zero import ZeroStrategy
+
+        return ZeroStrategy()
+    return ShardedStrategy(devices) if name == "fsdp2" else name
+
+
+class ShardedStrategy(ModelParallelStrategy):
+    """FSDP2 whose checkpoints are those of one process: what trains, whole; any number of devices goes on from them."""
+
+    def __init__(self, devices: int) -> None:
+        super().__init__(data_parallel_size=devices, tensor_parallel_size=1, save_distributed_checkpoint=False)
+
+    @property
+    def lightning_restore_optimizer(self) -> bool:
+        """Checkpoints are loaded as in one process."""
+        return True
+
+    def lightning_module_state_dict(self) -> dict[str, Any]:
+        """What trains, gathered on the CPU."""
+        assert self.lightning_module is not None
+        trained = ((name, p) for name, p in self.lightning_module.named_parameters() if p.requires_grad)
+        return {name: gathered(p.detach()).cpu() for name, p in trained}
+
+    def optimizer_state(self, optimizer: Optimizer) -> dict[str, Any]:
+        """The optimizer's state, gathered on the CPU."""
+        held = getattr(optimizer, "_optimizer", optimizer).state_dict()
+        states = {k: {name: gathered(v).cpu() for name, v in state.items()} for k, state in held["state"].items()}
+        return {**held, "state": states}
+
+    def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> dict[str, Any]:
+        """The checkpoint as it is on disk."""
+        return self.checkpoint_io.load_checkpoint(checkpoint_path)
+
+    def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:
+        """Give every rank its part."""
+        assert self.lightning_module is not None
+        parameters = dict(self.lightning_module.named_parameters())
+        for name, whole in checkpoint["state_dict"].items():
+            parameters[name].data.copy_(split_like(whole, parameters[name]))
+
+    def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
+        """Give every rank its part."""
+        for optimizer, held in zip(self.optimizers, checkpoint["optimizer_states"], strict=True):
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            states = {
+                k: {name: split_like(v, parameters[k]) if v.dim() else v for name, v in state.items()}
+                for k, state in held["state"].items()
+            }
+            optimizer.load_state_dict({**held, "state": states})

@@ -1,0 +1,113 @@
+"""How fast a step was: response tokens per second, share of padding, and the share of the hardware's peak (MFU)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import torch
+
+from clo.data.batch import Cell, packed_tokens, padded_tokens
+from clo.data.items import Item
+from clo.model.layers import LowerLayers, base_model
+from clo.square.scores import groups_of, packs
+
+DENSE_BF16_TFLOPS = {
+    "B200": 2250,
+    "H200": 989,
+    "H100": 989,
+    "GH200": 989,
+    "A100": 312,
+    "L40S": 362,
+    "L4": 121,
+    "A10": 125,
+}
+"""Peak of a GPU's bfloat16 units without sparsity, from the vendors' data sheets; the first name that fits counts."""
+
+
+def forward_flops(model: Any, items: Sequence[Item], cells: Sequence[Cell]) -> float:
+    """Floating-point operations of scoring the items once, without gradients; attention scores are left out (1 %)."""
+    base = base_model(model)
+    matrices = sum(p.numel() for name, p in base.base_model.named_parameters() if p.dim() == 2 and "embed" not in name)
+    responses = sum(len(item.responses[j]) for item in items for _, j in cells)
+    head = base.get_output_embeddings().weight.numel()
+    return 2.0 * matrices * sum(packed_tokens(item, cells) for item in items) + 2.0 * responses * head
+
+
+def step_flops(model: Any, items: Sequence[Item], cells: Sequence[Cell]) -> float:
+    """Floating-point operations of one training step on packed rows, after the floor of an exact step.
+
+    Every token passes every matrix once; it passes it back where something below trains, and once more where the
+    matrix itself trains; response tokens pass the head, and come back. Attention scores count by causal pairs.
+    """
+    base = base_model(model)
+    matrices = [(name, p) for name, p in base.base_model.named_parameters() if p.dim() == 2 and "embed" not in name]
+    first = LowerLayers(model).count
+    above = sum(p.numel() for name, p in matrices if _layer(name) >= first)
+    trained = sum(p.numel() for _, p in matrices if p.requires_grad)
+    tokens = sum(packed_tokens(item, cells) for item in items)
+    head = base.get_output_embeddings().weight
+    responses = sum(len(item.responses[j]) for item in items for _, j in cells)
+    body = 2.0 * tokens * (sum(p.numel() for _, p in matrices) + above + trained)
+    config = base.config
+    width = config.num_attention_heads * getattr(config, "head_dim", config.hidden_size // config.num_attention_heads)
+    layers = config.num_hidden_layers
+    pairs = 4.0 * width * sum(_pairs(item, cells) for item in items)
+    return body + pairs * (layers + 2 * (layers - first)) + 4.0 * responses * head.numel()
+
+
+def _layer(name: str) -> int:
+    """Number of the layer in a weight's name; matrices outside of layers count as the highest."""
+    return next((int(part) for part in name.split(".") if part.isdigit()), 1 << 30)
+
+
+def _pairs(item: Item, cells: Sequence[Cell]) -> float:
+    """(query, key) pairs of one item that a causal mask leaves."""
+    total = 0.0
+    for i in {i for i, _ in cells}:
+        prompt = len(item.prompts[i])
+        total += prompt * (prompt + 1) / 2
+        for own in (len(item.responses[j]) - 1 for k, j in cells if k == i):
+            total += own * prompt + own * (own + 1) / 2
+    return total
+
+
+@lru_cache(maxsize=4)
+def peak_flops(device: torch.device, precision: str) -> float | None:
+    """Peak FLOP/s of matrix products: a GPU's data sheet, a CPU's own measure; none for a GPU that is not listed."""
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+        found = next((peak for key, peak in DENSE_BF16_TFLOPS.items() if key in name), None)
+        return None if found is None or precision == "32-true" else found * 1e12
+    size, best = 768, 0.0
+    a = torch.ones(size, size, dtype=torch.float32 if precision == "32-true" else torch.bfloat16)
+    for _ in range(6):
+        began = time.perf_counter()
+        a @ a
+        best = max(best, 2 * size**3 / (time.perf_counter() - began))
+    return best
+
+
+def step_rates(
+    model: Any,
+    items: Sequence[Item],
+    cells: Sequence[Cell],
+    max_tokens: int,
+    seconds: float,
+    precision: str,
+    ranks: int,
+) -> dict[str, float]:
+    """``response_tokens_per_second``, ``wasted_tokens`` (share of padding) and ``mfu`` of one step of all ranks."""
+    responses = sum(len(item.responses[j]) for item in items for _, j in cells)
+    rates = {"response_tokens_per_second": responses / seconds, "wasted_tokens": 0.0}
+    if not packs(model, items[0]):
+        groups = groups_of(model, items, cells, max_tokens)
+        used = sum(len(group) * padded_tokens(items[group[0]], cells) for group in groups)
+        held = sum(len(item.prompts[i]) + len(item.responses[j]) for item in items for i, j in cells)
+        rates["wasted_tokens"] = 1 - held / used
+    peak = peak_flops(next(model.parameters()).device, precision)
+    if peak is not None:
+        rates["mfu"] = step_flops(model, items, cells) / seconds / peak / ranks
+    return rates

@@ -1,0 +1,124 @@
+"""Weights & Biases: one run per cell, from its first stage to its results, and finished on failure too.
+
+Nothing here is imported unless ``logger=wandb``. What is sent: the configuration without places and hardware, metrics,
+the square, sample answers and the run folder's small files; never an environment variable.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from clo.config.parse import RunConfig
+from clo.storage.run_folder import RunFolder
+
+SAMPLES = 200
+"""Rows of the table of answers."""
+FILES = ("config.yaml", "results.json", "metrics.csv", "samples.jsonl", "watched.jsonl")
+
+
+def stage_logger(run: RunConfig, folder: RunFolder, stage: str) -> Any:
+    """Lightning's logger on the cell's run, which is opened by the first stage and resumed by its id after a kill.
+
+    A method of two stages prefixes the names of its metrics: both count their steps from 1.
+    """
+    from pytorch_lightning.loggers import WandbLogger
+
+    return WandbLogger(
+        project=run.logger.project,
+        entity=run.logger.entity,
+        name=run.slug(),
+        id=os.environ.get("WANDB_RUN_ID", run.slug()),  # a sweep's agent names its runs itself
+        resume="allow",
+        group=run.study_name,
+        save_dir=str(folder.path),
+        prefix=stage if run.method.sft_first is not None else "",
+        config={"clo": run.science()},
+    )
+
+
+def close(folder: RunFolder, failed: bool) -> None:
+    """Send the results and close the cell's W&B run; an open one would swallow what comes next."""
+    from importlib.util import find_spec
+
+    if find_spec("wandb") is None:  # refused already, in one sentence
+        return
+    if not failed:
+        log_outcome(folder)
+    finish(failed)
+
+
+def log_outcome(folder: RunFolder) -> None:
+    """Scores as the run's summary, the square as a heat map, answers as a table, the small files as an artifact."""
+    import wandb
+
+    if wandb.run is None:  # every stage was finished before this process began
+        return
+    results = folder.results()
+    for side, groups in results["scores"].items():
+        for name, value in groups["all"].items():
+            if isinstance(value, int | float):
+                wandb.run.summary[f"{side}/{name}"] = value
+    columns = ("id", "side", "group", "prompt", "reference", "answer", "verdict", "chrf")
+    lines = (folder.path / "samples.jsonl").read_text(encoding="utf-8").splitlines()[:SAMPLES]
+    rows = [[record[column] for column in columns] for record in map(json.loads, lines)]
+    answers = wandb.Table(columns=list(columns), data=rows)
+    wandb.run.log({"square": wandb.Image(_square(results["square"])), "answers": answers})
+    log_files(results["run"], "results", [folder.path / name for name in FILES])
+
+
+def log_files(name: str, kind: str, paths: list[Path], root: Path | None = None) -> None:
+    """Add files to the open run as an artifact, under their place below ``root`` where that is given."""
+    import wandb
+
+    assert wandb.run is not None
+    artifact = wandb.Artifact(name, type=kind)
+    for path in paths:
+        if path.is_file():
+            artifact.add_file(str(path), name=None if root is None else str(path.relative_to(root)))
+    wandb.run.log_artifact(artifact)
+
+
+def log_report(project: str, study: str, folder: Path) -> None:
+    """Open a run for a study's report and add its tables and page."""
+    import wandb
+
+    with wandb.init(project=project, name=f"report-{study}", group=study, job_type="report", dir=str(folder)):
+        files = [path for path in sorted(folder.rglob("*")) if path.suffix in (".html", ".csv", ".md", ".tex", ".png")]
+        log_files(f"report-{study}", "report", files, folder)
+
+
+def finish(failed: bool) -> None:
+    """Close the run, if one is open."""
+    import wandb
+
+    wandb.finish(exit_code=int(failed))
+
+
+def _square(square: dict[str, Any]) -> Any:
+    """Per-token log-probs of every response under every prompt, before and after."""
+    import numpy
+    from matplotlib.figure import Figure
+
+    languages = square["languages"]
+    figure = Figure(figsize=(6, 3), layout="constrained")
+    values = [square["before"], square["after"]]
+    low, high = (pick(v for grid in values for row in grid for v in row) for pick in (min, max))
+    for axes, grid, title in zip(figure.subplots(1, 2), values, ("before", "after"), strict=True):
+        axes.imshow(numpy.array(grid), vmin=low, vmax=high, cmap="viridis")
+        axes.set_xticks(range(len(languages)), languages)
+        axes.set_yticks(range(len(languages)), languages)
+        axes.set(title=title, xlabel="response in", ylabel="prompt in")
+        for i, row in enumerate(grid):
+            for j, value in enumerate(row):
+                colour = "black" if value > (low + high) / 2 else "white"
+                axes.text(j, i, f"{value:.2f}", ha="center", va="center", color=colour)
+    from io import BytesIO
+
+    from PIL import Image
+
+    picture = BytesIO()
+    figure.savefig(picture, dpi=120)
+    return Image.open(picture)

@@ -1,0 +1,124 @@
+"""Exported folders load without this project, prompt as training did, and end a turn where training did."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from warm_runs import WarmRuns, tiny
+
+from clo.commands.export import Export, export, main, parse_arguments, push
+from clo.data.prompt import Renderer
+from clo.errors import UserError
+
+PLAIN = "### Question: {prompt} ### 'Answer':"
+
+
+def trained(warm: WarmRuns, model: Path, place: Path, *more: str) -> Path:
+    ended = warm.run(tiny(model, place, *more), place)
+    assert ended.code == 0, ended.err
+    (run,) = (place / "outputs" / "runs").iterdir()
+    return run
+
+
+def logits(model: Any) -> torch.Tensor:
+    with torch.no_grad():
+        out: torch.Tensor = model(input_ids=torch.tensor([[5, 9, 40, 7]])).logits
+    return out
+
+
+def test_full_weights(warm: WarmRuns, tiny_folder: Path, tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    run = trained(warm, tiny_folder, tmp_path, f'model.template="{PLAIN}"')
+    export(Export(run, tmp_path / "served"))
+    ours, theirs = (AutoModelForCausalLM.from_pretrained(p) for p in (run / "model", tmp_path / "served"))
+    assert torch.equal(logits(ours), logits(theirs))
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "served")
+    renderer = Renderer(AutoTokenizer.from_pretrained(run / "model"), PLAIN)
+    for text in ("Taja tunda.", 'with "quotes" and {braces}'):
+        turns = [{"role": "user", "content": text}]
+        rendered = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+        assert tokenizer.encode(rendered, add_special_tokens=False) == renderer.prompt_ids(text)
+    assert theirs.generation_config.eos_token_id[0] == renderer.end_id
+    assert theirs.generation_config.pad_token_id is not None
+    assert "library_name: transformers" in (tmp_path / "served" / "README.md").read_text()
+
+
+def test_adapters_merged_and_kept(warm: WarmRuns, tiny_folder: Path, tmp_path: Path) -> None:
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    run = trained(warm, tiny_folder, tmp_path, "tuning=attention_lora")
+    export(Export(run, tmp_path / "merged"))
+    export(Export(run, tmp_path / "adapter", merge=False))
+    base = AutoModelForCausalLM.from_pretrained(tiny_folder)
+    before = logits(base)
+    adapted = logits(PeftModel.from_pretrained(base, tmp_path / "adapter").eval())
+    merged = logits(AutoModelForCausalLM.from_pretrained(tmp_path / "merged"))
+    torch.testing.assert_close(merged, adapted, rtol=1e-4, atol=1e-5)
+    assert float((merged - before).abs().max()) > 1e-4
+    assert not (tmp_path / "merged" / "adapter_config.json").exists()
+    assert "library_name: transformers" in (tmp_path / "merged" / "README.md").read_text()
+    assert "library_name: peft" in (tmp_path / "adapter" / "README.md").read_text()
+
+
+def test_dtype(warm: WarmRuns, tiny_folder: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    run = trained(warm, tiny_folder, tmp_path)
+    export(Export(run, tmp_path / "half", dtype="bfloat16"))
+    tensors = load_file(tmp_path / "half" / "model.safetensors")
+    assert {tensor.dtype for tensor in tensors.values()} == {torch.bfloat16}
+    with pytest.raises(UserError, match="not empty"):
+        export(Export(run, tmp_path / "half"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run=a"], "to=<folder> is missing"),
+        (["to=a"], "run=<folder> is missing"),
+        (["run=a", "to=b", "merge=1"], "must be true or false"),
+        (["run=a", "to=b", "dtype=int8"], "must be one of"),
+        (["run=a", "to=b", "folder=c"], "unknown argument"),
+        (["run=nowhere", "to=b"], "not the folder of a finished run"),
+    ],
+)
+def test_bad_arguments(arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    assert str(end.value.code).startswith("error: ") and message in str(end.value.code)
+    assert not list(tmp_path.iterdir())
+
+
+def test_uploads_ask_and_never_say_a_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    done: list[Any] = []
+
+    class Api:
+        def create_repo(self, name: str, **options: Any) -> None:
+            done.append((name, options))
+
+        def upload_folder(self, **options: Any) -> None:
+            if options["repo_id"] == "me/broken":
+                raise OSError("401 with hf_secret123")
+            done.append(options)
+
+    monkeypatch.setattr(huggingface_hub, "HfApi", Api)
+    with pytest.raises(UserError, match="add yes=true"):
+        push(tmp_path, "me/model", sure=False)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    with pytest.raises(UserError, match="not uploaded"):
+        push(tmp_path, "me/model", sure=False, ask=lambda _: "n")
+    assert not done
+    push(tmp_path, "me/model", sure=False, ask=lambda _: "y")
+    assert done[0] == ("me/model", {"private": True, "exist_ok": True}) and done[1]["repo_id"] == "me/model"
+    with pytest.raises(UserError) as error:
+        push(tmp_path, "me/broken", sure=True)
+    assert "hf_secret123" not in str(error.value)
+    assert parse_arguments(["run=a", "to=b", "push=me/x", "yes=true"]).yes

@@ -1,0 +1,221 @@
+"""Every configuration file composes and parses; typos, wrong types and impossible values are refused."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import itertools
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT
+from hydra import compose, initialize_config_dir
+from hydra.errors import ConfigCompositionException
+from omegaconf import OmegaConf
+
+import clo.config.choices
+import clo.config.machine
+import clo.config.parse
+import clo.config.science
+from clo.config.parse import RunConfig, conf_dir, parse, plain, register_schema
+from clo.errors import UserError
+
+CONF = ROOT / "conf"
+COUNTS = {
+    "model": 6,
+    "lang": 6,
+    "method": 6,
+    "tuning": 4,
+    "data": 4,
+    "evaluation": 3,
+    "trainer": 5,
+    "logger": 2,
+    "study": 9,
+}
+FILES = [(group, path.stem) for group in COUNTS for path in sorted((CONF / group).glob("*.yaml"))]
+STUDIES = [name for group, name in FILES if group == "study"]
+CELLS = {
+    "ablation_lambda_beta": 15,
+    "ablation_nll": 18,
+    "ablation_tuning": 48,
+    "data_efficiency": 72,
+    "demo": 4,
+    "paper": 36,
+    "tune_nano": 48,
+    "tune_nano_sft": 24,
+    "tune_nano_sft_dpo": 24,
+}
+"""Runs of every study; a study that grows says so here."""
+
+
+def composed(*overrides: str) -> Any:
+    register_schema()
+    with initialize_config_dir(conf_dir(), version_base="1.3"):
+        return compose("config", list(overrides), return_hydra_config=True)
+
+
+def run_of(*overrides: str) -> RunConfig:
+    cfg = composed(*overrides)
+    return parse(OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"]))
+
+
+def test_every_file_is_counted() -> None:
+    found = {group: len(list((CONF / group).glob("*.yaml"))) for group in COUNTS}
+    assert found == COUNTS
+    known = {CONF / "config.yaml", CONF / "hydra/help/clo.yaml"} | {CONF / g / f"{n}.yaml" for g, n in FILES}
+    assert set(CONF.rglob("*.yaml")) == known
+
+
+@pytest.mark.parametrize(("group", "name"), [pair for pair in FILES if pair[0] != "study"])
+def test_every_file_composes_and_is_named_like_its_value(group: str, name: str) -> None:
+    more = ["data.train=rows.jsonl"] if (group, name) == ("data", "files") else []
+    run = run_of(f"{group}={name}", *more)
+    value = getattr(run, group)
+    if group == "lang":
+        assert value.code == name and value.name.isascii() and value.tier in ("high", "medium", "low")
+    elif group != "trainer":
+        assert value.name == name
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_every_value_of_every_study_parses(study: str) -> None:
+    cfg = composed(f"study={study}")
+    assert cfg.hydra.mode.name == "MULTIRUN"
+    assert cfg.study_name == study
+    params = {key: str(values).split(",") for key, values in cfg.hydra.sweeper.params.items()}
+    assert math.prod(len(values) for values in params.values()) == CELLS[study]
+    first = {key: values[0] for key, values in params.items()}
+    axes = [first | {key: value} for key, values in params.items() for value in values]
+    names = {run_of(f"study={study}", *(f"{k}={v}" for k, v in cell.items())).slug() for cell in axes}
+    assert len(names) == 1 + sum(len(values) - 1 for values in params.values())
+
+
+def test_every_method_with_every_model_has_its_own_learning_rate() -> None:
+    methods = [name for group, name in FILES if group == "method"]
+    for model in (name for group, name in FILES if group == "model"):
+        recipe = run_of(f"model={model}").model.recipe
+        assert sorted(recipe.lr) == sorted(methods)
+        for method in methods:
+            run = run_of(f"model={model}", f"method={method}")
+            assert run.method.lr == recipe.lr[method]
+            assert run.batch_size == recipe.batch_size
+
+
+def test_a_method_brings_its_tuning_and_the_command_line_wins() -> None:
+    assert run_of().tuning.name == "attention"
+    assert run_of("method=sft").tuning.name == "full"
+    assert run_of("method=sft", "tuning=attention").tuning.name == "attention"
+    assert run_of("method=clo", "tuning=mlp").tuning.trains.name == "mlp"
+
+
+def test_language_codes_are_texts() -> None:
+    import yaml
+
+    for path in (CONF / "lang").glob("*.yaml"):
+        assert isinstance(yaml.safe_load(path.read_text(encoding="utf-8"))["code"], str)
+        assert f'code: "{path.stem}"' in path.read_text(encoding="utf-8")  # quoted: an unquoted `no` is a boolean
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("+unknown.key=1", "unknown key unknown"),
+        ("+method.betta=1", "unknown key method.betta"),
+        ("++trainer.tokens=1", "unknown key trainer.tokens"),
+        ("+method.sft_first.rate=1", "unknown key method.sft_first.rate"),
+        ("+model.recipe.rate=1", "unknown key model.recipe.rate"),
+        ("method.lam=1.5", r"method.lam .* must be in \[0, 1\], got 1.5"),
+        ("method.lam=-0.1", r"method.lam .* must be in \[0, 1\], got -0.1"),
+        ("method.lam=nan", "method.lam"),
+        ("method.beta=0", "method.beta .* must be above 0, got 0"),
+        ("method.beta=-1", "method.beta .* must be above 0"),
+        ("method.beta=inf", "method.beta .* must be above 0"),
+        ("method.lr=0", "method.lr"),
+        ("method.epochs=0", "method.epochs"),
+        ("data_size=0", "data_size .* at least 1, got 0"),
+        ("data_size=-5", "data_size"),
+        ("batch_size=0", "batch_size"),
+        ("seed=-1", "seed"),
+        ("jobs=0", "jobs"),
+        ("study_name=a/b", "study_name"),
+        ("study_name='a=b'", "study_name"),
+        ("lang.code=en", "lang.code .* must differ from lang.source=en"),
+        ("method.nll=none", "method.nll=none; set method.lam=0"),
+        ("method.preference=none", "method.preference=none; set method.lam=1"),
+        ("model.max_length=2", "model.max_length"),
+        ("model.dtype=int8", "model.dtype is one of auto"),
+        ("trainer.precision=16", "trainer.precision is one of"),
+        ("trainer.strategy=fsdp", "trainer.strategy"),
+        ("trainer.max_tokens=0", "trainer.max_tokens"),
+        ("trainer.reference=adapters_off", "needs adapters; set tuning=attention_lora"),
+        ("tuning.layers=[1]", "tuning.layers is"),
+        ("optimizer.warmup=1", "optimizer.warmup"),
+        ("optimizer.betas=[0.9]", "optimizer.betas"),
+        ("evaluation.rows=0", "evaluation.rows"),
+        ("data.kind=hub", "data.kind"),
+        ("data=files", "data=files needs data.train=<file>"),
+        ("logger.name=tensorboard", "logger.name"),
+    ],
+)
+def test_impossible_values_are_refused(override: str, said: str) -> None:
+    with pytest.raises(UserError, match=said) as caught:
+        run_of(*(["method=sft_dpo"] if "sft_first" in override else []), override)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"), [("reference=swapped", "whole weights"), ("compile=true", "compile=true")]
+)
+def test_what_split_weights_cannot_do_is_refused(setting: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        run_of("trainer=fsdp2", f"trainer.{setting}")
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["lang=xx", "method=clx", "study=nope", "method.betta=1", "data_size=many", "method.nll=foo", "lang.code=null"],
+)
+def test_wrong_types_choices_and_keys_are_refused_at_compose(override: str) -> None:
+    with pytest.raises(ConfigCompositionException):
+        composed(override)
+
+
+# The identity of a run ----------------------------------------------------------------------------------------------
+
+
+def test_a_run_survives_its_config_yaml() -> None:
+    for method in (name for group, name in FILES if group == "method"):
+        run = run_of(f"method={method}", "tuning=attention_lora" if method == "clo" else f"method={method}")
+        text = OmegaConf.to_yaml(OmegaConf.create(plain(run)))
+        again = parse(OmegaConf.create(text))  # type: ignore[arg-type]
+        assert again == run
+        assert again.slug() == run.slug()
+
+
+def test_the_name_tells_what_decides_the_result() -> None:
+    base = run_of()
+    assert base.slug().startswith("clo-sw-400-s0-") and base.slug().isascii() and "=" not in base.slug()
+    same = ["trainer.max_tokens=77", "trainer.threads=3", "logger=wandb", "output_dir=x", "cache_dir=y", "jobs=2"]
+    for override in [*same, "study_name=other", "trainer=gpu"]:
+        assert run_of(override).slug() == base.slug(), override
+    other = ["seed=1", "data_size=401", "batch_size=8", "method.beta=0.2", "method.lam=0.4", "model.max_length=99"]
+    other += ["tuning=mlp", "evaluation.rows=5", "optimizer.clip=2", "method.epochs=3", "lang=ko", "method=sft"]
+    slugs = {run_of(override).slug() for override in other}
+    assert len(slugs) == len(other) and base.slug() not in slugs
+
+
+@pytest.mark.parametrize("module", [clo.config.parse, clo.config.machine, clo.config.science])
+def test_every_setting_says_what_it_is(module: Any) -> None:
+    tree = ast.parse(Path(module.__file__).read_text(encoding="utf-8"))
+    silent = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef) and dataclasses.is_dataclass(getattr(module, node.name)):
+            for field, below in itertools.pairwise([*node.body, ast.Pass()]):
+                said = isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
+                if isinstance(field, ast.AnnAssign) and not said:
+                    silent.append(f"{node.name}.{ast.unparse(field.target)}")
+    # In RunConfig a group's own class says it.
+    assert [name for name in silent if not name.startswith("RunConfig.")] == []
+    assert all(name.removeprefix("RunConfig.") in {f.name for f in dataclasses.fields(RunConfig)} for name in silent)

@@ -1,0 +1,248 @@
+"""What trains: which matrices, which layers, adapters, dtypes, and the ledger's numbers."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import tiny_model
+from tiny_runs import LORA
+
+from clo.config import LoraConfig, TuningConfig
+from clo.config.choices import Trains
+from clo.errors import UserError
+from clo.model.load import prepare_processor
+from clo.model.tuning import apply_tuning, ledger
+
+FAMILIES = ["llama", "qwen2", "mistral"]
+SIZE, KV, MLP, VOCAB, LAYERS = 32, 16, 64, 400, 2
+"""Of ``tiny_model``: hidden size, width of keys and values, MLP width, vocabulary, layers."""
+ATTENTION_WEIGHTS = SIZE * (SIZE + KV + KV + SIZE)
+
+
+def gpt2() -> Any:
+    """A model with one fused matrix for query, key and value, stored as a Conv1D."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    torch.manual_seed(0)
+    config = GPT2Config(vocab_size=60, n_positions=32, n_embd=16, n_layer=3, n_head=2, bos_token_id=0, eos_token_id=0)
+    return GPT2LMHeadModel(config).eval()
+
+
+def trained(model: Any) -> set[str]:
+    return {name for name, p in model.named_parameters() if p.requires_grad}
+
+
+def kinds(model: Any) -> set[str]:
+    return {re.sub(r"\.\d+\.", ".*.", name) for name in trained(model)}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_attention_is_the_four_projections(family: str) -> None:
+    model = apply_tuning(tiny_model(family), TuningConfig())
+    expected = {f"model.layers.*.self_attn.{k}_proj.weight" for k in "qkvo"}
+    if family == "qwen2":
+        expected |= {f"model.layers.*.self_attn.{k}_proj.bias" for k in "qkv"}
+    assert kinds(model) == expected
+    assert len(trained(model)) == LAYERS * len(expected)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_mlp_is_its_three_matrices(family: str) -> None:
+    model = apply_tuning(tiny_model(family), TuningConfig("mlp", Trains.mlp))
+    assert kinds(model) == {f"model.layers.*.mlp.{k}_proj.weight" for k in ("gate", "up", "down")}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_full_is_everything(family: str) -> None:
+    model = apply_tuning(tiny_model(family), TuningConfig("full", Trains.full))
+    assert all(p.requires_grad for p in model.parameters())
+
+
+def test_norms_within_attention_do_not_train() -> None:
+    """Qwen3 has norms of queries and keys inside its attention."""
+    model = apply_tuning(tiny_model("qwen3"), TuningConfig())
+    assert any("q_norm" in name for name, _ in model.named_parameters())
+    assert kinds(model) == {f"model.layers.*.self_attn.{k}_proj.weight" for k in "qkvo"}
+
+
+def test_fused_attention_of_gpt2() -> None:
+    assert kinds(apply_tuning(gpt2(), TuningConfig())) == {
+        "transformer.h.*.attn.c_attn.weight", "transformer.h.*.attn.c_attn.bias",
+        "transformer.h.*.attn.c_proj.weight", "transformer.h.*.attn.c_proj.bias",
+    }  # fmt: skip
+    assert kinds(apply_tuning(gpt2(), TuningConfig("mlp", Trains.mlp))) == {
+        "transformer.h.*.mlp.c_fc.weight", "transformer.h.*.mlp.c_fc.bias",
+        "transformer.h.*.mlp.c_proj.weight", "transformer.h.*.mlp.c_proj.bias",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("layers", "expected"),
+    [([0, 0], {0}), ([1, 2], {1, 2}), ([0, -1], {0, 1, 2, 3}), ([-2, -1], {2, 3}), ([1, -2], {1, 2}), ([-4, 0], {0})],
+)
+@pytest.mark.parametrize("trains", list(Trains))
+def test_layer_ranges(layers: list[int], expected: set[int], trains: Trains) -> None:
+    model = apply_tuning(tiny_model(layers=4), TuningConfig("x", trains, layers=layers))
+    found = {int(match[1]) for name in trained(model) if (match := re.search(r"layers\.(\d+)\.", name))}
+    assert found == expected
+    assert all("layers." in name for name in trained(model))  # a range leaves embeddings and head out
+
+
+@pytest.mark.parametrize("layers", [[0, 2], [-3, 0], [1, 0], [-1, -2], [5, 9]])
+def test_ranges_out_of_bounds_are_refused(layers: list[int]) -> None:
+    with pytest.raises(UserError, match=r"tuning\.layers=.*layers 0 to 1"):
+        apply_tuning(tiny_model(), TuningConfig(layers=layers))
+
+
+def test_a_model_without_such_matrices_is_refused() -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2))
+    with pytest.raises(UserError, match=r"tuning\.trains=attention matches no weights.*which has 0, 1"):
+        apply_tuning(model, TuningConfig())
+    with pytest.raises(UserError, match=r"tuning\.layers=\[0, 0\]"):
+        apply_tuning(model, TuningConfig("full", Trains.full, layers=[0, 0]))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_adapters_on_the_attention_projections(family: str) -> None:
+    model = apply_tuning(tiny_model(family), LORA)
+    root = "base_model.model.model.layers.*.self_attn"
+    assert kinds(model) == {f"{root}.{k}_proj.lora_{side}.default.weight" for k in "qkvo" for side in "AB"}
+    assert not any(module.training for module in model.modules())
+
+
+def test_adapters_of_mlp_layer_ranges_and_fused_attention() -> None:
+    lora = LoraConfig(r=2, alpha=4.0)
+    model = apply_tuning(tiny_model(layers=4), TuningConfig("x", Trains.mlp, lora, [1, -2]))
+    found = {re.search(r"layers\.(\d+)\.mlp\.(\w+)_proj\.lora_", name).groups() for name in trained(model)}  # type: ignore[union-attr]
+    assert found == {(layer, kind) for layer in "12" for kind in ("gate", "up", "down")}
+    fused = apply_tuning(gpt2(), TuningConfig("x", Trains.attention, lora))
+    assert {name.split(".lora_")[0].split(".", 5)[-1] for name in trained(fused)} == {"attn.c_attn", "attn.c_proj"}
+
+
+def test_adapters_of_many_layers_stay_within_the_matched_modules() -> None:
+    """PEFT shortens long lists of module names to suffixes; layers out of range must not come in by that."""
+    model = apply_tuning(tiny_model(layers=14), TuningConfig("x", Trains.attention, LoraConfig(r=2), [2, 11]))
+    found = {int(re.search(r"layers\.(\d+)\.", name)[1]) for name in trained(model)}  # type: ignore[index]
+    assert found == set(range(2, 12))
+    assert not any("mlp" in name for name in trained(model))
+
+
+def test_adapters_start_as_a_function_of_the_seed_and_change_nothing() -> None:
+    ids = torch.tensor([[5, 6, 7, 8]])
+    plain = tiny_model()(ids).logits
+    states = []
+    for seed in (3, 3, 4):
+        model = apply_tuning(tiny_model(), LORA, seed)
+        assert torch.equal(model(ids).logits, plain)
+        states.append(torch.cat([p.detach().flatten() for n, p in model.named_parameters() if "lora_A" in n]))
+    assert torch.equal(states[0], states[1]) and not torch.equal(states[0], states[2])
+
+
+def test_only_adapter_dropout_is_in_training_mode() -> None:
+    model = apply_tuning(tiny_model(), TuningConfig("x", Trains.attention, LoraConfig(r=2, dropout=0.1)))
+    modes = {name: module.training for name, module in model.named_modules()}
+    assert {name for name, training in modes.items() if training} == {name for name in modes if ".lora_dropout" in name}
+
+
+@pytest.mark.parametrize("tuning", [TuningConfig(), TuningConfig("full", Trains.full), LORA], ids=lambda t: t.name)
+def test_what_trains_is_float32_over_a_bfloat16_base(tuning: TuningConfig) -> None:
+    model = apply_tuning(tiny_model().bfloat16(), tuning)
+    for parameter in model.parameters():
+        assert parameter.dtype == (torch.float32 if parameter.requires_grad else torch.bfloat16)
+
+
+def test_values_are_unchanged() -> None:
+    before = {name: p.detach().clone() for name, p in tiny_model().named_parameters()}
+    model = apply_tuning(tiny_model(), TuningConfig())
+    assert all(torch.equal(p, before[name]) for name, p in model.named_parameters())
+
+
+def test_tied_weights_train_once() -> None:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=50, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
+        tie_word_embeddings=True, pad_token_id=0, bos_token_id=None, eos_token_id=0,
+    )  # fmt: skip
+    model = apply_tuning(LlamaForCausalLM(config).bfloat16(), TuningConfig("full", Trains.full))
+    assert model.lm_head.weight is model.model.embed_tokens.weight
+    assert ledger(model).trains() == ledger(model).total == sum(p.numel() for p in model.parameters())
+
+
+def test_ledger_of_attention() -> None:
+    model = apply_tuning(tiny_model(), TuningConfig())
+    book = ledger(model)
+    per_layer = ATTENTION_WEIGHTS + 3 * SIZE * MLP + 2 * SIZE
+    assert book.total == LAYERS * per_layer + 2 * VOCAB * SIZE + SIZE
+    assert book.trainable == {
+        "q_proj": LAYERS * SIZE * SIZE, "k_proj": LAYERS * SIZE * KV,
+        "v_proj": LAYERS * SIZE * KV, "o_proj": LAYERS * SIZE * SIZE,
+    }  # fmt: skip
+    assert book.trains() == LAYERS * ATTENTION_WEIGHTS
+    assert book.weight_bytes == 4 * book.total
+    assert (book.gradient_bytes, book.optimizer_bytes) == (4 * book.trains(), 8 * book.trains())
+    assert book.checkpoint_bytes == 12 * book.trains()
+    share = 100 * book.trains() / book.total
+    assert book.lines()[0].startswith(f"trains {book.trains():,} of {book.total:,} parameters ({share:.1f} %): q_proj")
+
+
+def test_ledger_of_adapters_over_bfloat16() -> None:
+    """r (in + out) per matrix: q and o 4 (32 + 32), k and v 4 (32 + 16), in two layers."""
+    model = apply_tuning(tiny_model().bfloat16(), LORA)
+    book = ledger(model)
+    assert book.trainable == {"q_proj": 512, "k_proj": 384, "v_proj": 384, "o_proj": 512}
+    assert book.weight_bytes == 2 * (book.total - 1792) + 4 * 1792
+
+
+def test_the_processor_flushes_denormals() -> None:
+    """A saturated comparison's factor underflows; without this the backward pass runs several times slower."""
+    torch.set_flush_denormal(False)
+    tiny = torch.tensor([1e-39])
+    assert float(tiny * 0.5) > 0
+    prepare_processor(1, "32-true", torch.device("cpu"))
+    assert float(tiny * 0.5) == 0
+
+
+def test_dora_starts_as_the_model_and_trains_sizes_too() -> None:
+    model = tiny_model()
+    ids = torch.tensor([[3, 5, 8]])
+    before = model(input_ids=ids).logits
+    tuned = apply_tuning(model, TuningConfig("t", Trains.attention, LoraConfig(r=4, dora=True)))
+    torch.testing.assert_close(tuned(input_ids=ids).logits, before, rtol=1e-5, atol=1e-5)
+    assert any("magnitude" in name for name in trained(tuned))
+
+
+def test_an_adapter_is_continued_from_where_it_ended(tiny_folder: Path, tmp_path: Path) -> None:
+    """Folded into its base it is the start model, so the reference is the base with the adapter, not the bare base."""
+    from clo.config import ModelConfig
+    from clo.model.load import load_model
+
+    config = ModelConfig(path=str(tiny_folder), max_length=200)
+    adapted = apply_tuning(load_model(config), LORA)
+    for p in adapted.parameters():
+        if p.requires_grad:
+            torch.nn.init.normal_(p, std=0.2)
+    adapted.save_pretrained(tmp_path)
+    again = load_model(ModelConfig(path=str(tmp_path), max_length=200))
+    ids = torch.tensor([[3, 5, 8]])
+    torch.testing.assert_close(again(input_ids=ids).logits, adapted(input_ids=ids).logits, rtol=1e-4, atol=1e-4)
+    assert not hasattr(again, "peft_config") or not hasattr(again, "disable_adapter")
+    assert float((again(input_ids=ids).logits - load_model(config)(input_ids=ids).logits).abs().max()) > 1e-2
+
+
+def test_quantizing_needs_a_gpu_and_adapters(tiny_folder: Path) -> None:
+    from test_conf import run_of
+
+    from clo.config import ModelConfig
+    from clo.model.load import load_model
+
+    with pytest.raises(UserError, match="needs adapters"):
+        run_of("model.quantize=4bit")
+    assert run_of("model.quantize=4bit", "tuning=attention_lora").model.quantize == "4bit"
+    if not torch.cuda.is_available():
+        with pytest.raises(UserError, match="needs a GPU"):
+            load_model(ModelConfig(path=str(tiny_folder), max_length=200, quantize="4bit"))

@@ -1,0 +1,67 @@
+"""Comparisons of a study: who is compared with whom, on which prompts, and what may be said."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+from report_fixture import write_study
+
+from clo.commands.report import make_report
+from clo.report.collect import Study, collect
+from clo.report.comparisons import compare_study, section, summary, to_csv
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    """Swahili only: sft, sft_dpo and clo at 100, 200 and 400 items, three seeds; clo 20 points better."""
+    folder = write_study(tmp_path / "s", {"sw": 3}, unfinished=False)
+    for path in folder.iterdir():
+        method, seed, chance = path.name.split("-")[0], int(path.name.split("-s")[2][0]), random.Random(path.name)
+        lines = []
+        for k in range(60):
+            for side in ("target", "en"):
+                gain = 20 * (method == "clo") * (1 if side == "target" else -1)
+                chrf = 50 + random.Random(k).gauss(0, 10) + gain + chance.gauss(0, 4) + 0.3 * seed
+                lines.append({"id": f"p{k}", "side": side, "chrf": chrf})
+        (path / "samples.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return collect("s", tmp_path)
+
+
+def test_equal_data_and_half_of_it(study: Study) -> None:
+    found = compare_study(study, "sft")
+    cells = {(c.label, c.size, c.against_size) for c in found if c.side == "target"}
+    assert cells == {
+        (m, *s) for m in ("clo", "sft_dpo") for s in ((100, 100), (100, 200), (200, 200), (200, 400), (400, 400))
+    }
+    for c in found:
+        assert (c.items, c.seeds) == (60, 3) and c.low <= c.gap <= c.high
+        expected = "not told" if c.label == "sft_dpo" else "better" if c.side == "target" else "worse"
+        assert c.verdict == expected, c
+        if c.label == "clo":
+            assert abs(c.gap) == pytest.approx(20, abs=1.5)
+    said = summary(found)
+    assert said[0].startswith("In the target language, of 10 comparisons with sft: 5 better, 0 worse, 5 not to be told")
+    assert said[1].startswith("In English, of 10 comparisons with sft: 0 better, 5 worse")
+
+
+def test_only_shared_prompts_and_seeds_count(study: Study) -> None:
+    """A seed that one method lacks, and prompts that one run lacks, are left out on both sides."""
+    for run in study.runs:
+        if run.method == "sft" and run.size == 100 and run.seed == 1:
+            lines = (run.folder / "samples.jsonl").read_text().splitlines(keepends=True)
+            (run.folder / "samples.jsonl").write_text("".join(lines[20:]))
+    kept = [run for run in study.runs if (run.method, run.size, run.seed) != ("clo", 100, 2)]
+    found = compare_study(Study(study.name, study.folder, kept), "sft")
+    (c,) = (c for c in found if (c.label, c.size, c.against_size, c.side) == ("clo", 100, 100, "target"))
+    assert (c.items, c.seeds) == (50, 2)
+
+
+def test_the_page_and_the_table_tell_it(study: Study) -> None:
+    page = make_report("s", study.folder.parent).read_text()
+    assert "More than chance?" in page and "with half of the baseline" in page
+    lines = (study.folder / "report" / "comparisons.csv").read_text().splitlines()
+    assert len(lines) == 21 and lines[0].startswith("lang,size,label,against") and lines[0].endswith("verdict")
+    assert section([]) == "" and to_csv([]).count("\n") == 1

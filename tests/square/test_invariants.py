@@ -1,0 +1,279 @@
+"""One result, however it is computed: micro-batches, ranks, references, interruptions; and golden numbers.
+
+Tolerances are on the weights after the whole run (max and mean absolute difference; the peak learning rate is 1e-2)
+and on every step's loss (relative). What claims to be bit-equal is compared with no tolerance.
+
+The golden numbers lie in ``golden/`` with the versions they were made with. After a change that is meant to move them,
+``CLO_RECORD_GOLDEN=1 python -m pytest tests/square/test_invariants.py -k golden`` records them anew.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import ROOT
+from safetensors.torch import load_file
+from tiny_runs import ATTENTION, LORA, difference, fit, metrics, run_config, tuned, weights
+from torch import Tensor
+
+from clo.config import LoraConfig, TuningConfig
+from clo.config.choices import ReferenceMode, Trains
+from clo.training.loggers import MetricsFile
+
+MAX, MEAN, LOSS = 3e-5, 5e-7, 2e-5
+"""Rounding of float32 through 8 to 16 optimizer steps."""
+DROPOUT = TuningConfig("dropout", Trains.attention, LoraConfig(r=4, alpha=8.0, dropout=0.3))
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+def assert_close(a: Path, b: Path, trained_a: dict[str, Tensor], trained_b: dict[str, Tensor], ranks: str = "") -> None:
+    # DeepSpeed lets no term's own gradient be seen
+    missing = {"train/grad_norm_nll", "train/grad_norm_pref"} if "deepspeed" in ranks else set()
+    largest, mean = difference(trained_a, trained_b)
+    assert largest < MAX and mean < MEAN, (largest, mean)
+    for part in ("train", "val"):
+        for one, other in zip(metrics(a, part), metrics(b, part), strict=True):
+            assert one.keys() - missing == other.keys() - missing
+            for key, value in [(key, value) for key, value in one.items() if key not in missing]:
+                if key in ("stage", "step", "epoch"):
+                    assert other[key] == value
+                elif key in ("train/loss", "train/nll", "train/pref") or "logp" in key or key.startswith("val/nll"):
+                    assert other[key] == pytest.approx(value, rel=LOSS), key
+                elif "grad_norm" in key or "change" in key or "margin" in key:
+                    assert other[key] == pytest.approx(value, rel=1e-3, abs=2e-4), key
+
+
+def finished(folder: Path) -> dict[str, Tensor]:
+    """The trained weights of the last stage, as the run left them on disk."""
+    return load_file(sorted((folder / "checkpoint").glob("*.safetensors"))[-1])
+
+
+# Micro-batches and references ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tuning", [ATTENTION, LORA], ids=lambda t: t.name)
+@pytest.mark.parametrize("name", ["clo", "sft", "sft_dpo"])
+def test_micro_batch_size_does_not_matter(tmp_path: Path, name: str, tuning: TuningConfig) -> None:
+    """From one item to the whole step per forward pass; two sizes between."""
+    folders = {budget: tmp_path / str(budget) for budget in (1, 100, 200, 8192)}
+    trained = {
+        budget: weights(fit(folder, run_config(folder, name, tuning, max_tokens=budget)))
+        for budget, folder in folders.items()
+    }
+    for budget in (1, 100, 200):
+        assert_close(folders[8192], folders[budget], trained[8192], trained[budget])
+
+
+@pytest.mark.parametrize(
+    ("name", "tuning", "modes"),
+    [
+        ("clo", ATTENTION, ("cached", "swapped")),
+        ("sft_dpo", ATTENTION, ("cached", "swapped")),
+        ("clo", LORA, ("cached", "swapped", "adapters_off")),
+        ("sft_dpo", LORA, ("cached", "swapped")),
+    ],
+    ids=lambda value: getattr(value, "name", "") if not isinstance(value, tuple) else "",
+)
+def test_where_the_reference_comes_from_does_not_matter(
+    tmp_path: Path, name: str, tuning: TuningConfig, modes: tuple[str, ...]
+) -> None:
+    trained = {}
+    for mode in modes:
+        run = run_config(tmp_path / mode, name, tuning, reference=ReferenceMode[mode], max_tokens=200)
+        trained[mode] = weights(fit(tmp_path / mode, run))
+    for mode in modes[1:]:
+        assert_close(tmp_path / modes[0], tmp_path / mode, trained[modes[0]], trained[mode])
+
+
+def test_a_full_cache_changes_no_bit(tmp_path: Path) -> None:
+    """A run that finds its references on disk equals the one that made them."""
+    runs = []
+    for name in ("first", "second"):
+        run = run_config(tmp_path / name)
+        run.cache_dir = str(tmp_path / "cache")
+        runs.append(weights(fit(tmp_path / name, run)))
+    assert difference(*runs) == (0.0, 0.0)
+
+
+def test_the_seed_decides_the_order(tmp_path: Path) -> None:
+    same, other = run_config(tmp_path / "same"), run_config(tmp_path / "other")
+    other.seed = 4
+    first = weights(fit(tmp_path / "first", run_config(tmp_path / "first")))
+    assert difference(first, weights(fit(tmp_path / "same", same, tuned()))) == (0.0, 0.0)
+    assert difference(first, weights(fit(tmp_path / "other", other, tuned())))[0] > 1e-4
+
+
+# Interruptions -------------------------------------------------------------------------------------------------------
+
+
+def without_speed(folder: Path) -> list[dict[str, Any]]:
+    lines = metrics(folder) + metrics(folder, "val")
+    timed = ("train/response_tokens_per_second", "train/mfu")
+    return [{k: v for k, v in line.items() if k not in timed} for line in lines]
+
+
+def interrupt(monkeypatch: pytest.MonkeyPatch, stage: str, step: int, part: str) -> None:
+    """Raise when the step's line is about to be logged."""
+    log = MetricsFile.log_metrics
+
+    def broken(self: MetricsFile, values: dict[str, float], at: int | None = None) -> None:
+        if (self.stage, at) == (stage, step) and f"{part}/nll" + ("_en" if part == "val" else "") in values:
+            raise ConnectionError("killed")
+        if (self.stage, at) == (stage, step) and stage == "dpo" and f"{part}/pref" in values:
+            raise ConnectionError("killed")
+        log(self, values, at)
+
+    monkeypatch.setattr(MetricsFile, "log_metrics", broken)
+
+
+@pytest.mark.parametrize("tuning", [ATTENTION, LORA, DROPOUT], ids=lambda t: t.name)
+@pytest.mark.parametrize(
+    ("name", "stage", "step", "part"),
+    [
+        ("clo", "clo", 0, "val"),
+        ("clo", "clo", 1, "train"),
+        ("clo", "clo", 4, "train"),
+        ("clo", "clo", 4, "val"),
+        ("clo", "clo", 6, "train"),
+        ("clo", "clo", 8, "val"),
+        ("sft_dpo", "sft", 5, "train"),
+        ("sft_dpo", "dpo", 0, "val"),
+        ("sft_dpo", "dpo", 7, "train"),
+    ],
+)
+def test_a_resumed_run_equals_an_uninterrupted_one_to_the_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tuning: TuningConfig, name: str, stage: str, step: int, part: str
+) -> None:
+    """Also its metrics: no line is lost, doubled or different."""
+    whole = weights(fit(tmp_path / "whole", run_config(tmp_path / "whole", name, tuning)))
+    interrupt(monkeypatch, stage, step, part)
+    with pytest.raises(ConnectionError):
+        fit(tmp_path / "broken", run_config(tmp_path / "broken", name, tuning))
+    monkeypatch.undo()
+    torch.rand(7)  # the new process's random state is not the old one's
+    resumed = weights(fit(tmp_path / "broken", run_config(tmp_path / "broken", name, tuning)))
+    assert difference(whole, resumed) == (0.0, 0.0)
+    assert without_speed(tmp_path / "broken") == without_speed(tmp_path / "whole")
+
+
+def test_interrupted_many_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = weights(fit(tmp_path / "whole", run_config(tmp_path / "whole")))
+    for step in (2, 3, 5, 8):
+        with monkeypatch.context() as patch:
+            interrupt(patch, "clo", step, "train")
+            with pytest.raises(ConnectionError):
+                fit(tmp_path / "broken", run_config(tmp_path / "broken"))
+    assert difference(whole, weights(fit(tmp_path / "broken", run_config(tmp_path / "broken")))) == (0.0, 0.0)
+    assert without_speed(tmp_path / "broken") == without_speed(tmp_path / "whole")
+
+
+def test_killed_between_the_last_checkpoint_and_the_end(tmp_path: Path) -> None:
+    whole = weights(fit(tmp_path, run_config(tmp_path)))
+    (tmp_path / "checkpoint" / "1-clo.safetensors").unlink()
+    lines = without_speed(tmp_path)
+    assert difference(whole, weights(fit(tmp_path, run_config(tmp_path)))) == (0.0, 0.0)
+    assert without_speed(tmp_path) == lines
+
+
+# Processes -----------------------------------------------------------------------------------------------------------
+
+
+def train_in_process(folder: Path, *arguments: object, limit: float = 120) -> int:
+    """Exit code of ``train_tiny.py``; the whole process group is stopped after ``limit`` seconds."""
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
+    environment = {k: v for k, v in os.environ.items() if k not in ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE")}
+    environment |= {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    folder.mkdir(exist_ok=True)
+    with (folder / "log.txt").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, str(ROOT / "tests" / "train_tiny.py"), str(folder), *map(str, arguments)],
+            env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+        try:
+            return process.wait(limit)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            pytest.fail(f"no end after {limit} s: {(folder / 'log.txt').read_text()[-2000:]}")
+
+
+@pytest.mark.parametrize(
+    ("name", "batch", "ranks"),
+    [("clo", 13, "2"), ("sft_dpo", 4, "2"), ("sft_dpo", 13, "2:fsdp2"), ("sft_dpo", 13, "2:deepspeed")],
+)
+def test_two_ranks_train_like_one(tmp_path: Path, name: str, batch: int, ranks: str) -> None:
+    """Two gloo processes; batches of 13 leave a last step of one item, so that one rank has nothing to do."""
+    need(ranks)
+    run = run_config(tmp_path / "one", name)
+    run.batch_size = batch
+    one = weights(fit(tmp_path / "one", run))
+    code = train_in_process(tmp_path / "two", name, ranks, batch)
+    assert code == 0, (tmp_path / "two" / "log.txt").read_text()[-3000:]
+    assert_close(tmp_path / "one", tmp_path / "two", one, finished(tmp_path / "two"), ranks)
+
+
+def test_a_killed_process_resumes_to_the_bit(tmp_path: Path) -> None:
+    """The process ends at once, without any handler: what is on disk then is all that is left."""
+    whole = weights(fit(tmp_path / "whole", run_config(tmp_path / "whole", "sft_dpo")))
+    assert train_in_process(tmp_path / "broken", "sft_dpo", 1, 4, "dpo", 5) == 9
+    assert [line["step"] for line in metrics(tmp_path / "broken") if line["stage"] == "dpo"] == [1, 2, 3, 4]
+    resumed = weights(fit(tmp_path / "broken", run_config(tmp_path / "broken", "sft_dpo")))
+    assert difference(whole, resumed) == (0.0, 0.0)
+    assert without_speed(tmp_path / "broken") == without_speed(tmp_path / "whole")
+
+
+def need(ranks: str) -> None:
+    """DeepSpeed compiles an extension when it starts, so it is no dependency of the tests."""
+    if ranks.endswith("deepspeed"):
+        pytest.importorskip("deepspeed", reason="pip install deepspeed")
+
+
+@pytest.mark.parametrize("ranks", ["2", "2:fsdp2", "2:deepspeed"])
+def test_two_ranks_resume_what_one_began(tmp_path: Path, ranks: str) -> None:
+    need(ranks)
+    whole = weights(fit(tmp_path / "whole", run_config(tmp_path / "whole")))
+    assert train_in_process(tmp_path / "broken", "clo", 1, 4, "clo", 6) == 9
+    assert train_in_process(tmp_path / "broken", "clo", ranks, 4) == 0, (tmp_path / "broken" / "log.txt").read_text()
+    assert_close(tmp_path / "whole", tmp_path / "broken", whole, finished(tmp_path / "broken"), ranks)
+
+
+@pytest.mark.parametrize("ranks", ["2:fsdp2", "2:deepspeed"])
+def test_one_process_resumes_what_two_ranks_began(tmp_path: Path, ranks: str) -> None:
+    """Their checkpoints hold whole weights and moments."""
+    need(ranks)
+    whole = weights(fit(tmp_path / "whole", run_config(tmp_path / "whole")))
+    assert train_in_process(tmp_path / "broken", "clo", ranks, 4, "clo", 6) == 9
+    assert list((tmp_path / "broken" / "checkpoint" / "1-clo").glob("step*.safetensors"))
+    resumed = weights(fit(tmp_path / "broken", run_config(tmp_path / "broken")))
+    assert_close(tmp_path / "whole", tmp_path / "broken", whole, resumed, ranks)
+
+
+# Golden numbers ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["clo", "sft_dpo"])
+def test_golden_losses(tmp_path: Path, name: str) -> None:
+    """The loss of every step is what it was when the numbers were recorded (relative 1e-4)."""
+    fit(tmp_path, run_config(tmp_path, name))
+    keys = ("stage", "step", "train/loss", "train/nll", "train/pref", "train/grad_norm")
+    steps = [{key: line[key] for key in keys if key in line} for line in metrics(tmp_path)]
+    path = GOLDEN / f"{name}_tiny_llama.json"
+    if os.environ.get("CLO_RECORD_GOLDEN"):
+        made_with = {package: version(package) for package in ("torch", "transformers", "pytorch-lightning")}
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps({"versions": made_with, "steps": steps}, indent=1) + "\n", encoding="utf-8")
+    golden = json.loads(path.read_text(encoding="utf-8"))
+    assert len(steps) == len(golden["steps"])
+    for now, then in zip(steps, golden["steps"], strict=True):
+        assert now == {key: v if key in ("stage", "step") else pytest.approx(v, rel=1e-4) for key, v in then.items()}, (
+            f"recorded with {golden['versions']}"
+        )

@@ -1,0 +1,119 @@
+"""Plans: real lengths, the true architecture without its weights, and what would fit where a cell does not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from conftest import byte_level_tokenizer
+from warm_runs import WarmRuns
+
+from clo.commands.train import _items
+from clo.data.batch import packed_tokens
+from clo.study.plan import Plan, duration, plan_run
+
+WHOLE = [(0, 0), (0, 1), (1, 1), (1, 0)]
+
+
+@pytest.fixture(scope="module")
+def llama3_8b(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the configuration of Llama-3-8B and some tokenizer, and no weights at all."""
+    path = tmp_path_factory.mktemp("llama3_8b")
+    config = {
+        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 4096, "intermediate_size": 14336,
+        "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8, "vocab_size": 128256,
+        "max_position_embeddings": 8192, "dtype": "bfloat16", "tie_word_embeddings": False,
+    }  # fmt: skip
+    (path / "config.json").write_text(json.dumps(config))
+    byte_level_tokenizer().save_pretrained(path)
+    return path
+
+
+def planned(path: Path, *more: str) -> Plan:
+    from test_conf import run_of
+
+    run = run_of(
+        "model=llama3_8b", f"model.path={path}", "trainer=gpu", "trainer.memory_gb=80", "trainer.tflops=989", *more
+    )
+    return plan_run(run, _items(run)[2])
+
+
+def test_numbers_of_an_8b_model(llama3_8b: Path) -> None:
+    plan = planned(llama3_8b, "data_size=400", "trainer.max_tokens=4096")
+    assert (plan.items, plan.steps) == (400, 14)  # 2 epochs of 7 steps of 64
+    attention = 32 * (2 * 4096 * 4096 + 2 * 4096 * 1024)
+    total = 8_030_261_248
+    assert plan.memory["weights"] == 2 * (total - attention) + 4 * attention + 2 * attention
+    assert plan.memory["gradients"] == 4 * attention and plan.memory["optimizer"] == 8 * attention
+    per_token_and_layer = plan.memory["activations"] / 32 / 4096
+    assert per_token_and_layer == pytest.approx(149e3, rel=0.03)  # as counted in test_engine.py
+    assert plan.advice is None and plan.limit == 80e9
+
+
+def test_two_devices_that_share_the_weights(llama3_8b: Path) -> None:
+    """Half of the layers, gradients and moments each; before and after training, whole weights without any of it."""
+    one = planned(llama3_8b, "data_size=400", "trainer.max_tokens=4096")
+    two = planned(
+        llama3_8b, "data_size=400", "trainer.max_tokens=4096", "trainer=fsdp2", "trainer.precision=bf16-mixed"
+    )
+    for part in ("gradients", "optimizer"):
+        assert two.memory[part] == one.memory[part] / 2
+    whole = 2 * 2 * 128256 * 4096  # embeddings and head
+    assert whole < two.memory["weights"] < one.memory["weights"] / 2 + whole
+    assert one.needs() / 2 < two.needs() < one.needs()
+    small = planned(llama3_8b, "data_size=400", "trainer=fsdp2", "trainer.devices=8", "trainer.memory_gb=16")
+    assert small.needs() > 16e9 and small.advice is not None  # the start model alone does not fit
+
+
+def test_tokens_are_those_of_the_items(llama3_8b: Path) -> None:
+    from test_conf import run_of
+
+    run = run_of("data_size=50")
+    train = _items(run)[2]
+    plan = plan_run(run, train)
+    assert plan.tokens == sum(packed_tokens(item, WHOLE) for item in train)
+
+
+@pytest.mark.parametrize(
+    ("memory", "advice"), [(80, None), (50, "trainer."), (24, "tuning=attention_lora"), (8, "a device")]
+)
+def test_what_does_not_fit_says_what_would(llama3_8b: Path, memory: int, advice: str | None) -> None:
+    asked = ["data_size=400", "trainer.max_tokens=4096", f"trainer.memory_gb={memory}"]
+    plan = planned(llama3_8b, *asked)
+    assert (plan.advice is None) == (advice is None)
+    if advice is not None and plan.advice is not None:
+        assert plan.advice.startswith(advice)
+        if "=" in plan.advice:
+            again = planned(
+                llama3_8b,
+                "data_size=400",
+                "trainer.max_tokens=4096",
+                *plan.advice.split(),
+                f"trainer.memory_gb={memory}",
+            )
+            assert again.advice is None
+
+
+def test_checkpointing_saves_memory(llama3_8b: Path) -> None:
+    usual = planned(llama3_8b, "data_size=400")
+    saved = planned(llama3_8b, "data_size=400", "trainer.gradient_checkpointing=true")
+    assert saved.memory["activations"] < 0.15 * usual.memory["activations"]
+    assert {k: v for k, v in saved.memory.items() if k != "activations"} == {
+        k: v for k, v in usual.memory.items() if k != "activations"
+    }
+
+
+def test_the_command_plans_and_trains_nothing(warm: WarmRuns, tmp_path: Path) -> None:
+    places = [f"output_dir={tmp_path}/outputs", f"cache_dir={tmp_path}/cache"]
+    one = warm.run(["plan=true", *places], tmp_path)
+    assert one.code == 0 and "nothing was trained" in one.out
+    grid = warm.run(["-m", "plan=true", "lang=ko,sw", "data_size=100,200", *places], tmp_path)
+    assert grid.code == 0 and grid.out.count("clo-ko-") == 2
+    small = warm.run(["plan=true", "trainer.memory_gb=0.01", *places], tmp_path)
+    assert small.code == 1 and "does not fit; this would" in small.out
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_durations() -> None:
+    assert [duration(h) for h in (2.345, 0.5, 0.002)] == ["2.3 h", "30.0 min", "7 s"]

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_runs import fit, run_config
+
+from clo.config import LoggerConfig
+from clo.storage.run_folder import RunFolder
+from clo.training.loggers import MetricsFile, read_metrics, stage_loggers, write_csv
+from clo.training.tracking import finish
+
+
+def steps(path: Path) -> list[tuple[Any, ...]]:
+    return [(r["stage"], r["step"], *sorted(set(r) - {"stage", "step"})) for r in read_metrics(path)]
+
+
+def test_lines(tmp_path: Path) -> None:
+    log = MetricsFile(tmp_path / "metrics.jsonl", "clo")
+    log.log_metrics({"train/loss": 0.5, "epoch": 0.1}, 1)
+    log.log_metrics({"val/nll_en": 1.25}, 1)
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(lines[0]) == {"stage": "clo", "step": 1, "train/loss": 0.5, "epoch": 0.1}
+    assert json.loads(lines[1]) == {"stage": "clo", "step": 1, "val/nll_en": 1.25}
+
+
+def test_a_torn_line_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    assert read_metrics(path) == []
+    path.write_text('{"stage": "clo", "step": 1}\n{"stage": "clo", "st')
+    assert read_metrics(path) == [{"stage": "clo", "step": 1}]
+
+
+def test_csv_has_every_name_once(tmp_path: Path) -> None:
+    log = MetricsFile(tmp_path / "metrics.jsonl", "clo")
+    log.log_metrics({"train/loss": 0.5}, 1)
+    log.log_metrics({"val/nll_en": 1.25}, 1)
+    write_csv(RunFolder(tmp_path))
+    with (tmp_path / "metrics.csv").open() as file:
+        assert list(csv.reader(file)) == [
+            ["stage", "step", "train/loss", "val/nll_en"],
+            ["clo", "1", "0.5", ""],
+            ["clo", "1", "", "1.25"],
+        ]
+
+
+def test_which_loggers_there_are(tmp_path: Path) -> None:
+    run = run_config(tmp_path)
+    (only,) = stage_loggers(run, RunFolder(tmp_path), "sft")
+    assert isinstance(only, MetricsFile) and (only.version, only.path) == ("sft", tmp_path / "metrics.jsonl")
+    assert stage_loggers(run, RunFolder(tmp_path, main=False), "sft") == []
+
+
+@pytest.fixture
+def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    wandb = pytest.importorskip("wandb")
+    for name, value in {"WANDB_MODE": "offline", "WANDB_SILENT": "true", "WANDB_DIR": str(tmp_path)}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("WANDB_API_KEY", SECRET)
+    monkeypatch.setenv("HF_TOKEN", SECRET)
+    monkeypatch.delenv("WANDB_RUN_ID", raising=False)
+    return wandb
+
+
+SECRET = "0123456789abcdef0123456789abcdef01234567"
+
+
+def test_wandb_gets_what_the_file_gets_in_one_run(
+    tmp_path: Path, offline: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dataclasses import replace
+
+    from pytorch_lightning.loggers import WandbLogger
+
+    seen: list[tuple[str, dict[str, Any]]] = []
+    config: dict[str, Any] = {}
+
+    def log(self: Any, metrics: dict[str, Any], step: int | None = None) -> None:
+        seen.append((self.experiment.id, {"stage": self._prefix, "step": step, **metrics}))
+        config.update(self.experiment.config)
+
+    monkeypatch.setattr(WandbLogger, "log_metrics", log)
+    run = replace(run_config(tmp_path, "sft_dpo"), logger=LoggerConfig("wandb"))
+    fit(tmp_path / "run", run)
+    finish(failed=False)
+    assert offline.run is None  # closed: what comes next goes elsewhere
+    assert [line for _, line in seen] == read_metrics(tmp_path / "run" / "metrics.jsonl")
+    assert {name for name, _ in seen} == {run.slug()}
+    assert config["clo"] == run.science()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_whole_run_offline(
+    fails: bool, offline: Any, tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Summary, heat map, answers and files are there; a failed run is closed as failed; no key is written anywhere."""
+    from test_conf import run_of
+    from warm_runs import tiny
+
+    import clo.commands.train
+
+    ends: list[tuple[int, dict[str, Any], list[str]]] = []
+    usual = offline.finish
+
+    def finish(exit_code: int) -> None:
+        if offline.run is not None:
+            logged = [path.name for path in Path(offline.run.dir).rglob("*") if path.is_file()]
+            ends.append((exit_code, dict(offline.run.summary), logged))
+        usual(exit_code)
+
+    monkeypatch.setattr(offline, "finish", finish)
+    run = run_of(*tiny(tiny_folder, tmp_path, "logger=wandb"))
+    if fails:
+        monkeypatch.setattr("clo.study.outcome.save_model", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            clo.commands.train.run_cell(run)
+    else:
+        clo.commands.train.run_cell(run)
+    ((code, summary, files),) = ends
+    assert code == int(fails)
+    assert ("target/chrf" in summary and "en/chrf" in summary) != fails
+    assert (
+        any(name.endswith(".png") for name in files) and any(name.endswith(".table.json") for name in files)
+    ) != fails
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert any(path.suffix == ".wandb" for path in written)  # for `wandb sync` later
+    assert not [path for path in written if SECRET.encode() in path.read_bytes()]
