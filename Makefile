@@ -20,7 +20,7 @@ $(BIN)/.ready: pyproject.toml constraints.txt
 
 demo: setup ## Train the baselines and CLO for Swahili and write a report (about a minute)
 	$(BIN)/python train.py study=demo
-	$(BIN)/python -m clo.report study=demo
+	$(BIN)/clo report study=demo
 
 test: check ## Run every test that needs no GPU
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu"
@@ -35,7 +35,7 @@ check: setup ## Lint, format and types
 
 reproduce: setup ## Run the paper's grid at nano scale and write its report
 	$(BIN)/python train.py study=paper
-	$(BIN)/python -m clo.report study=paper
+	$(BIN)/clo report study=paper
 
 speed: setup ## Time and weigh our steps against TRL's (about half an hour of a quiet machine)
 	$(BIN)/python -m speed.all

@@ -85,6 +85,7 @@ def _run(options: argparse.Namespace) -> None:
     from clo.evaluation.benchmarks.choice import score_questions
     from clo.evaluation.benchmarks.encode import encode_plain, window_of
     from clo.evaluation.benchmarks.multiple_choice import questions_of
+    from clo.evaluation.benchmarks.options import BenchmarkOptions, BenchmarkSide
     from clo.evaluation.benchmarks.rows import choice_rows
     from clo.evaluation.benchmarks.sources import records_of_file
     from clo.evaluation.benchmarks.tasks import TASKS
@@ -97,9 +98,10 @@ def _run(options: argparse.Namespace) -> None:
         f"belebele {options.lang}, {len(rows)} rows, {options.layers} x {options.width}, "
         f"vocabulary {model.config.vocab_size:,}, one thread"
     )
+    side = BenchmarkSide(TASKS["belebele"], options.lang, rows)
     for scoring in options.scoring:
         for shots in options.shots:
-            questions = questions_of(TASKS["belebele"], scoring, rows, shots, options.lang)
+            questions = questions_of(side, scoring, BenchmarkOptions(shots=shots))
             requests = [
                 Instance("loglikelihood", {}, (q.context, text), n)
                 for n, q in enumerate(questions)

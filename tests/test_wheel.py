@@ -50,14 +50,14 @@ def test_the_users_command_from_another_folder(wheel: Path, tmp_path: Path) -> N
     where = cold(["-c", "import clo; print(clo.__file__)"], place, PYTHONPATH=str(site))
     assert Path(where.out.strip()) == site / "clo" / "__init__.py"
     tiny = ["evaluation.rows=4", "evaluation.val_items=4", "evaluation.max_new_tokens=4", "jobs=2"]
-    command = ["-m", "clo.commands.train", "-m", "lang=ko,sw", "data_size=8", *tiny]
+    command = ["-m", "clo", "train", "-m", "lang=ko,sw", "data_size=8", *tiny]
     ended = cold(command, place, PYTHONPATH=str(site))
     assert ended.code == 0, ended.out + ended.err
     runs = sorted(place.glob("outputs/runs/*"))
-    assert [run.name.rpartition("-")[0] for run in runs] == ["clo-ko-8-s0", "clo-sw-8-s0"]
+    assert [run.name.rpartition("-")[0] for run in runs] == ["nano-clo-ko-8-s0", "nano-clo-sw-8-s0"]
     for run in runs:
         assert json.loads((run / "results.json").read_text())["model"] == "nano"
         assert (run / "model" / "model.safetensors").is_file()
     assert {path.name for path in place.iterdir()} == {"outputs", ".cache"}
     entry = next(site.glob("clo-*.dist-info/entry_points.txt")).read_text()
-    assert "clo = clo.commands.train:main" in entry
+    assert "clo = clo.commands.cli:main" in entry

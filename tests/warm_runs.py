@@ -77,9 +77,9 @@ class WarmRuns:
         cwd: Path,
         kill: dict[str, Any] | None = None,
         missing: str = "",
-        program: str = "clo.commands.train",
+        command: str = "train",
     ) -> Ended:
-        """Run ``train.py`` with these arguments to its end.
+        """Run ``clo train`` (or another command) with these arguments to its end.
 
         Args:
             arguments: the command line.
@@ -87,9 +87,9 @@ class WarmRuns:
             kill: ``{"at": "module:name", "call": n}``: SIGKILL at the n-th call; ``"tear": [glob, text]`` first leaves
                 ``text`` at the end of the matching file, as a write that got no further.
             missing: name of a package that cannot be imported in this run.
-            program: module whose ``main`` runs.
+            command: the word after ``clo``.
         """
-        self.start(arguments, cwd, kill, missing, program)
+        self.start(arguments, cwd, kill, missing, command)
         return self.wait(cwd)
 
     def start(
@@ -98,10 +98,10 @@ class WarmRuns:
         cwd: Path,
         kill: dict[str, Any] | None = None,
         missing: str = "",
-        program: str = "clo.commands.train",
+        command: str = "train",
     ) -> int:
         """Start it and return the process id."""
-        return int(self._ask(arguments=arguments, cwd=str(cwd), kill=kill, missing=missing, program=program))
+        return int(self._ask(arguments=arguments, cwd=str(cwd), kill=kill, missing=missing, command=command))
 
     def wait(self, cwd: Path) -> Ended:
         """Wait for the run that was started last."""
@@ -119,6 +119,7 @@ def _serve() -> None:
         "pytorch_lightning",
         "transformers",
         "clo.training.stages",
+        "clo.study.scores",
         "clo.study.outcome",
         "clo.evaluation.evaluate",
     ):
@@ -149,7 +150,9 @@ def _child(job: dict[str, Any]) -> None:
             sys.modules[job["missing"]] = None  # type: ignore[assignment]
         if job["kill"] is not None:
             _arm(**job["kill"])
-        importlib.import_module(job["program"]).main()
+        from clo.commands.cli import command_of, run
+
+        run(command_of(job["command"]), job["arguments"])
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)

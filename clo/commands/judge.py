@@ -1,121 +1,95 @@
-"""``python -m clo.judge run=<folder> against=<folder> model=<judge>``: win rate by a judge, in both orders."""
+"""``clo judge``: win rate of one run against another, as a language model on a server sees it."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
+from clo.commands.command import Command
+from clo.commands.options import option
 from clo.errors import UserError
-from clo.judge.endpoint import endpoint, whole_number
 
-USAGE = """usage: python -m clo.judge run=<folder> against=<folder> model=<judge> [key=value ...]
-       python -m clo.judge run=<folder> export=<file> [side=target]
-
-  run=<folder>      the finished run whose answers are judged
-  against=<folder>  another run of the same test rows, or a JSON file of AlpacaEval's shape (matched by instruction)
-  model=<judge>     the judge's name at its server (or CLO_JUDGE_MODEL)
-  base_url=<url>    an OpenAI-compatible server, such as http://localhost:8000/v1 (or OPENAI_BASE_URL)
-  budget=<calls>    calls this command may make, tries again counted (default: any number)
-  parallel=8        calls at a time
-  timeout=120       seconds a call may take
-  max_tokens=16     tokens of a reply; more for a judge that thinks first
-  answers=<name>    judge what python -m clo.commands.answer wrote under this name, not the test answers
-  sides=target,en   sides to judge (default: all that both have)
-  cache_dir=.cache  every reply is kept in its judge/ folder; what is there is not asked again
-  export=<file>     instead: write the run's answers in AlpacaEval's shape
-
-  The key is read from OPENAI_API_KEY alone. Safe to stop: replies are kept as they come, and the same command goes on.
-  Written beside the run's other results: judge-<against>.json and judge-<against>.jsonl."""
-
-KEYS = (
-    "run", "against", "model", "base_url", "budget", "parallel", "timeout", "max_tokens", "sides", "cache_dir",
-    "export", "side", "answers",
-)  # fmt: skip
+Side = Literal["target", "en"]
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    if not arguments or {"-h", "--help"} & set(arguments):
-        print(USAGE)
-        sys.exit(0 if arguments else 1)
-    try:
-        options = _options(arguments)
-        if "export" in options:
-            _export(options)
-        else:
-            _judge(options)
-    except UserError as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("stopped; the judgments so far are kept, the same command goes on")
+@dataclass(frozen=True)
+class Options:
+    """Keys."""
 
-
-def _options(arguments: Sequence[str]) -> dict[str, str]:
-    options: dict[str, str] = {}
-    for argument in arguments:
-        key, equals, value = argument.partition("=")
-        if not equals or key not in KEYS:
-            raise UserError(f"unknown argument {key!r}; known are {', '.join(f'{known}=' for known in KEYS)}")
-        options[key] = value
-    if not options.get("run"):
-        raise UserError("run=<folder> is missing; give a folder under outputs/")
-    if not options.get("against") and "export" not in options:
-        raise UserError("against=<folder or JSON file> is missing; give what the run is compared with")
-    return options
-
-
-def _side(word: str, key: str) -> Any:
-    from clo.judge.pairs import SIDES
-
-    if word not in SIDES:
-        raise UserError(f"{key}= takes {' or '.join(SIDES)}, got {word!r}")
-    return word
-
-
-def _export(options: dict[str, str]) -> None:
-    from clo.judge.pairs import export
-
-    unused = sorted(set(options) - {"run", "export", "side", "answers"})
-    if unused:
-        raise UserError(
-            f"export= goes with run=, side= and answers= alone; leave out {', '.join(f'{key}=' for key in unused)}"
-        )
-    if not options["export"]:
-        raise UserError("export= names no file; give one, such as export=outputs.json")
-    count = export(
-        Path(options["run"]),
-        Path(options["export"]),
-        _side(options.get("side", "target"), "side"),
-        options.get("answers"),
+    run: Path = option("the finished run whose answers are judged", shape="<folder>")
+    against: Path | None = option(
+        "another run of the same test rows, or a JSON file of AlpacaEval's shape (matched by instruction)",
+        None,
+        "<folder or file>",
     )
-    print(f"{count} answers in {options['export']}")
+    model: str | None = option("the judge's name at its server (or CLO_JUDGE_MODEL)", None, "<judge>")
+    base_url: str | None = option(
+        "an OpenAI-compatible server, such as http://localhost:8000/v1 (or OPENAI_BASE_URL)", None, "<url>"
+    )
+    budget: int | None = option("calls this command may make, tries again counted (default: any number)", None)
+    parallel: int = option("calls at a time", 8)
+    timeout: float = option("seconds a call may take", 120.0)
+    max_tokens: int = option("tokens of a reply; more for a judge that thinks first", 16)
+    answers: str | None = option("judge what `clo answer` wrote under this name, not the test answers", None, "<name>")
+    sides: tuple[Side, ...] | None = option("sides to judge (default: all that both have)", None, "target,en")
+    cache_dir: Path = option("replies are kept in its judge/ folder; what is there is not asked again", Path(".cache"))
+    export: Path | None = option("instead: write the run's answers in AlpacaEval's shape", None, "<file>")
+    side: Side | None = option("with export=: the side that is written (default: target)", None, "target|en")
 
 
-def _judge(options: dict[str, str]) -> None:
-    from clo.judge.compare import judge_runs, table
+def judge(asked: Options) -> None:
+    """Judge, or export answers for another judge.
 
-    if "side" in options:
+    Raises:
+        UserError: the runs or the server cannot be used, or keys that do not go together.
+    """
+    if asked.export is not None:
+        _export(asked, asked.export)
+        return
+    if asked.side is not None:
         raise UserError("side= goes with export=; a comparison takes sides=")
-    sides = [_side(word.strip(), "sides") for word in options["sides"].split(",")] if "sides" in options else None
-    budget = whole_number(options, "budget", 1) if "budget" in options else None
-    path, result = judge_runs(
-        Path(options["run"]),
-        Path(options["against"]),
-        endpoint(options),
-        sides=sides,
-        answers=options.get("answers"),
-        budget=budget,
-        parallel=whole_number(options, "parallel", 8),
-        cache_dir=Path(options.get("cache_dir") or ".cache"),
-    )
+    if asked.against is None:
+        raise UserError("against=<folder or JSON file> is missing; give what the run is compared with")
     from rich.console import Console
 
+    from clo.judge.compare import judge_runs, table
+    from clo.judge.endpoint import endpoint
+
+    given = {key: getattr(asked, key) for key in ("model", "base_url", "timeout", "max_tokens")}
+    path, result = judge_runs(
+        asked.run,
+        asked.against,
+        endpoint({key: str(value) for key, value in given.items() if value is not None}),
+        sides=None if asked.sides is None else list(asked.sides),
+        answers=asked.answers,
+        budget=asked.budget,
+        parallel=asked.parallel,
+        cache_dir=asked.cache_dir,
+    )
     Console().print(table(result))
     print(f"{result['calls']} calls, {result['cached']} questions answered before; written to {path}")
 
 
-if __name__ == "__main__":
-    main()
+def _export(asked: Options, to: Path) -> None:
+    from clo.judge.pairs import export
+
+    allowed = {"run", "export", "side", "answers"}
+    plain = Options(run=asked.run)
+    unused = [k for k, v in vars(asked).items() if k not in allowed and v != getattr(plain, k)]
+    if unused:
+        keys = ", ".join(f"{key}=" for key in unused)
+        raise UserError(f"export= goes with run=, side= and answers= alone; leave out {keys}")
+    print(f"{export(asked.run, to, asked.side or 'target', asked.answers)} answers in {to}")
+
+
+COMMAND = Command(
+    name="judge",
+    summary="win rate of one run against another by a judge on any OpenAI-compatible server, in both orders",
+    reads="the answers of both runs; the key from OPENAI_API_KEY alone",
+    writes="<run>/judge-<against>.json and .jsonl, and the part `judged` of its results.json",
+    example="judge run=outputs/runs/<run> against=outputs/runs/<other> model=<judge> base_url=http://localhost:8000/v1",
+    run=judge,
+    options=Options,
+    stopped="the judgments so far are kept, the same command goes on",
+)

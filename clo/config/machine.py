@@ -13,7 +13,7 @@ from clo.errors import UserError, check, positive
 
 @dataclass
 class TrainerConfig:
-    """The hardware side of a run: changes time and memory, no gradient beyond rounding."""
+    """How a run is carried out: time and memory, and no gradient beyond rounding but for the precision."""
 
     accelerator: str = "cpu"
     """Lightning accelerator: cpu, gpu, auto."""
@@ -23,7 +23,8 @@ class TrainerConfig:
     """Several devices: ``ddp`` keeps the whole model on each, ``fsdp2`` splits weights, gradients and optimizer states
     over them while it trains, ``deepspeed`` gradients and optimizer states (ZeRO stage 2)."""
     precision: str = "32-true"
-    """32-true, or bf16-mixed: what trains stays float32, matrix products run in bfloat16."""
+    """32-true, or bf16-mixed: what trains stays float32, matrix products run in bfloat16. Decides results: part of a
+    run's name."""
     max_tokens: int = 8192
     """Tokens per forward pass."""
     threads: int = 1

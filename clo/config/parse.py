@@ -7,8 +7,6 @@ Hydra composes ``conf/*.yaml`` onto :class:`RunConfig` (types, choices and unkno
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
@@ -31,6 +29,7 @@ from clo.config import (
     TuningConfig,
 )
 from clo.config.choices import Prompts, ReferenceMode
+from clo.config.identity import first_name_of, name_of, science_of
 from clo.errors import UserError, check, plain_name
 
 
@@ -84,20 +83,16 @@ class RunConfig:
             )
 
     def science(self) -> dict[str, Any]:
-        """The part that decides the result: everything but hardware, logging and places."""
-        tree = plain(self)
-        for key in ("trainer", "logger", "study_name", "output_dir", "cache_dir", "jobs", "plan"):
-            tree.pop(key)
-        tree["model"].pop("recipe")
-        for key in ("data", "harness_folder"):  # places; what lies there is hashed where it is used
-            tree["evaluation"]["benchmarks"].pop(key)
-        return tree
+        """The part that decides the result, see :mod:`clo.config.identity`."""
+        return science_of(plain(self))
 
     def slug(self) -> str:
-        """Readable run name, ASCII, without ``=``, ending in 8 hex digits of the resolved science part."""
-        digest = hashlib.sha256(json.dumps(self.science(), sort_keys=True).encode()).hexdigest()[:8]
-        parts = [self.method.name, self.lang.code, str(self.data_size), f"s{self.seed}"]
-        return "-".join([*parts, digest])
+        """The run's name, see :func:`clo.config.identity.name_of`."""
+        return name_of(plain(self))
+
+    def first_slug(self) -> str:
+        """The name under which version 0.1 kept this run."""
+        return first_name_of(plain(self))
 
 
 def plain(node: Any) -> Any:

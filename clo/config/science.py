@@ -56,6 +56,7 @@ class ModelConfig:
     """Values the method files refer to."""
 
     def __post_init__(self) -> None:
+        plain_name("model.name", self.name)
         check(self.max_length >= 8, "model.max_length", "the window in tokens and must be at least 8", self.max_length)
         dtypes = ("auto", "float32", "bfloat16", "float16")
         check(self.dtype in dtypes, "model.dtype", f"one of {', '.join(dtypes)}", self.dtype)
@@ -121,6 +122,8 @@ class MethodConfig:
     """Peak learning rate."""
     epochs: float = 2.0
     """Passes over the training items."""
+    own_tuning: str = "attention"
+    """The tuning that this method is used with unless told otherwise; a run's name leaves it out."""
     sft_first: SftStage | None = None
     """Plain SFT before this stage, in the same run."""
 
@@ -171,6 +174,7 @@ class TuningConfig:
     """First and last layer that trains, counted from 0, negative from the end; null is all layers."""
 
     def __post_init__(self) -> None:
+        plain_name("tuning.name", self.name)
         if self.layers is not None and len(self.layers) != 2:
             raise UserError(f"tuning.layers is [first, last], got {self.layers}")
         if self.lora is not None and self.trains is Trains.full:

@@ -5,37 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from clo.config import EvaluationConfig, LangConfig
 from clo.data.rows import Row
 from clo.errors import UserError
 from clo.evaluation.exact import Sample, Side, score_answers, summarise
 from clo.evaluation.fidelity import LanguageIdentifier
 from clo.evaluation.generate import Progress, generate
+from clo.evaluation.subject import Subject
 
 
 def evaluate(
-    model: Any,
-    tokenizer: Any,
+    subject: Subject,
     rows: Sequence[Row],
-    languages: tuple[str, str],
-    encode_prompt: Callable[[str], list[int]],
-    end_id: int,
+    lang: LangConfig,
+    evaluation: EvaluationConfig,
     nll: Callable[[list[Row], str], list[float]],
-    max_new_tokens: int,
-    max_tokens: int,
     progress: Progress | None = None,
 ) -> tuple[dict[str, Any], list[Sample]]:
     """Ask every row's question in both languages, and score the answers.
 
     Args:
-        model: as for `generate`.
-        tokenizer: as for `generate`.
+        subject: as for `generate`.
         rows: the test rows.
-        languages: codes of the source and the target language.
-        encode_prompt: prompt text -> token ids of the rendered prompt, up to where the answer begins.
-        end_id: the end-of-turn token.
+        lang: the source and the target language.
+        evaluation: longest answer and token budget of a generation batch.
         nll: (rows, language) -> NLL per token of each row's response in that language to its own prompt.
-        max_new_tokens: longest answer, in tokens.
-        max_tokens: token budget of a generation batch.
         progress: called with (answers so far, answers in all).
 
     Returns:
@@ -45,16 +39,15 @@ def evaluate(
     Raises:
         UserError: there are no rows, a row lacks a language, or a language is unknown to the identifier.
     """
-    source, target = languages
-    identifier = LanguageIdentifier(target, source)
-    _check(rows, languages)
+    identifier = LanguageIdentifier(lang.code, lang.source)
+    _check(rows, (lang.source, lang.code))
     scores: dict[str, Any] = {}
     samples: list[Sample] = []
-    sides: tuple[tuple[Side, str], ...] = (("target", target), ("en", source))
+    sides: tuple[tuple[Side, str], ...] = (("target", lang.code), ("en", lang.source))
     for side, language in sides:
         report = _shifted(progress, len(samples), 2 * len(rows)) if progress else None
-        prompts = [encode_prompt(row.prompts[language]) for row in rows]
-        answers = generate(model, tokenizer, prompts, end_id, max_new_tokens, max_tokens, report)
+        prompts = [subject.renderer.prompt_ids(row.prompts[language]) for row in rows]
+        answers = generate(subject, prompts, evaluation.max_new_tokens, evaluation.max_tokens, report)
         nlls = nll(list(rows), language)
         scored = score_answers(rows, language, answers, nlls, identifier, side)
         scores[side] = by_group(scored)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from clo.evaluation.subject import Subject
+
 if TYPE_CHECKING:
     import torch
 
@@ -14,10 +16,8 @@ Progress = Callable[[int, int], None]
 
 
 def generate(
-    model: Any,
-    tokenizer: Any,
+    subject: Subject,
     prompt_ids: Sequence[Sequence[int]],
-    end_id: int,
     max_new_tokens: int,
     max_tokens: int = 16384,
     progress: Progress | None = None,
@@ -27,10 +27,9 @@ def generate(
     Sampling and penalty settings that come with the checkpoint are not used: scores must not depend on them.
 
     Args:
-        model: a causal language model of transformers, or a PEFT model around one.
-        tokenizer: only its ``decode`` is used.
+        subject: answers; of its renderer only the tokenizer's ``decode`` and the end-of-turn token are used, before
+            which an answer stops.
         prompt_ids: token ids of each rendered prompt; none may be empty.
-        end_id: the end-of-turn token; an answer stops before it.
         max_new_tokens: longest answer, in tokens.
         max_tokens: budget of a batch, in tokens: prompts x (longest prompt + ``max_new_tokens``). A prompt
             that does not fit runs alone.
@@ -43,13 +42,14 @@ def generate(
 
     if not all(prompt_ids):
         raise ValueError("every prompt must have at least one token")
+    model, renderer = subject.model, subject.renderer
     answers = [""] * len(prompt_ids)
     done = 0
     with torch.no_grad(), _plain(model):
         for batch in _batches([len(ids) for ids in prompt_ids], max_new_tokens, max_tokens):
-            rows = _decode_batch(model, [prompt_ids[k] for k in batch], end_id, max_new_tokens)
+            rows = _decode_batch(model, [prompt_ids[k] for k in batch], renderer.end_id, max_new_tokens)
             for k, row in zip(batch, rows, strict=True):
-                answers[k] = tokenizer.decode(row, skip_special_tokens=True).strip()
+                answers[k] = str(renderer.tokenizer.decode(row, skip_special_tokens=True)).strip()
             done += len(batch)
             if progress is not None:
                 progress(done, len(prompt_ids))

@@ -41,7 +41,7 @@ class Answered:
 
 
 def read_answers(folder: Path, name: str | None) -> Sequence[Sample | Answered]:
-    """A run's test answers, or those that ``python -m clo.commands.answer`` wrote under a name.
+    """A run's test answers, or those that ``clo answer`` wrote under a name.
 
     Raises:
         UserError: they are not there, or broken.
@@ -50,18 +50,14 @@ def read_answers(folder: Path, name: str | None) -> Sequence[Sample | Answered]:
         return read_samples(folder)
     path = folder / f"answers-{name}.jsonl"
     if not path.is_file():
-        raise UserError(
-            f"'{path}' does not exist; make it with `python -m clo.commands.answer run={folder} prompts=… name={name}`"
-        )
+        raise UserError(f"'{path}' does not exist; make it with `clo answer run={folder} prompts=… name={name}`")
     answers = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         try:
             record = json.loads(line)
             answers.append(Answered(**{key: record[key] for key in ("id", "side", "prompt", "answer", "group")}))
         except (ValueError, KeyError, TypeError) as error:
-            raise UserError(
-                f"'{path}' line {number} is no answer ({error!r}); run clo.commands.answer again"
-            ) from error
+            raise UserError(f"'{path}' line {number} is no answer ({error!r}); run `clo answer` again") from error
     return answers
 
 

@@ -61,16 +61,23 @@ class AttentionPlan:
         return self._cache[key]
 
 
+@dataclass(frozen=True)
+class How:
+    """What a layer asks for beside queries, keys and values."""
+
+    scale: float | None
+    """Factor of the logits; none is D ** -0.5."""
+    dropout: float
+    window: int | None
+    """Tokens that a query sees, itself included; none is all."""
+
+
 def packed_attention(
     module: torch.nn.Module,
     query: Tensor,
     key: Tensor,
     value: Tensor,
     attention_mask: Tensor | None,
-    *,
-    plan: AttentionPlan,
-    scaling: float | None = None,
-    dropout: float = 0.0,
     **others: Any,
 ) -> tuple[Tensor, None]:
     """Attend within segments; the signature is that of transformers' attention interface.
@@ -81,11 +88,9 @@ def packed_attention(
         key: [1, G, N, D], G heads that H is a multiple of.
         value: [1, G, N, D].
         attention_mask: unused, the plan says it all.
-        plan: the segments; handed through the model's keyword arguments.
-        scaling: factor of the logits; null is D ** -0.5.
-        dropout: attention dropout.
-        others: ``sliding_window``, the tokens that a query sees, itself included; what else would change the result
-            is refused.
+        others: ``plan``, the segments, handed through the model's keyword arguments; ``scaling``, factor of the logits
+            (null is D ** -0.5); ``dropout``; ``sliding_window``, the tokens that a query sees, itself included. What
+            else would change the result is refused.
 
     Returns:
         [1, N, H, D] and no weights.
@@ -94,21 +99,23 @@ def packed_attention(
         NotImplementedError: the model attends in a way that segments cannot say; such models take the padded way.
     """
     _refuse(module, others)
+    plan: AttentionPlan = others["plan"]
     plan.calls += 1
     window = others.get("sliding_window")
     window = window if window is not None and window < plan.longest() else None
+    how = How(others.get("scaling"), others.get("dropout", 0.0), window)
     cast = autocast_dtype(query.device.type)
     if cast is not None:  # rotary embeddings may have widened queries and keys
         query, key, value = query.to(cast), key.to(cast), value.to(cast)
     half = query.dtype in (torch.bfloat16, torch.float16)
-    if query.device.type != "cpu" and half and not dropout:
-        return _varlen(query, key, value, plan, scaling, window), None
+    if query.device.type != "cpu" and half and not how.dropout:
+        return _varlen(query, key, value, plan, how), None
     if key.shape[1] != query.shape[1]:
         repeats = query.shape[1] // key.shape[1]
         key, value = key.repeat_interleave(repeats, 1), value.repeat_interleave(repeats, 1)
     short = query.device.type == "cpu" and plan.cached("longest row", plan.longest_row) <= SHORT
     attend = _padded if short else _by_segment
-    return attend(query, key, value, plan, scaling, dropout, window), None
+    return attend(query, key, value, plan, how), None
 
 
 def autocast_dtype(device: str) -> torch.dtype | None:
@@ -130,7 +137,7 @@ def _refuse(module: torch.nn.Module, others: dict[str, Any]) -> None:
         raise NotImplementedError("some layers are no attention over all tokens or a window of them")
 
 
-def _varlen(q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan, scale: float | None, window: int | None) -> Tensor:
+def _varlen(q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan, how: How) -> Tensor:
     """One fused call of stock torch for all segments; its causal mask is aligned at the last query and key."""
     from torch.nn.attention.varlen import varlen_attn
 
@@ -153,17 +160,15 @@ def _varlen(q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan, scale: float |
         cu_k,
         max_q,
         max_k,
-        scale=scale,
-        window_size=(-1 if window is None else window - 1, 0),
+        scale=how.scale,
+        window_size=(-1 if how.window is None else how.window - 1, 0),
         enable_gqa=q.shape[1] != k.shape[1],
     )
     assert isinstance(out, Tensor)
     return out[None]
 
 
-def _by_segment(
-    q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan, scale: float | None, dropout: float, window: int | None
-) -> Tensor:
+def _by_segment(q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan, how: How) -> Tensor:
     """One call per segment on views of the row: no padding, no work that the mask would throw away."""
     outs = []
     for number, s in enumerate(plan.segments):
@@ -172,19 +177,18 @@ def _by_segment(
         if s.prefix[0] != s.prefix[1]:
             before = slice(*s.prefix)
             keys, values = torch.cat([k[:, :, before], keys], 2), torch.cat([v[:, :, before], values], 2)
-        plain = keys.shape[2] == s.stop - s.start and window is None
-        mask = None if plain else plan.cached((number, window, q.dtype), lambda s=s: _mask(s, window, q))
-        outs.append(_attend(q[:, :, own], keys, values, mask, dropout, plain, scale))
+        plain = keys.shape[2] == s.stop - s.start and how.window is None
+        mask = None if plain else plan.cached((number, how.window, q.dtype), lambda s=s: _mask(s, how.window, q))
+        outs.append(_attend(q[:, :, own], keys, values, mask, how))
     return torch.cat(outs, 2).transpose(1, 2)
 
 
-def _attend(
-    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float, causal: bool, scale: float | None
-) -> Tensor:
-    if q.device.type != "cpu" or q.dtype != torch.bfloat16 or dropout or k.shape[2] > LONG:
-        return scaled_dot_product_attention(q, k, v, mask, dropout, is_causal=causal, scale=scale)
-    factor = q.shape[-1] ** -0.5 if scale is None else scale
-    out: Tensor = _HalfOnCpu.apply(q, k, v, mask, causal, factor)
+def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, how: How) -> Tensor:
+    """Attend under an additive mask, or causally where there is none."""
+    if q.device.type != "cpu" or q.dtype != torch.bfloat16 or how.dropout or k.shape[2] > LONG:
+        return scaled_dot_product_attention(q, k, v, mask, how.dropout, is_causal=mask is None, scale=how.scale)
+    factor = q.shape[-1] ** -0.5 if how.scale is None else how.scale
+    out: Tensor = _HalfOnCpu.apply(q, k, v, mask, factor)
     return out
 
 
@@ -192,11 +196,11 @@ class _HalfOnCpu(torch.autograd.Function):
     """Attention in bfloat16 on a CPU: float32 logits, every other product in bfloat16 (1.8x stock's fused kernel)."""
 
     @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, factor: float) -> Tensor:
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, factor: float) -> Tensor:
         logits = (q.float() * factor) @ k.float().mT
-        if causal:
+        if mask is None:
             logits.masked_fill_(torch.ones(logits.shape[-2:], dtype=torch.bool).triu_(1), float("-inf"))
-        elif mask is not None:
+        else:
             logits += mask
         weights = logits.softmax(-1).to(v.dtype)
         ctx.save_for_backward(q, k, v, weights)
@@ -209,7 +213,7 @@ class _HalfOnCpu(torch.autograd.Function):
         to_weights = gradients[0] @ v.mT
         mean = (to_weights * weights).sum(-1, keepdim=True, dtype=torch.float32)
         to_logits = to_weights.sub_(mean).mul_(weights)
-        return to_logits @ k * ctx.factor, to_logits.mT @ q * ctx.factor, weights.mT @ gradients[0], None, None, None
+        return to_logits @ k * ctx.factor, to_logits.mT @ q * ctx.factor, weights.mT @ gradients[0], None, None
 
 
 def _mask(segment: Segment, window: int | None, like: Tensor) -> Tensor:
@@ -220,18 +224,16 @@ def _mask(segment: Segment, window: int | None, like: Tensor) -> Tensor:
     return torch.zeros(queries, keys).masked_fill(hidden, float("-inf")).to(like)
 
 
-def _padded(
-    q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan, scale: float | None, dropout: float, window: int | None
-) -> Tensor:
+def _padded(q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan, how: How) -> Tensor:
     """One call for all prompts, each row padded to the longest: attention only, the linear layers stay unpadded."""
-    index_ST, place_N, mask_S1TT = plan.cached(("padded", window, q.dtype), lambda: _padding(plan, window, q))
+    index_ST, place_N, mask_S1TT = plan.cached(("padded", how.window, q.dtype), lambda: _padding(plan, how.window, q))
     S, T = index_ST.shape
     heads, width = q.shape[1], q.shape[3]
 
     def spread(x: Tensor) -> Tensor:
         return x[0].transpose(0, 1).index_select(0, index_ST.flatten()).view(S, T, heads, width).transpose(1, 2)
 
-    out = _attend(spread(q), spread(k), spread(v), mask_S1TT, dropout, False, scale)
+    out = _attend(spread(q), spread(k), spread(v), mask_S1TT, how)
     return out.transpose(1, 2).reshape(S * T, heads, width).index_select(0, place_N)[None]
 
 

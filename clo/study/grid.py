@@ -18,6 +18,7 @@ from typing import IO, Any
 from clo.config.parse import RunConfig
 from clo.errors import UserError
 from clo.storage.run_folder import RunFolder
+from clo.study.table import print_table
 
 
 @dataclass
@@ -42,7 +43,7 @@ class Cell:
             ) from error
         root = str(Path(__file__).resolve().parents[2])
         path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-        command = [sys.executable, "-m", "clo.commands.train", *self.overrides, "hydra.mode=RUN"]
+        command = [sys.executable, "-m", "clo", "train", *self.overrides, "hydra.mode=RUN"]
         environment = {**os.environ, "PYTHONPATH": path}
         self.process = subprocess.Popen(command, stdout=self.log, stderr=subprocess.STDOUT, env=environment)
 
@@ -81,7 +82,7 @@ def run_grid(cells: Sequence[Cell]) -> bool:
     study = cells[0].run
     if done:
         place = "" if study.output_dir == "outputs" else f" output_dir={study.output_dir}"
-        print(f"report: python -m clo.report study={study.study_name}{place}")
+        print(f"report: clo report study={study.study_name}{place}")
     for cell in failed:
         print(f"failed: {cell.name}: {cell.reason()}", file=sys.stderr)
     return not failed
@@ -181,60 +182,3 @@ class _Board:
         self.bars.console.print(word, cell.name, highlight=False)
         if not ok:
             self.bars.console.print(f"  {cell.reason()}\n  log: {cell.path}/log.txt", markup=False, highlight=False)
-
-
-def print_table(paths: Sequence[Path]) -> None:
-    """One row per finished run: target gain and English side by side."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title="Target language and English, before → after", title_justify="left")
-    for name in ("lang", "method", "size", "seed"):
-        table.add_column(name)
-    for name in ("target chrF", "target exact", "target language", "English content", "English exact"):
-        table.add_column(name, justify="right")
-    for path in paths:
-        r = RunFolder(path).results()
-        before, after = r["start"], r["scores"]
-        table.add_row(
-            r["lang"],
-            r["method"],
-            str(r["data_size"]),
-            str(r["seed"]),
-            _change(before, after, "target", "chrf", 1),
-            _change(before, after, "target", "exact", 100),
-            _change(before, after, "target", "language_ok", 100),
-            _change(before, after, "en", "content", 100),
-            _change(before, after, "en", "exact", 100),
-        )
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
-    print("chrF 0-100, the others in %; target language: answers in the language asked, of those decided")
-    marks = [mark_lines(RunFolder(path).results()) for path in paths]
-    if len(paths) == 1:
-        print("".join(f"{line}\n" for line in marks[0]), end="")
-    elif any(marks):
-        print("benchmarks: see the report")
-
-
-def mark_lines(results: dict[str, Any]) -> list[str]:
-    """Benchmarks of a run for a person: accuracy before and after, in %."""
-    marks = results.get("benchmarks", {})
-    lines = []
-    for name, sides in marks.get("scores", {}).items():
-        for side, scorings in sides.items():
-            for scoring, now in scorings.items():
-                then = marks["start"][name][side][scoring]
-                key = "accuracy" if "accuracy" in now else "exact"
-                chance = f", chance {100 * now['chance']:.0f}" if "chance" in now else ""
-                words = "English" if side == "en" else results["lang_name"]
-                lines.append(
-                    f"{results['method']} {results['lang']} {results['data_size']} s{results['seed']}, {name} "
-                    f"({scoring}), {words}: {100 * then[key]:.1f} → {100 * now[key]:.1f} % "
-                    f"(n = {now['n']}{chance})"
-                )
-    return lines
-
-
-def _change(before: dict[str, Any], after: dict[str, Any], side: str, name: str, scale: float) -> str:
-    texts = ["–" if s[side]["all"][name] is None else f"{scale * s[side]['all'][name]:.0f}" for s in (before, after)]
-    return " → ".join(texts)

@@ -1,117 +1,53 @@
-"""The end of a run: evaluation of the start model and the trained one, results.json, samples and the model folder."""
+"""What a finished run leaves: results.json, samples, and the model as a folder with its card."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import platform
-from collections.abc import Sequence
-from dataclasses import asdict
-from functools import partial
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
-from clo.config.parse import RunConfig
-from clo.data.items import build_items
-from clo.data.prompt import Renderer
-from clo.data.rows import Row
-from clo.evaluation.watch import Look
-from clo.storage.progress import stage
-from clo.storage.run_folder import RunFolder, whole_folder, write_json, write_jsonl
+from clo.config.parse import RunConfig, plain
+from clo.storage.run_folder import whole_folder, write_json, write_jsonl
+from clo.study.run_benchmarks import with_start
+from clo.study.scores import Scores
+from clo.study.session import Session
+from clo.study.versions import versions
 
 ASSUMED = ("beta", "nll_reduction", "pair_reduction", "lr", "epochs", "batch_size", "template")
 """Values that the CLO paper does not give; every result names them."""
 
-SCORES = 2
-"""Raise it when what is measured changes: kept scores of start models are then made again."""
 
+def write_outcome(session: Session, model: Any, start: Scores, end: Scores, trained: dict[str, Any]) -> None:
+    """Everything that makes the run finished; results.json comes last.
 
-def evaluate_model(
-    run: RunConfig, model: Any, renderer: Renderer, rows: Sequence[Row], folder: RunFolder, name: str
-) -> Any:
-    """Generate and score answers to the test prompts of both languages: (scores, samples as dicts)."""
-    from clo.evaluation.evaluate import evaluate
+    Args:
+        session: the run.
+        model: the trained model.
+        start: the start model's scores.
+        end: the trained model's.
+        trained: facts about the training, the part ``train`` of results.json.
+    """
+    from clo.training.loggers import write_csv
 
-    with stage(folder, name) as tick:
-        scores, samples = evaluate(
-            model,
-            renderer.tokenizer,
-            rows,
-            (run.lang.source, run.lang.code),
-            renderer.prompt_ids,
-            renderer.end_id,
-            partial(reference_nll, run, model, renderer),
-            run.evaluation.max_new_tokens,
-            run.evaluation.max_tokens,
-            tick,
-        )
-    return scores, [asdict(sample) for sample in samples]
-
-
-def watch_of(run: RunConfig, renderer: Renderer, rows: Sequence[Row]) -> Look | None:
-    """What answers the first held-out prompts at every validation, if any are asked for."""
-    from clo.evaluation.watch import watch
-
-    if not run.evaluation.watch:
-        return None
-    return watch(
-        renderer.tokenizer,
-        rows[: run.evaluation.watch],
-        (run.lang.source, run.lang.code),
-        renderer.prompt_ids,
-        renderer.end_id,
-        run.evaluation.max_new_tokens,
-        run.evaluation.max_tokens,
-    )
-
-
-def reference_nll(run: RunConfig, model: Any, renderer: Renderer, rows: list[Row], lang: str) -> list[float]:
-    """NLL per token of every row's own response in one language, nats."""
-    from clo.square.scores import score_items
-
-    items, _ = build_items(rows, [lang], renderer, max_length=1 << 30)
-    scores = score_items(model, items, [(0, 0)], run.trainer.max_tokens)
-    return [float(nll) for nll in -(scores.S_BLL / scores.count_BLL)[:, 0, 0]]
-
-
-def evaluate_start(
-    run: RunConfig, model: Any, renderer: Renderer, rows: Sequence[Row], folder: RunFolder, key: str
-) -> Any:
-    """The start model's scores and samples, made once per weights, rows and language."""
-    asked = [run.lang.code, run.lang.source, run.evaluation.max_new_tokens, run.model.template]
-    content = [SCORES, key, asked, versions(), [(row.id, row.prompts, row.responses) for row in rows]]
-    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
-    cache = Path(run.cache_dir) / "start" / f"{digest}.json"
-    try:
-        found = json.loads(cache.read_text(encoding="utf-8"))
-        return found["scores"], found["samples"]
-    except (FileNotFoundError, ValueError, KeyError):
-        scores, samples = evaluate_model(run, model, renderer, rows, folder, "evaluate start model")
-        write_json(cache, {"scores": scores, "samples": samples})
-        return scores, samples
-
-
-def mean_square(run: RunConfig, model: Any, items: Sequence[Any]) -> list[list[float]]:
-    """Per-token log-prob of every cell over held-out items, nats, [prompt][response]."""
-    from clo.square.scores import score_items
-
-    languages = len(items[0].prompts)
-    cells = [(i, j) for i in range(languages) for j in range(languages)]
-    scores = score_items(model, items, cells, run.trainer.max_tokens)
-    mean = scores.S_BLL.double().sum(0) / scores.count_BLL.double().sum(0)
-    return [[float(value) for value in row] for row in mean]
+    square = {"languages": list(session.languages), "before": start.square, "after": end.square}
+    results = {"scores": end.answers, "start": start.answers, "square": square, "train": trained}
+    if end.benchmarks:
+        results["benchmarks"] = with_start(end.benchmarks, start.benchmarks)
+    save_model(session, model, results)
+    write_csv(session.folder)
+    write_jsonl(session.folder.path / "start_samples.jsonl", start.samples)
+    write_results(session, results, end.samples)
 
 
 def assumed_values(run: RunConfig) -> dict[str, Any]:
     """The values of this run that the paper does not give."""
-    method = run.science()["method"]
+    method = plain(run.method)
     values = {key: method[key] for key in ASSUMED if key in method}
     return values | {"batch_size": run.batch_size, "template": run.model.template}
 
 
-def write_results(run: RunConfig, folder: RunFolder, results: dict[str, Any], samples: list[dict[str, Any]]) -> None:
+def write_results(session: Session, results: dict[str, Any], samples: Any) -> None:
     """results.json and samples.jsonl; results come last, so their presence means the run is whole."""
+    run, folder = session.run, session.folder
     identity = {
         "run": folder.path.name,
         "study": run.study_name,
@@ -124,29 +60,19 @@ def write_results(run: RunConfig, folder: RunFolder, results: dict[str, Any], sa
         "data_size": run.data_size,
         "seed": run.seed,
         "split": run.evaluation.split.name,
+        "precision": run.trainer.precision,
         "assumed": assumed_values(run),
     }
     write_jsonl(folder.path / "samples.jsonl", samples)
     write_json(folder.path / "results.json", {**identity, **results, "versions": versions()})
 
 
-def versions() -> dict[str, str]:
-    """Versions that a result depends on."""
-    found = {"python": platform.python_version()}
-    for package in ("clo", "torch", "transformers", "pytorch-lightning", "peft", "babel", "py3langid"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def save_model(run: RunConfig, model: Any, renderer: Renderer, folder: RunFolder, results: dict[str, Any]) -> None:
+def save_model(session: Session, model: Any, results: dict[str, Any]) -> None:
     """model/: weights or adapter, tokenizer and a card, in Hugging Face format."""
-    with whole_folder(folder.path / "model") as path:
+    with whole_folder(session.folder.path / "model") as path:
         model.save_pretrained(path)
-        renderer.tokenizer.save_pretrained(path)
-        (path / "README.md").write_text(model_card(run, results), encoding="utf-8")
+        session.renderer.tokenizer.save_pretrained(path)
+        (path / "README.md").write_text(model_card(session.run, results), encoding="utf-8")
 
 
 def model_card(run: RunConfig, results: dict[str, Any]) -> str:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
-from clo.config.parse import RunConfig
-from clo.data.prompt import Renderer
+from clo.config.parse import RunConfig, plain
+from clo.evaluation.benchmarks.lm_eval import evaluate_lm_eval, harness_tasks
 from clo.evaluation.benchmarks.options import BenchmarkOptions
+from clo.evaluation.benchmarks.run import Store, evaluate_benchmarks
+from clo.evaluation.benchmarks.task_files import write_task_files
 from clo.storage.progress import stage
-from clo.storage.run_folder import RunFolder
+from clo.storage.run_folder import write_json
+from clo.study.session import Session
 
 
 def options_of(run: RunConfig) -> BenchmarkOptions:
@@ -27,65 +32,57 @@ def options_of(run: RunConfig) -> BenchmarkOptions:
     )
 
 
-def benchmark_marks(
-    run: RunConfig, model: Any, renderer: Renderer, folder: RunFolder, store: Path, weights: str
-) -> dict[str, Any]:
+def benchmark_scores(session: Session, model: Any, store: Store | None = None) -> dict[str, Any]:
     """``scores`` and ``left_out`` by benchmark, and ``lm_eval``; empty where none is asked for.
 
     Args:
-        run: says which, and how.
-        model: the model, on its device.
-        renderer: of the model.
-        folder: shows the progress.
-        store: every finished side's rows lie there and are not made again.
-        weights: what tells the model's weights from others.
+        session: its run says which, and how; its folder shows the progress.
+        model: on its device.
+        store: where finished sides are kept; none is the run's folder, and the model is then the run's own.
 
     Raises:
         UserError: rows cannot be read, or a benchmark has neither language.
     """
-    from clo.evaluation.benchmarks.lm_eval import evaluate_lm_eval, harness_tasks
-    from clo.evaluation.benchmarks.run import evaluate_benchmarks
-    from clo.evaluation.benchmarks.task_files import write_task_files
-
-    asked, languages = run.evaluation.benchmarks, (run.lang.source, run.lang.code)
-    marks: dict[str, Any] = {}
+    run, folder = session.run, session.folder
+    asked, options = run.evaluation.benchmarks, options_of(run)
+    store = store or Store(folder.path / "benchmarks", folder.path.name)
+    found: dict[str, Any] = {}
     if asked.names:
         with stage(folder, "benchmarks") as tick:
 
             def progress(name: str, done: int, total: int) -> None:
                 tick(done, total, name)
 
-            found = evaluate_benchmarks(
-                model, renderer, asked.names, languages, options_of(run), store, weights, progress
-            )
-        marks |= {"scores": found["results"], "left_out": found["left_out"]}
+            made = evaluate_benchmarks(session.subject(model), asked.names, session.languages, options, store, progress)
+        found |= {"scores": made["results"], "left_out": made["left_out"]}
     if asked.harness:
         place: Path | None = None if asked.harness_folder is None else Path(asked.harness_folder)
         shots = asked.shots or None
         if asked.data is not None and place is None:  # its own tasks would ask the hub
-            place, shots = store / "tasks", None
-            tasks = write_task_files(asked.harness, languages, options_of(run), place)
+            place, shots = store.folder / "tasks", None
+            tasks = write_task_files(asked.harness, session.languages, options, place)
         else:
-            tasks = harness_tasks(asked.harness, languages)
+            tasks = harness_tasks(asked.harness, session.languages)
         with stage(folder, "lm-eval"):
-            marks["lm_eval"] = evaluate_lm_eval(model, renderer.tokenizer, tasks, shots, asked.limit, place)
-    return marks
+            found["lm_eval"] = evaluate_lm_eval(session.subject(model), tasks, shots, asked.limit, place)
+    return found
 
 
-def with_start(marks: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
-    """The ``benchmarks`` part of results.json: the trained model's marks, and the start model's beside them."""
+def with_start(scores: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
+    """The ``benchmarks`` part of results.json: the trained model's scores, and the start model's beside them."""
     start: dict[str, Any] = {"start": before.get("scores", {})}
-    return {**marks, **start, **({"lm_eval_start": before["lm_eval"]} if "lm_eval" in before else {})}
+    return {**scores, **start, **({"lm_eval_start": before["lm_eval"]} if "lm_eval" in before else {})}
 
 
-def start_marks(run: RunConfig, model: Any, renderer: Renderer, folder: RunFolder, key: str) -> dict[str, Any]:
-    """The start model's marks, kept in the cache for every run that starts from it: ``scores``, and ``lm_eval``."""
-    import hashlib
-    import json
+def start_benchmark_scores(session: Session, model: Any, key: str) -> dict[str, Any]:
+    """The start model's ``scores`` and ``lm_eval``, kept in the cache for every run that starts from it.
 
-    from clo.config.parse import plain
-    from clo.storage.run_folder import write_json
-
+    Args:
+        session: as of `benchmark_scores`.
+        model: the start model, on its device.
+        key: content hash of its weights.
+    """
+    run = session.run
     asked = run.evaluation.benchmarks
     if not asked.names and not asked.harness:
         return {}
@@ -96,7 +93,7 @@ def start_marks(run: RunConfig, model: Any, renderer: Renderer, folder: RunFolde
     if asked.harness and kept.is_file():  # the harness keeps nothing by itself
         found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
         return found
-    marks = benchmark_marks(run, model, renderer, folder, place / digest, key)
-    marks.pop("left_out", None)
-    write_json(kept, marks)
-    return marks
+    scores = benchmark_scores(session, model, Store(place / digest, key))
+    scores.pop("left_out", None)
+    write_json(kept, scores)
+    return scores

@@ -26,10 +26,10 @@ from clo.training.checks import check_finite, check_step_zero
 from clo.training.layers import training_layers
 from clo.training.optimizer import adamw, linear_schedule, trained
 from clo.training.sharding import clip_gradients, gather_into, most_of_any_rank, sharded_copy
-from clo.training.stage_plan import StagePlan
+from clo.training.stage_plan import Base, StagePlan
 from clo.training.step_sums import StepSums
 from clo.training.strategy import ShardedStrategy
-from clo.training.throughput import step_rates
+from clo.training.throughput import peak_flops, step_rates
 from clo.training.zero import ZeroStrategy
 
 OUT_OF_MEMORY = "out of memory with trainer.max_tokens={} on one of the devices; set a lower one, the run goes on"
@@ -48,9 +48,7 @@ class CLOModule(pl.LightningModule):
         plan: the stage.
         optimizer: AdamW's values.
         trainer: the hardware side.
-        references: makes the reference scores by item key, float32 [L, L], once the processes are up; cached mode only.
-        start: the weights at the stage's start; needed for swapped mode.
-        base_key: content hash of the weights this stage started from; a checkpoint of another base is refused.
+        base: the weights that the stage starts from, and what is known of them.
         look: (model, step) -> more metrics at every validation.
     """
 
@@ -62,15 +60,13 @@ class CLOModule(pl.LightningModule):
         plan: StagePlan,
         optimizer: OptimizerConfig,
         trainer: TrainerConfig,
-        references: Callable[[CLOModule], dict[str, Tensor]] | None,
-        start: dict[str, Tensor] | None,
-        base_key: str,
+        base: Base,
         look: Callable[[Any, int], dict[str, float]] | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.model, self.plan, self.options, self.hardware = model, plan, optimizer, trainer
-        self._make_references, self.start, self.base_key, self._look = references, start, base_key, look
+        self.base, self._look = base, look
         self.references: dict[str, Tensor] = {}
         self.max_tokens = trainer.max_tokens
         self.note = ""
@@ -80,9 +76,9 @@ class CLOModule(pl.LightningModule):
     def setup(self, stage: str) -> None:
         """Make the references while the weights are still those of the stage's start."""
         self.model.to(self.trainer.strategy.root_device)
-        if self._make_references is not None:
+        if self.base.references is not None:
             with self.trainer.precision_plugin.forward_context():
-                self.references = self._make_references(self)
+                self.references = self.base.references(self)
 
     def configure_model(self) -> None:
         """Split the model over the devices where the strategy does, and prepare its layers for training."""
@@ -165,8 +161,9 @@ class CLOModule(pl.LightningModule):
             self._validate()
 
     def _rates(self, items: Sequence[Item], seconds: float) -> dict[str, float]:
-        ranks, cells = self.trainer.world_size, self.plan.objective.cells()
-        return step_rates(self.model, items, cells, self.max_tokens, seconds, self.hardware.precision, ranks)
+        peak = peak_flops(self.device, self.hardware.precision)
+        peak = None if peak is None else peak * self.trainer.world_size
+        return step_rates(self.model, items, self.plan.objective.cells(), self.max_tokens, seconds, peak)
 
     def _backward_within_memory(self, items: Sequence[Item], denominators: Tensor, measure: bool) -> StepSums:
         """Backward over all micro-batches; out of memory halves the token budget, says so and repeats the step."""
@@ -231,7 +228,7 @@ class CLOModule(pl.LightningModule):
     def _seed(self) -> None:
         """Dropout draws from the step's own seed: a resumed or repeated step draws the same."""
         step = self.global_step * self.trainer.world_size + self.global_rank
-        torch.manual_seed(int(self.base_key[:12], 16) + step)
+        torch.manual_seed(int(self.base.key[:12], 16) + step)
 
     def _terms(self, items: Sequence[Item]) -> Terms:
         """Score a micro-batch and its reference, and weigh the square."""
@@ -249,8 +246,8 @@ class CLOModule(pl.LightningModule):
         if self.hardware.reference is ReferenceMode.adapters_off:
             return self.model.disable_adapter()
         if self.hardware.reference is ReferenceMode.swapped:
-            assert self.start is not None
-            return swapped(self.model, self.start)
+            assert self.base.weights is not None
+            return swapped(self.model, self.base.weights)
         return nullcontext()
 
     # Validation ------------------------------------------------------------------------------------------------------
@@ -297,4 +294,4 @@ class CLOModule(pl.LightningModule):
         """Keep what trains only, and what it was trained from."""
         names = {f"model.{name}" for name, p in self.model.named_parameters() if p.requires_grad}
         checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k in names}
-        checkpoint["clo_base"] = self.base_key
+        checkpoint["clo_base"] = self.base.key

@@ -1,8 +1,12 @@
-"""What a stage of a run is: its objective, its learning rate and its length."""
+"""What a stage of a run is: its objective, its learning rate, its length, and the weights that it starts from."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
 
 from clo.square.objective import Objective
 
@@ -18,3 +22,15 @@ class StagePlan:
     steps_per_epoch: int
     validate_every: int
     """Steps between two looks at the held-out square; the start and the end come on top."""
+
+
+@dataclass(frozen=True)
+class Base:
+    """The weights that a stage starts from: what its comparisons refer to."""
+
+    key: str
+    """Their content hash; a checkpoint of another base is refused."""
+    references: Callable[[Any], dict[str, Tensor]] | None = None
+    """Cached mode: of the module, makes the reference scores by item key, float32 [L, L], once the processes are up."""
+    weights: dict[str, Tensor] | None = None
+    """Swapped mode: what trains, as it was."""

@@ -34,7 +34,7 @@ from clo.training.checkpoint import (
 )
 from clo.training.loggers import MetricsFile, stage_loggers
 from clo.training.module import CLOModule
-from clo.training.stage_plan import StagePlan
+from clo.training.stage_plan import Base, StagePlan
 from clo.training.strategy import strategy_of
 
 
@@ -84,15 +84,15 @@ def fit_stages(run: RunConfig, model: Any, data: StageData, folder: RunFolder) -
 def _fit_stage(run: RunConfig, model: Any, plan: StagePlan, data: StageData, folder: RunFolder, done: Path) -> None:
     trainer = _trainer(run, plan, folder, done.with_suffix(""))
     needs_reference = bool(plan.objective.comparisons())
-    base = weights_key(model, run.trainer.precision)
+    key = weights_key(model, run.trainer.precision)
     start = snapshot(model) if needs_reference and run.trainer.reference is ReferenceMode.swapped else None
     cached = needs_reference and run.trainer.reference is ReferenceMode.cached
     references = partial(_references, run, data, folder) if cached else None
     watched = MetricsFile(folder.path / "watched.jsonl", plan.name)
     look = None if data.watch is None else partial(_look, data.watch, watched if folder.main else None)
-    module = CLOModule(model, plan, run.optimizer, run.trainer, references, start, base, look)
+    module = CLOModule(model, plan, run.optimizer, run.trainer, Base(key, references, start), look)
     datamodule = SquareDataModule(data.train, data.val, run.batch_size, plan.total_steps, run.seed)
-    checkpoint = newest_checkpoint(done.with_suffix(""), base)
+    checkpoint = newest_checkpoint(done.with_suffix(""), key)
     for logger in (*trainer.loggers, watched):
         if isinstance(logger, MetricsFile) and folder.main:
             logger.rewind(0 if checkpoint is None else step_of(checkpoint))
@@ -100,7 +100,7 @@ def _fit_stage(run: RunConfig, model: Any, plan: StagePlan, data: StageData, fol
     if trainer.global_step != plan.total_steps:
         raise RuntimeError(f"stage {plan.name} stopped at step {trainer.global_step} of {plan.total_steps}")
     if trainer.is_global_zero:
-        save_trained(model, done, base)
+        save_trained(model, done, key)
 
 
 def _look(watch: Look, file: MetricsFile | None, model: Any, step: int) -> dict[str, float]:
@@ -119,7 +119,7 @@ def _references(run: RunConfig, data: StageData, folder: RunFolder, module: CLOM
     share = (module.global_rank, module.trainer.world_size)
     found: dict[str, Tensor] = {}
     for items in (data.train, data.val):
-        cache = ReferenceCache(Path(run.cache_dir) / "reference", module.base_key, whole)
+        cache = ReferenceCache(Path(run.cache_dir) / "reference", module.base.key, whole)
         args = (module.model, items, run.trainer.max_tokens, share)
         with stage(folder, "reference scores") as tick:
             found |= cache.scores(*args, progress=tick)

@@ -96,10 +96,18 @@ def step_rates(
     cells: Sequence[Cell],
     max_tokens: int,
     seconds: float,
-    precision: str,
-    ranks: int,
+    peak: float | None,
 ) -> dict[str, float]:
-    """``response_tokens_per_second``, ``wasted_tokens`` (share of padding) and ``mfu`` of one step of all ranks."""
+    """``response_tokens_per_second``, ``wasted_tokens`` (share of padding) and ``mfu`` of one step of all ranks.
+
+    Args:
+        model: the policy.
+        items: of the step.
+        cells: those that are scored.
+        max_tokens: tokens per forward pass.
+        seconds: the step took.
+        peak: FLOP/s of all devices together; none where it is not known, and there is no ``mfu`` then.
+    """
     responses = sum(len(item.responses[j]) for item in items for _, j in cells)
     rates = {"response_tokens_per_second": responses / seconds, "wasted_tokens": 0.0}
     if not packs(model, items[0]):
@@ -107,7 +115,6 @@ def step_rates(
         used = sum(len(group) * padded_tokens(items[group[0]], cells) for group in groups)
         held = sum(len(item.prompts[i]) + len(item.responses[j]) for item in items for i, j in cells)
         rates["wasted_tokens"] = 1 - held / used
-    peak = peak_flops(next(model.parameters()).device, precision)
     if peak is not None:
-        rates["mfu"] = step_flops(model, items, cells) / seconds / peak / ranks
+        rates["mfu"] = step_flops(model, items, cells) / seconds / peak
     return rates

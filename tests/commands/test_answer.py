@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from called import called, done
+from called import refused as refused_by
 from test_judge import serving
 from warm_runs import WarmRuns, tiny
 
-import clo.commands.answer
 import clo.evaluation.generate
-from clo.commands.answer import main
-from clo.commands.judge import main as judge
+import clo.study.answers
 
 PROMPTS = [{"id": f"p{k}", "prompt": f"Tell me about animal {k}.", "dataset": "made", "lang": "en"} for k in range(5)]
 PROMPTS += [{"id": f"q{k}", "instruction": f"Niambie kuhusu mnyama {k}.", "lang": "sw"} for k in range(4)]
@@ -40,18 +40,10 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def refused(*arguments: str) -> str:
-    with pytest.raises(SystemExit) as ended:
-        main(arguments)
-    said = str(ended.value.code)
-    assert said.startswith("error: ") and "\n" not in said
-    return said
-
-
 def test_answers_of_the_trained_and_the_start_model(
     run: Path, prompts: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    main([f"run={run}", f"prompts={prompts}", "max_new_tokens=6"])
+    done("answer", f"run={run}", f"prompts={prompts}", "max_new_tokens=6")
     found = lines(run / "answers-open.jsonl")
     assert [(x["id"], x["side"], x["group"]) for x in found] == [
         *((f"p{k}", "en", "made") for k in range(5)),
@@ -60,7 +52,7 @@ def test_answers_of_the_trained_and_the_start_model(
     assert all({"answer", "verdict", "right_lines", "intrusion"} <= set(x) for x in found)
     said = capsys.readouterr().out
     assert "target language: 4 answers" in said and "English: 5 answers" in said
-    main([f"run={run}", f"prompts={prompts}", "max_new_tokens=6", "start=true", "limit=2"])
+    done("answer", f"run={run}", f"prompts={prompts}", "max_new_tokens=6", "start=true", "limit=2")
     assert len(lines(run / "answers-open-start.jsonl")) == 2
 
 
@@ -68,46 +60,48 @@ def test_a_stopped_command_goes_on(
     run: Path, prompts: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Killed after the second of five parts, with a torn line behind it: the same answers, none asked twice."""
-    monkeypatch.setattr(clo.commands.answer, "CHUNK", 2)
-    main([f"run={run}", f"prompts={prompts}", "max_new_tokens=6", "name=whole"])
+    monkeypatch.setattr(clo.study.answers, "CHUNK", 2)
+    done("answer", f"run={run}", f"prompts={prompts}", "max_new_tokens=6", "name=whole")
     generate, asked = clo.evaluation.generate.generate, []
 
     def until(last: int) -> Callable[..., list[str]]:
-        def stopped(model: Any, tokenizer: Any, ids: Any, *more: Any) -> list[str]:
+        def stopped(subject: Any, ids: Any, *more: Any) -> list[str]:
             asked.append(len(ids))
             if len(asked) > last:
                 raise KeyboardInterrupt
-            return generate(model, tokenizer, ids, *more)
+            return generate(subject, ids, *more)
 
         return stopped
 
     monkeypatch.setattr(clo.evaluation.generate, "generate", until(2))
-    with pytest.raises(SystemExit, match="the same command goes on"):
-        main([f"run={run}", f"prompts={prompts}", "max_new_tokens=6", "name=parts"])
+    assert called("answer", f"run={run}", f"prompts={prompts}", "max_new_tokens=6", "name=parts") == 130
     path = run / "answers-parts.jsonl"
     with path.open("a") as file:
         file.write('{"id": "p4", "answ')
     asked.clear()
     monkeypatch.setattr(clo.evaluation.generate, "generate", until(99))
-    main([f"run={run}", f"prompts={prompts}", "max_new_tokens=6", "name=parts"])
+    done("answer", f"run={run}", f"prompts={prompts}", "max_new_tokens=6", "name=parts")
     assert asked == [2, 2, 1] and lines(path) == lines(run / "answers-whole.jsonl")
     asked.clear()
-    main([f"run={run}", f"prompts={prompts}", "max_new_tokens=6", "name=parts"])
+    done("answer", f"run={run}", f"prompts={prompts}", "max_new_tokens=6", "name=parts")
     assert asked == []
 
 
 def test_real_instructions(run: Path, shared_data: Path) -> None:
     file = shared_data / "eval" / "alpaca_eval" / "en.jsonl"
-    main([f"run={run}", f"prompts={file}", "lang=en", "limit=4", "max_new_tokens=3", "name=alpaca"])
+    done("answer", f"run={run}", f"prompts={file}", "lang=en", "limit=4", "max_new_tokens=3", "name=alpaca")
     assert [x["side"] for x in lines(run / "answers-alpaca.jsonl")] == ["en"] * 4
 
 
-def test_what_is_refused(run: Path, prompts: Path, tmp_path: Path) -> None:
+def test_what_is_refused(run: Path, prompts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def refused(*words: str) -> str:
+        return refused_by(["answer", *words], capsys)
+
     asked = (f"run={run}", f"prompts={prompts}")
     assert "not the folder of a finished run" in refused(f"run={tmp_path}", asked[1])
-    assert "prompts= is missing" in refused(asked[0])
-    assert "unknown argument 'prompt'" in refused("prompt=x")
-    assert "not a whole number above 0" in refused(*asked, "limit=0")
+    assert "prompts=<file> is missing" in refused(asked[0])
+    assert "unknown argument 'prompt=x'" in refused("prompt=x")
+    assert "not a whole number of at least 1" in refused(*asked, "limit=0")
     assert "a server needs both" in refused(*asked, "model=x")
     bad = tmp_path / "bad.jsonl"
     for line, said in (
@@ -119,7 +113,7 @@ def test_what_is_refused(run: Path, prompts: Path, tmp_path: Path) -> None:
     ):
         bad.write_text(line + "\n")
         assert said in refused(asked[0], f"prompts={bad}")
-    main([*asked, "max_new_tokens=6", "name=kept"])
+    done("answer", *asked, "max_new_tokens=6", "name=kept")
     assert "was made with other settings" in refused(*asked, "max_new_tokens=7", "name=kept")
     bad.write_text("".join(json.dumps({**line, "id": f"x{k}"}) + "\n" for k, line in enumerate(PROMPTS)))
     assert "answers other prompts" in refused(asked[0], f"prompts={bad}", "max_new_tokens=6", "name=kept")
@@ -128,7 +122,7 @@ def test_what_is_refused(run: Path, prompts: Path, tmp_path: Path) -> None:
 def test_a_server_generates(run: Path, prompts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with serving(lambda _, request, __: f"You said: {request['messages'][0]['content']}") as server:
-        main([f"run={run}", f"prompts={prompts}", "name=served", f"base_url={server.url}", "model=mine"])
+        done("answer", f"run={run}", f"prompts={prompts}", "name=served", f"base_url={server.url}", "model=mine")
         assert {r["max_tokens"] for r in server.requests} == {512} and len(server.requests) == 9
     found = lines(run / "answers-served.jsonl")
     assert found[0]["answer"] == "You said: Tell me about animal 0." and found[0]["verdict"] == "en"
@@ -150,16 +144,16 @@ def test_answers_are_judged(run: Path, prompts: Path, tmp_path: Path, monkeypatc
         return ("A" if 0 <= first < second else "B") if "<answer_A>" in text else "yes"
 
     with serving(longest) as server:
-        judge(["answers=mine", f"run={run}", f"against={other}", "model=j", f"base_url={server.url}",
-               f"cache_dir={tmp_path}/cache"])  # fmt: skip
+        done("judge", "answers=mine", f"run={run}", f"against={other}", "model=j", f"base_url={server.url}",
+             f"cache_dir={tmp_path}/cache")  # fmt: skip
     result = json.loads((run / "judge-other-mine.json").read_text())
     assert json.loads((run / "results.json").read_text())["judged"] == {"other-mine": result}
     assert {side: found["n"] for side, found in result["sides"].items()} == {"target": 4, "en": 5}
     assert all(found["win_rate"] == 1.0 for found in result["sides"].values())
-    judge([f"run={run}", "answers=mine", f"export={tmp_path}/out.json", "side=en"])
+    done("judge", f"run={run}", "answers=mine", f"export={tmp_path}/out.json", "side=en")
     assert {item["dataset"] for item in json.loads((tmp_path / "out.json").read_text())} == {"made"}
     with pytest.raises(SystemExit, match="does not exist; make it with"):
-        judge([f"run={run}", "answers=none", f"export={tmp_path}/out.json"])
+        done("judge", f"run={run}", "answers=none", f"export={tmp_path}/out.json")
 
 
 def lines_of_prompts() -> list[dict[str, Any]]:

@@ -174,13 +174,13 @@ def test_places_that_cannot_be_written(warm: WarmRuns, tiny_folder: Path, tmp_pa
     (tmp_path / "file").write_text("")
     command = tiny(tiny_folder, tmp_path)
     for override, said in (
-        ("output_dir=file/x", "cannot write the run folder file/x/runs/clo-sw-16-s0-"),
+        ("output_dir=file/x", "cannot write the run folder file/x/runs/nano-clo-sw-16-s0-"),
         ("cache_dir=file/x", "cannot write cache_dir=file/x (Not a directory); set a writable place"),
     ):
         assert said in refused(warm, [*command, override], tmp_path)
     shutil.rmtree(tmp_path / "outputs")
     for override, said in (
-        ("output_dir=file/x", "cannot write the run folder file/x/runs/clo-sw-16-s0-"),
+        ("output_dir=file/x", "cannot write the run folder file/x/runs/nano-clo-sw-16-s0-"),
         ("cache_dir=file/x", "cannot write cache_dir=file/x; set a writable place"),
     ):
         assert said in refused(warm, ["-m", *command, "seed=0,1", override], tmp_path)

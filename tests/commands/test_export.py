@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 import torch
+from called import refused
 from warm_runs import WarmRuns, tiny
 
-from clo.commands.export import Export, export, main, parse_arguments, push
+from clo.commands.export import Options
+from clo.commands.options import read
 from clo.data.prompt import Renderer
 from clo.errors import UserError
+from clo.study.export import export, push
 
 PLAIN = "### Question: {prompt} ### 'Answer':"
 
@@ -33,7 +36,7 @@ def test_full_weights(warm: WarmRuns, tiny_folder: Path, tmp_path: Path) -> None
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     run = trained(warm, tiny_folder, tmp_path, f'model.template="{PLAIN}"')
-    export(Export(run, tmp_path / "served"))
+    export(run, tmp_path / "served")
     ours, theirs = (AutoModelForCausalLM.from_pretrained(p) for p in (run / "model", tmp_path / "served"))
     assert torch.equal(logits(ours), logits(theirs))
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "served")
@@ -52,8 +55,8 @@ def test_adapters_merged_and_kept(warm: WarmRuns, tiny_folder: Path, tmp_path: P
     from transformers import AutoModelForCausalLM
 
     run = trained(warm, tiny_folder, tmp_path, "tuning=attention_lora")
-    export(Export(run, tmp_path / "merged"))
-    export(Export(run, tmp_path / "adapter", merge=False))
+    export(run, tmp_path / "merged")
+    export(run, tmp_path / "adapter", merge=False)
     base = AutoModelForCausalLM.from_pretrained(tiny_folder)
     before = logits(base)
     adapted = logits(PeftModel.from_pretrained(base, tmp_path / "adapter").eval())
@@ -69,11 +72,11 @@ def test_dtype(warm: WarmRuns, tiny_folder: Path, tmp_path: Path) -> None:
     from safetensors.torch import load_file
 
     run = trained(warm, tiny_folder, tmp_path)
-    export(Export(run, tmp_path / "half", dtype="bfloat16"))
+    export(run, tmp_path / "half", dtype="bfloat16")
     tensors = load_file(tmp_path / "half" / "model.safetensors")
     assert {tensor.dtype for tensor in tensors.values()} == {torch.bfloat16}
     with pytest.raises(UserError, match="not empty"):
-        export(Export(run, tmp_path / "half"))
+        export(run, tmp_path / "half")
 
 
 @pytest.mark.parametrize(
@@ -87,11 +90,15 @@ def test_dtype(warm: WarmRuns, tiny_folder: Path, tmp_path: Path) -> None:
         (["run=nowhere", "to=b"], "not the folder of a finished run"),
     ],
 )
-def test_bad_arguments(arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bad_arguments(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit) as end:
-        main(arguments)
-    assert str(end.value.code).startswith("error: ") and message in str(end.value.code)
+    assert message in refused(["export", *arguments], capsys)
     assert not list(tmp_path.iterdir())
 
 
@@ -121,4 +128,4 @@ def test_uploads_ask_and_never_say_a_token(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(UserError) as error:
         push(tmp_path, "me/broken", sure=True)
     assert "hf_secret123" not in str(error.value)
-    assert parse_arguments(["run=a", "to=b", "push=me/x", "yes=true"]).yes
+    assert read(Options, ["run=a", "to=b", "push=me/x", "yes=true"], "export").yes

@@ -47,27 +47,21 @@ def test_every_python_command_runs(warm: WarmRuns, tiny_folder: Path, tmp_path: 
         words = shlex.split(command, comments=True)
         if words[0] == "make":
             continue
-        assert words[0] == "python", command
-        if words[1] == "train.py":
+        if words[:2] == ["python", "train.py"]:
             ended = warm.run(small(words[2:], tiny_folder), tmp_path)
+        elif words[:2] in (["clo", "train"], ["clo", "plan"]):
+            ended = warm.run(small(words[2:], tiny_folder), tmp_path, command=words[1])
         else:
-            assert words[1] == "-m"
+            assert words[0] == "clo", command
             runs = [str(path.parent) for path in sorted(tmp_path.glob("outputs/runs/*-sw-*/results.json"))]
             named = [w.replace("outputs/runs/<run>", runs[0]).replace("outputs/runs/<other>", runs[-1]) for w in words]
             assert not any("<" in word for word in named), command
-            ended = warm.run(named[3:], tmp_path, program=MODULES[words[2]])
+            ended = warm.run(named[2:], tmp_path, command=words[1])
         assert ended.code == 0, f"{command}\n{ended.err}"
         done += 1
     assert done >= 6
     assert (tmp_path / "outputs" / "data_efficiency" / "report").is_dir()
     assert len(list(tmp_path.glob("outputs/runs/*/results.json"))) >= 5
-
-
-MODULES = {
-    "clo.report": "clo.commands.report",
-    "clo.commands.evaluate": "clo.commands.evaluate",
-    "clo.commands.export": "clo.commands.export",
-}
 
 
 def small(arguments: list[str], tiny_folder: Path) -> list[str]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from called import called
 from conftest import ROOT
 from test_translate import Swahili
 
@@ -22,22 +22,6 @@ COMMANDS = [
     for line in block.replace("\\\n", " ").splitlines()
     if line.strip()
 ]
-MODULES = {
-    "clo.translate": "clo.commands.translate",
-    "clo.report": "clo.commands.report",
-    "clo.commands.export": "clo.commands.export",
-}
-
-
-def called(module: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The exit code of a program's ``main``, in this process."""
-    import importlib
-
-    monkeypatch.setattr(sys, "argv", ["program", *arguments])
-    try:
-        return importlib.import_module(module).main() or 0
-    except SystemExit as end:
-        return end.code or 0
 
 
 def test_every_command_of_the_walk(
@@ -65,22 +49,16 @@ def test_every_command_of_the_walk(
     done = []
     for command in COMMANDS:
         words = shlex.split(command)
-        assert words[0] == "python"
-        if words[1] == "train.py" or words[2] == "clo.translate":
+        words = ["clo", "train", *words[2:]] if words[:2] == ["python", "train.py"] else words
+        assert words[0] == "clo"
+        if words[1] in ("train", "translate"):
             words = [w for w in words if not w.startswith(("data_size=", "model.path=", "model.max_length="))] + small
         for run in tmp_path.glob("outputs/runs/*/results.json"):
             words = [w.replace("outputs/runs/<run>", str(run.parent)) for w in words]
-        module = "clo.commands.train" if words[1] == "train.py" else MODULES[words[2]]
-        code = called(module, words[2 if words[1] == "train.py" else 3 :], monkeypatch)
+        code = called(*words[1:])
         assert code == 0, f"{command}: {code}\n{capsys.readouterr().out}"
-        done.append(module)
-    assert done == [
-        "clo.commands.translate",
-        "clo.commands.train",
-        "clo.commands.train",
-        "clo.commands.report",
-        "clo.commands.export",
-    ]
+        done.append(words[1])
+    assert done == ["translate", "train", "train", "report", "export"]
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "my_model")
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "my_model")
     turns = [{"role": "user", "content": "Sannu"}]

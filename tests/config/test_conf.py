@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from composed import composed, run_of
 from conftest import ROOT
-from hydra import compose, initialize_config_dir
 from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
@@ -19,7 +19,7 @@ import clo.config.choices
 import clo.config.machine
 import clo.config.parse
 import clo.config.science
-from clo.config.parse import RunConfig, conf_dir, parse, plain, register_schema
+from clo.config.parse import RunConfig, parse, plain
 from clo.errors import UserError
 
 CONF = ROOT / "conf"
@@ -48,17 +48,6 @@ CELLS = {
     "tune_nano_sft_dpo": 24,
 }
 """Runs of every study; a study that grows says so here."""
-
-
-def composed(*overrides: str) -> Any:
-    register_schema()
-    with initialize_config_dir(conf_dir(), version_base="1.3"):
-        return compose("config", list(overrides), return_hydra_config=True)
-
-
-def run_of(*overrides: str) -> RunConfig:
-    cfg = composed(*overrides)
-    return parse(OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"]))
 
 
 def test_every_file_is_counted() -> None:
@@ -192,18 +181,6 @@ def test_a_run_survives_its_config_yaml() -> None:
         again = parse(OmegaConf.create(text))  # type: ignore[arg-type]
         assert again == run
         assert again.slug() == run.slug()
-
-
-def test_the_name_tells_what_decides_the_result() -> None:
-    base = run_of()
-    assert base.slug().startswith("clo-sw-400-s0-") and base.slug().isascii() and "=" not in base.slug()
-    same = ["trainer.max_tokens=77", "trainer.threads=3", "logger=wandb", "output_dir=x", "cache_dir=y", "jobs=2"]
-    for override in [*same, "study_name=other", "trainer=gpu"]:
-        assert run_of(override).slug() == base.slug(), override
-    other = ["seed=1", "data_size=401", "batch_size=8", "method.beta=0.2", "method.lam=0.4", "model.max_length=99"]
-    other += ["tuning=mlp", "evaluation.rows=5", "optimizer.clip=2", "method.epochs=3", "lang=ko", "method=sft"]
-    slugs = {run_of(override).slug() for override in other}
-    assert len(slugs) == len(other) and base.slug() not in slugs
 
 
 @pytest.mark.parametrize("module", [clo.config.parse, clo.config.machine, clo.config.science])

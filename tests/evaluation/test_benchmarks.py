@@ -18,14 +18,15 @@ from clo.evaluation.benchmarks import run as run_module
 from clo.evaluation.benchmarks.choice import score_questions
 from clo.evaluation.benchmarks.encode import Question, encode_plain, encode_rendered, window_of
 from clo.evaluation.benchmarks.lm_eval import evaluate_lm_eval
-from clo.evaluation.benchmarks.multiple_choice import judge_choices, questions_of
-from clo.evaluation.benchmarks.options import BenchmarkOptions
+from clo.evaluation.benchmarks.multiple_choice import questions_of, score_choices
+from clo.evaluation.benchmarks.options import BenchmarkOptions, BenchmarkSide
 from clo.evaluation.benchmarks.rows import ChoiceRow, answer_rows, choice_rows
-from clo.evaluation.benchmarks.run import evaluate_benchmarks
+from clo.evaluation.benchmarks.run import Store, evaluate_benchmarks
 from clo.evaluation.benchmarks.shared import families
 from clo.evaluation.benchmarks.sources import hub_source, records_of_file, records_of_hub
 from clo.evaluation.benchmarks.tasks import TASKS, gold, prompt, with_shots
 from clo.evaluation.benchmarks.texts import chrf, exact, f1, first_line, last_number, rouge_l
+from clo.evaluation.subject import Subject
 from clo.nano import WEIGHTS
 
 
@@ -64,7 +65,7 @@ def test_log_probs_equal_those_of_the_harness(
 ) -> None:
     model, tokenizer = nano
     rows = choice_rows(records_of_file(shared_data / "eval" / name / f"{lang}.jsonl"))[:6]
-    questions = questions_of(TASKS[name], scoring, rows, shots, lang)
+    questions = questions_of(BenchmarkSide(TASKS[name], lang, rows), scoring, BenchmarkOptions(shots=shots))
     window = window_of(model, tokenizer)
     ours = score_questions(model, questions, encode_plain(tokenizer, questions), window, 4096)
     theirs = harness_log_probs(model, tokenizer, questions)
@@ -75,7 +76,7 @@ def test_log_probs_equal_those_of_the_harness(
 def test_too_long_rows_are_cut_like_the_harness_cuts(nano: tuple[Any, Any], shared_data: Path, scoring: str) -> None:
     model, tokenizer = nano
     rows = choice_rows(records_of_file(shared_data / "eval" / "belebele" / "de.jsonl"))[:8]
-    questions = questions_of(TASKS["belebele"], scoring, rows, 0, "de")
+    questions = questions_of(BenchmarkSide(TASKS["belebele"], "de", rows), scoring, BenchmarkOptions())
     ours = score_questions(model, questions, encode_plain(tokenizer, questions), 300, 4096)
     assert 0 < ours.truncated < len(rows)
     assert [value for row in ours.log_probs for value in row] == pytest.approx(
@@ -102,7 +103,7 @@ def test_options_that_do_not_share_work_give_the_same(
     model, tokenizer = nano
     rows = [ChoiceRow(str(k), "", f"question {k}?", ("one", "two and a half", "3"), 0) for k in range(5)]
     rows.append(ChoiceRow("fewer", "", "another?", ("yes", "no"), 0))  # rows may differ in their number of options
-    questions = questions_of(TASKS["mmmlu"], scoring, rows, 2, "en")
+    questions = questions_of(BenchmarkSide(TASKS["mmmlu"], "en", rows), scoring, BenchmarkOptions(shots=2))
     pairs = encode_plain(tokenizer, questions)
     seen: list[tuple[int, int]] = []
     packed = score_questions(model, questions, pairs, 512, 200, lambda *now: seen.append(now)).log_probs
@@ -127,10 +128,11 @@ def test_with_a_template_the_question_is_a_turn(nano: tuple[Any, Any]) -> None:
     model, tokenizer = nano
     renderer = Renderer(tokenizer, "chat")
     row = ChoiceRow("r", "", "Which?", ("this", "that"), 1)
-    pairs = encode_rendered(renderer, questions_of(TASKS["mmmlu"], "letters", [row], 0, "en"))
+    side, options = BenchmarkSide(TASKS["mmmlu"], "en", [row]), BenchmarkOptions(template=True)
+    pairs = encode_rendered(renderer, questions_of(side, "letters", options))
     assert pairs[0][0][0] == renderer.prompt_ids("Which?\nA. this\nB. that\nAnswer:")
     assert [tokenizer.decode(option) for _, option in pairs[0]] == ["A", "B"]
-    summary, results = judge_choices(model, renderer, TASKS["mmmlu"], "letters", [row], "en", template=True)
+    summary, results = score_choices(Subject(model, renderer), side, "letters", options)
     assert summary["template"] == "chat" and summary["n"] == 1 and len(results[0]["log_probs"]) == 2
 
 
@@ -384,8 +386,8 @@ def test_both_sides_are_evaluated_stored_and_resumed(
     names = ["belebele", "mgsm"]
 
     def evaluate(**changes: Any) -> dict[str, Any]:
-        given = {"options": options, "store": store, "weights": "w", "names": names, **changes}
-        return evaluate_benchmarks(model, renderer, languages=("en", "de"), **given)
+        given = {"options": options, "store": Store(store, "w"), "names": names, **changes}
+        return evaluate_benchmarks(Subject(model, renderer), languages=("en", "de"), **given)
 
     seen: list[tuple[str, int, int]] = []
     first = evaluate(progress=lambda *now: seen.append(now))
@@ -404,16 +406,16 @@ def test_both_sides_are_evaluated_stored_and_resumed(
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("made again")
 
-    judges = {name: getattr(run_module, name) for name in ("judge_choices", "judge_answers")}
-    for name in judges:
+    scorers = {name: getattr(run_module, name) for name in ("score_choices", "score_answers")}
+    for name in scorers:
         monkeypatch.setattr(run_module, name, refuse)
     assert evaluate() == first
     assert evaluate(options=BenchmarkOptions(str(data), 1, ["letters", "answers"], None, False, 99, 4)) == first
-    for changed in ({"weights": "v"}, {"options": BenchmarkOptions(str(data), 0, ["letters", "answers"])}):
+    for changed in ({"store": Store(store, "v")}, {"options": BenchmarkOptions(str(data), 0, ["letters", "answers"])}):
         with pytest.raises(AssertionError, match="made again"):
             evaluate(**changed)
     (store / "mgsm-en.json").write_text("{", encoding="utf-8")  # broken off: only this one is made again
-    monkeypatch.setattr(run_module, "judge_answers", judges["judge_answers"])
+    monkeypatch.setattr(run_module, "score_answers", scorers["score_answers"])
     assert evaluate() == first
     write_rows(data, "belebele", "de", [{**UNIFIED, "id": str(k)} for k in range(3)])
     with pytest.raises(AssertionError, match="made again"):
@@ -423,13 +425,13 @@ def test_both_sides_are_evaluated_stored_and_resumed(
 def test_a_side_that_lacks_is_left_out_with_its_reason(nano: tuple[Any, Any], data: Path) -> None:
     model, tokenizer = nano
     renderer, options = Renderer(tokenizer, "{prompt}"), BenchmarkOptions(str(data), max_new_tokens=2)
-    found = evaluate_benchmarks(model, renderer, ["xquad"], ("en", "de"), options)
+    found = evaluate_benchmarks(Subject(model, renderer), ["xquad"], ("en", "de"), options)
     assert set(found["results"]["xquad"]) == {"target"} and {"exact", "f1"} <= set(
         found["results"]["xquad"]["target"]["span"]
     )
     assert "xquad/en.jsonl" in found["left_out"]["xquad"]["en"]
     with pytest.raises(UserError, match="kornli has neither language: kornli has no language 'de'; it has ko"):
-        evaluate_benchmarks(model, renderer, ["kornli"], ("en", "de"), options)
+        evaluate_benchmarks(Subject(model, renderer), ["kornli"], ("en", "de"), options)
 
 
 @pytest.mark.parametrize(
@@ -446,7 +448,7 @@ def test_a_side_that_lacks_is_left_out_with_its_reason(nano: tuple[Any, Any], da
 )
 def test_bad_options_are_told(names: list[str], options: dict[str, Any], told: str) -> None:
     with pytest.raises(UserError, match=told):
-        evaluate_benchmarks(None, None, names, ("en", "de"), BenchmarkOptions(**options))  # type: ignore[arg-type]
+        evaluate_benchmarks(None, names, ("en", "de"), BenchmarkOptions(**options))  # type: ignore[arg-type]
 
 
 TASK = """task: own_belebele
@@ -477,7 +479,7 @@ def test_the_harness_agrees_and_leaves_the_streams_alone(
     (tmp_path / "own.yaml").write_text(task, encoding="utf-8")
     before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
     model.train()
-    found = evaluate_lm_eval(model, tokenizer, ["own_belebele"], 1, None, tmp_path)
+    found = evaluate_lm_eval(Subject(model, Renderer(tokenizer, "chat")), ["own_belebele"], 1, None, tmp_path)
     assert model.training
     model.eval()
     assert before == (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())
@@ -485,11 +487,11 @@ def test_the_harness_agrees_and_leaves_the_streams_alone(
     assert found["shots_from"] == {"own_belebele": "test"}
     assert "caveat: own_belebele: its 1 examples come from 'test'" in capsys.readouterr().out
     ours = evaluate_benchmarks(
-        model, Renderer(tokenizer, "chat"), ["belebele"], ("de", "en"), BenchmarkOptions(str(tmp_path), 1)
+        Subject(model, Renderer(tokenizer, "chat")), ["belebele"], ("de", "en"), BenchmarkOptions(str(tmp_path), 1)
     )["results"]["belebele"]["target"]["letters"]
     assert found["results"]["own_belebele"]["acc,none"] == pytest.approx(ours["accuracy"])
     with pytest.raises(UserError, match="could not evaluate no_such_task"):
-        evaluate_lm_eval(model, tokenizer, ["no_such_task"], include_path=tmp_path)
+        evaluate_lm_eval(Subject(model, Renderer(tokenizer, "chat")), ["no_such_task"], include_path=tmp_path)
 
 
 def test_without_the_harness_one_sentence(nano: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -497,4 +499,4 @@ def test_without_the_harness_one_sentence(nano: tuple[Any, Any], monkeypatch: py
 
     monkeypatch.setitem(sys.modules, "lm_eval", None)
     with pytest.raises(UserError, match=r"lm-eval is not installed .*install clo\[lm_eval\]"):
-        evaluate_lm_eval(*nano, ["x"])
+        evaluate_lm_eval(Subject(nano[0], Renderer(nano[1], "chat")), ["x"])

@@ -5,16 +5,19 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from clo.config import EvaluationConfig, LangConfig
 from clo.data.rows import Row
 from clo.errors import UserError
 from clo.evaluation import evaluate as evaluation
 from clo.evaluation.evaluate import by_group, evaluate
 from clo.evaluation.exact import Sample, chrf, content, exact_match, normalise, score_answers, summarise
 from clo.evaluation.fidelity import LanguageIdentifier
+from clo.evaluation.subject import Subject
 
 
 def sample(**changes: Any) -> Sample:
@@ -193,10 +196,8 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """In place of `generate`: answers every prompt in English, and records how it was called."""
     calls: list[dict[str, Any]] = []
 
-    def answer(
-        model: Any, tokenizer: Any, prompts: list[list[int]], end: int, new: int, budget: int, progress: Any
-    ) -> list[str]:
-        calls.append({"prompts": prompts, "end": end, "new": new, "budget": budget})
+    def answer(subject: Any, prompts: list[list[int]], new: int, budget: int, progress: Any) -> list[str]:
+        calls.append({"prompts": prompts, "new": new, "budget": budget})
         if progress:
             progress(len(prompts), len(prompts))
         return ["The currency of Kenya is the Shilling." for _ in prompts]
@@ -209,7 +210,9 @@ def run(rows: list[Row], progress: Callable[[int, int], None] | None = None) -> 
     def nll(rows: list[Row], language: str) -> list[float]:
         return [1.0 if language == "en" else 4.0 for _ in rows]
 
-    return evaluate(None, None, rows, ("en", "sw"), lambda text: [len(text)], 3, nll, 9, 100, progress)
+    renderer: Any = SimpleNamespace(prompt_ids=lambda text: [len(text)])
+    limits = EvaluationConfig(max_new_tokens=9, max_tokens=100)
+    return evaluate(Subject(None, renderer), rows, LangConfig(), limits, nll, progress)
 
 
 def test_evaluate(scripted: list[dict[str, Any]]) -> None:
@@ -224,7 +227,7 @@ def test_evaluate(scripted: list[dict[str, Any]]) -> None:
     assert (scores["en"]["seen"]["exact"], scores["en"]["unseen"]["exact"]) == (1.0, 0.0)
     assert scores["target"]["unseen"]["n"] == 2
     assert [call["prompts"] for call in scripted] == [[[len(r.prompts[c])] for r in rows] for c in ("sw", "en")]
-    assert {(call["end"], call["new"], call["budget"]) for call in scripted} == {(3, 9, 100)}
+    assert {(call["new"], call["budget"]) for call in scripted} == {(9, 100)}
     assert seen == [(3, 6), (6, 6)]
     json.dumps(scores, allow_nan=False)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import warnings
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from clo.evaluation.generate import _batches, generate
+from clo.evaluation.subject import Subject
 
 END = 3
 VOCAB = 48
@@ -47,6 +49,10 @@ def prompts() -> list[list[int]]:
     return [[generator.randrange(VOCAB) for _ in range(generator.randint(1, 12))] for _ in range(23)]
 
 
+def subject(model: Any, tokenizer: Any) -> Subject:
+    return Subject(model, SimpleNamespace(tokenizer=tokenizer, end_id=END))  # type: ignore[arg-type]
+
+
 def naive(model: Any, prompt: list[int], max_new_tokens: int) -> str:
     """Argmax without cache, padding or ``generate``."""
     ids, new = list(prompt), []
@@ -65,18 +71,18 @@ def test_equals_one_by_one(model: LlamaForCausalLM, prompts: list[list[int]], ma
     with torch.no_grad():
         wanted = [naive(model, prompt, 9) for prompt in prompts]
     assert len(set(map(len, wanted))) > 2  # some stop early, some run to the limit
-    assert generate(model, Letters(), prompts, END, 9, max_tokens) == wanted
+    assert generate(subject(model, Letters()), prompts, 9, max_tokens) == wanted
 
 
 def test_settings_of_the_checkpoint_do_not_matter(
     model: LlamaForCausalLM, prompts: list[list[int]], caplog: pytest.LogCaptureFixture
 ) -> None:
-    plain = generate(model, Letters(), prompts, END, 9)
+    plain = generate(subject(model, Letters()), prompts, 9)
     shipped = model.generation_config
     shipped.update(do_sample=True, temperature=0.2, top_p=0.5, repetition_penalty=3.0, min_new_tokens=9, max_length=4)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert generate(model, Letters(), prompts, END, 9) == plain
+        assert generate(subject(model, Letters()), prompts, 9) == plain
     assert not caplog.records
     assert model.generation_config is shipped
 
@@ -85,7 +91,7 @@ def test_settings_of_the_checkpoint_do_not_matter(
 def test_leaves_the_model_as_it_was(model: LlamaForCausalLM, prompts: list[list[int]], training: bool) -> None:
     model.train(training)
     model.model.layers[0].train(not training)
-    generate(model, Letters(), prompts[:2], END, 3)
+    generate(subject(model, Letters()), prompts[:2], 3)
     assert model.training is training
     assert model.model.layers[0].training is not training
     assert model.model.layers[1].training is training
@@ -102,37 +108,37 @@ def test_restores_after_an_error(model: LlamaForCausalLM, monkeypatch: pytest.Mo
     model.train()
     monkeypatch.setattr(model, "generate", broken)
     with pytest.raises(RuntimeError):
-        generate(model, Letters(), [[5]], END, 3)
+        generate(subject(model, Letters()), [[5]], 3)
     assert model.training
     assert model.generation_config is config
 
 
 def test_dropout_is_off(model: LlamaForCausalLM, prompts: list[list[int]]) -> None:
-    wanted = generate(model, Letters(), prompts, END, 6)
+    wanted = generate(subject(model, Letters()), prompts, 6)
     for layer in model.model.layers:
         layer.self_attn.attention_dropout = 0.5
     model.train()
-    assert generate(model, Letters(), prompts, END, 6) == wanted
+    assert generate(subject(model, Letters()), prompts, 6) == wanted
 
 
 def test_peft_model(model: LlamaForCausalLM, prompts: list[list[int]]) -> None:
     from peft import LoraConfig, get_peft_model
 
-    base = generate(model, Letters(), prompts, END, 6)
+    base = generate(subject(model, Letters()), prompts, 6)
     config = LoraConfig(target_modules=["q_proj", "v_proj"], r=4, lora_dropout=0.5, init_lora_weights=False)
     adapted = get_peft_model(model, config).train()
-    answers = generate(adapted, Letters(), prompts, END, 6)
+    answers = generate(subject(adapted, Letters()), prompts, 6)
     adapted.eval()
     with torch.no_grad():
         assert answers == [naive(adapted, prompt, 6) for prompt in prompts]
     assert answers != base
     with adapted.disable_adapter():
-        assert generate(adapted, Letters(), prompts, END, 6) == base
+        assert generate(subject(adapted, Letters()), prompts, 6) == base
 
 
 def test_progress_ends_at_the_total(model: LlamaForCausalLM, prompts: list[list[int]]) -> None:
     calls: list[tuple[int, int]] = []
-    generate(model, Letters(), prompts, END, 3, 60, lambda done, total: calls.append((done, total)))
+    generate(subject(model, Letters()), prompts, 3, 60, lambda done, total: calls.append((done, total)))
     assert [total for _, total in calls] == [23] * len(calls)
     assert [done for done, _ in calls] == sorted({done for done, _ in calls})
     assert calls[-1] == (23, 23)
@@ -151,8 +157,8 @@ def test_batches_keep_the_budget_and_every_prompt() -> None:
 
 def test_empty_prompt_is_refused(model: LlamaForCausalLM) -> None:
     with pytest.raises(ValueError, match="at least one token"):
-        generate(model, Letters(), [[5], []], END, 3)
-    assert generate(model, Letters(), [], END, 3) == []
+        generate(subject(model, Letters()), [[5], []], 3)
+    assert generate(subject(model, Letters()), [], 3) == []
 
 
 @pytest.mark.slow
@@ -193,7 +199,7 @@ def test_speed_is_at_least_that_of_the_models_own_batched_generate() -> None:
         began = time.perf_counter()
         theirs = own()
         middle = time.perf_counter()
-        ours = generate(model, Ids(), asked, END, 24, 16 * 224)
+        ours = generate(subject(model, Ids()), asked, 24, 16 * 224)
         ratios.append((middle - began) / (time.perf_counter() - middle))
         cut = [row[: row.index(END)] if END in row else row for row in theirs]
         assert ours == [" ".join(map(str, row)) for row in cut]

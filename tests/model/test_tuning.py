@@ -235,7 +235,7 @@ def test_an_adapter_is_continued_from_where_it_ended(tiny_folder: Path, tmp_path
 
 
 def test_quantizing_needs_a_gpu_and_adapters(tiny_folder: Path) -> None:
-    from test_conf import run_of
+    from composed import run_of
 
     from clo.config import ModelConfig
     from clo.model.load import load_model

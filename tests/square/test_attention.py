@@ -18,7 +18,7 @@ from clo.config import LoraConfig, TuningConfig
 from clo.data.batch import Segment, pack
 from clo.data.items import Item
 from clo.model.tuning import apply_tuning
-from clo.square.attention import AttentionPlan, packed, packed_attention
+from clo.square.attention import AttentionPlan, How, packed, packed_attention
 from clo.square.scores import packs, score, score_items
 
 WHOLE = [(0, 0), (0, 1), (1, 0), (1, 1)]
@@ -110,7 +110,7 @@ def test_bfloat16_on_a_cpu_is_as_exact_as_stock(mask: str, keys: int) -> None:
     def stock(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         return torch.nn.functional.scaled_dot_product_attention(q, k, v, bias, is_causal=bias is None)
 
-    ours = errors(lambda q, k, v, bias: clo.square.attention._attend(q, k, v, bias, 0.0, bias is None, None))
+    ours = errors(lambda q, k, v, bias: clo.square.attention._attend(q, k, v, bias, How(None, 0.0, None)))
     assert all(a <= 2 * b for a, b in zip(ours, errors(stock), strict=True)), (ours, errors(stock))
 
 

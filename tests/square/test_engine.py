@@ -213,7 +213,7 @@ def test_saved_activations_per_token_and_layer() -> None:
 
 def test_rates() -> None:
     model, items = tuned(), random_items(3)
-    rates = step_rates(model, items, WHOLE, 1000, 0.5, "32-true", 1)
+    rates = step_rates(model, items, WHOLE, 1000, 0.5, peak_flops(torch.device("cpu"), "32-true"))
     responses = 2 * sum(len(response) for item in items for response in item.responses)
     assert rates["response_tokens_per_second"] == responses / 0.5 and rates["wasted_tokens"] == 0
     peak = peak_flops(torch.device("cpu"), "32-true")

@@ -37,7 +37,7 @@ def statuses(place: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-FOUR = ["clo-ko-12-s0", "clo-ko-16-s0", "clo-sw-12-s0", "clo-sw-16-s0"]
+FOUR = ["nano-clo-ko-12-s0", "nano-clo-ko-16-s0", "nano-clo-sw-12-s0", "nano-clo-sw-16-s0"]
 
 
 @pytest.fixture(scope="module")
@@ -68,14 +68,14 @@ def test_a_failing_cell_is_named_at_once_and_the_others_go_on(two_rounds: tuple[
     assert "4 cells, 0 done already, 2 at a time" in ended.out
     assert {name: status["state"] for name, status in after.items()} == {
         **dict.fromkeys(FOUR, "done"),
-        "clo-ko-16-s0": "failed",
+        "nano-clo-ko-16-s0": "failed",
     }
     reason = "data_size=16 is beyond the 14 training rows of data=files for ko; lower data_size or bring more rows"
-    assert after["clo-ko-16-s0"]["error"] == reason
+    assert after["nano-clo-ko-16-s0"]["error"] == reason
     assert ended.out.index("failed clo-ko-16-s0-") < ended.out.index(reason) < ended.out.rindex("done clo-sw-16-s0-")
     assert ended.err.startswith("failed: clo-ko-16-s0-") and ended.err.endswith(f": {reason}\n")
     assert "Traceback" not in ended.out + ended.err
-    (log,) = place.glob("outputs/runs/clo-ko-16-s0-*/log.txt")
+    (log,) = place.glob("outputs/runs/nano-clo-ko-16-s0-*/log.txt")
     assert f"error: {reason}" in log.read_text()
 
 
@@ -89,7 +89,7 @@ def test_again_skips_what_is_done_and_retries_what_failed(two_rounds: tuple[Path
     _, [(_, first), (ended, second), (again, third)] = two_rounds
     assert ended.code == 0, ended.err
     assert "4 cells, 3 done already, 2 at a time" in ended.out
-    assert {name for name in FOUR if second[name]["pid"] != first[name]["pid"]} == {"clo-ko-16-s0"}
+    assert {name for name in FOUR if second[name]["pid"] != first[name]["pid"]} == {"nano-clo-ko-16-s0"}
     assert all(status["state"] == "done" for status in second.values())
     assert again.code == 0 and "4 cells, 4 done already" in again.out
     assert third == second
@@ -100,7 +100,7 @@ def test_the_table_has_a_row_per_finished_cell(two_rounds: tuple[Path, list[Any]
     four = [(lang, "clo", size, "0") for lang in ("ko", "sw") for size in ("12", "16")]
     assert table_rows(first) == [row for row in four if row != ("ko", "clo", "16", "0")]
     assert table_rows(second) == table_rows(third) == four
-    assert "report: python -m clo.report study=runs output_dir=" in second.out
+    assert "report: clo report study=runs output_dir=" in second.out
 
 
 def alive(pid: int) -> bool:
@@ -132,7 +132,7 @@ def test_a_stopped_parent_leaves_no_orphans(
         finally:
             if parent.poll() is None:
                 os.killpg(parent.pid, signal.SIGKILL)
-    assert parent.returncode == 1
+    assert parent.returncode == 130
     assert err.decode() == "stopped; the same command goes on from the last checkpoint\n"
     found = statuses(tmp_path)
     assert len(found) == 2  # the third was never started

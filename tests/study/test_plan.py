@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from conftest import byte_level_tokenizer
 from warm_runs import WarmRuns
 
-from clo.commands.train import _items
+from clo.config.parse import RunConfig
 from clo.data.batch import packed_tokens
-from clo.study.plan import Plan, duration, plan_run
+from clo.data.items import Item
+from clo.data.prompt import Renderer
+from clo.model.load import load_tokenizer
+from clo.study.plan import Plan, plan_run
+from clo.study.plan_table import duration
+from clo.study.rows import items_of, rows_of
 
 WHOLE = [(0, 0), (0, 1), (1, 1), (1, 0)]
 
@@ -30,13 +36,18 @@ def llama3_8b(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def train_of(run: RunConfig) -> Sequence[Item]:
+    renderer = Renderer(load_tokenizer(run.model), run.model.template, run.model.end_of_turn)
+    return items_of(run, renderer, rows_of(run)).train
+
+
 def planned(path: Path, *more: str) -> Plan:
-    from test_conf import run_of
+    from composed import run_of
 
     run = run_of(
         "model=llama3_8b", f"model.path={path}", "trainer=gpu", "trainer.memory_gb=80", "trainer.tflops=989", *more
     )
-    return plan_run(run, _items(run)[2])
+    return plan_run(run, train_of(run))
 
 
 def test_numbers_of_an_8b_model(llama3_8b: Path) -> None:
@@ -67,10 +78,10 @@ def test_two_devices_that_share_the_weights(llama3_8b: Path) -> None:
 
 
 def test_tokens_are_those_of_the_items(llama3_8b: Path) -> None:
-    from test_conf import run_of
+    from composed import run_of
 
     run = run_of("data_size=50")
-    train = _items(run)[2]
+    train = train_of(run)
     plan = plan_run(run, train)
     assert plan.tokens == sum(packed_tokens(item, WHOLE) for item in train)
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_conf import run_of
+from called import done, refused
+from composed import run_of
 from warm_runs import WarmRuns, tiny
 
 from clo.config.evaluation import BENCHMARKS
@@ -50,8 +51,8 @@ def test_start_and_trained_model_in_both_languages(
     asked += ["evaluation.benchmarks.scoring=[letters,answers]", "evaluation.benchmarks.limit=5"]
     ended = warm.run(tiny(tiny_folder, tmp_path, *asked), tmp_path)
     assert ended.code == 0, ended.err
-    marks = results(tmp_path)["benchmarks"]
-    for part in (marks["scores"], marks["start"]):
+    scores = results(tmp_path)["benchmarks"]
+    for part in (scores["scores"], scores["start"]):
         assert {name: list(sides) for name, sides in part.items()} == {
             "belebele": ["target", "en"],
             "xcopa": ["target"],
@@ -61,7 +62,7 @@ def test_start_and_trained_model_in_both_languages(
                 assert list(scorings) == ["letters", "answers"]
                 for found in scorings.values():
                     assert 0 <= found["accuracy"] <= 1 and found["n"] == 5 and found["prompt"]
-    assert "no xcopa/en.jsonl" in marks["left_out"]["xcopa"]["en"]
+    assert "no xcopa/en.jsonl" in scores["left_out"]["xcopa"]["en"]
     assert "belebele (letters), Swahili: " in ended.out and "belebele (answers), English: " in ended.out
     (run,) = (tmp_path / "outputs" / "runs").iterdir()
     rows = json.loads((run / "benchmarks" / "belebele-target.json").read_text())["rows"]["letters"]
@@ -73,25 +74,23 @@ def test_start_and_trained_model_in_both_languages(
     assert ended.code == 0 and kept[0].stat().st_mtime_ns == before  # another run of the same start model
 
 
-def test_a_finished_run_is_asked_more(warm: WarmRuns, tiny_folder: Path, questions: Path, tmp_path: Path) -> None:
-    from clo.commands.evaluate import main as evaluate
-
+def test_a_finished_run_is_asked_more(
+    warm: WarmRuns, tiny_folder: Path, questions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert warm.run(tiny(tiny_folder, tmp_path), tmp_path).code == 0
     assert "benchmarks" not in results(tmp_path)
     (run,) = (tmp_path / "outputs" / "runs").iterdir()
     more = ["evaluation.benchmarks.names=[belebele]", f"evaluation.benchmarks.data={questions}"]
-    evaluate([f"run={run}", *more])
+    done("evaluate", f"run={run}", *more)
     first = results(tmp_path)
     assert set(first["benchmarks"]) == {"scores", "left_out", "start"}
-    evaluate([f"run={run}"])
+    done("evaluate", f"run={run}")
     assert results(tmp_path)["benchmarks"] == first["benchmarks"]  # an evaluation without benchmarks keeps them
     for wrong, said in (
         ("names=[bele]", "is a list of belebele"),
         ("nothing=1", "unknown key evaluation.benchmarks.nothing"),
     ):
-        with pytest.raises(SystemExit) as ended:
-            evaluate([f"run={run}", f"evaluation.benchmarks.{wrong}"])
-        assert said in str(ended.value)
+        assert said in refused(["evaluate", f"run={run}", f"evaluation.benchmarks.{wrong}"], capsys)
 
 
 def test_the_harness_asks_the_same(warm: WarmRuns, tiny_folder: Path, questions: Path, tmp_path: Path) -> None:
@@ -102,14 +101,14 @@ def test_the_harness_asks_the_same(warm: WarmRuns, tiny_folder: Path, questions:
     asked += ["evaluation.benchmarks.shots=1"]
     ended = warm.run(tiny(tiny_folder, tmp_path, *asked), tmp_path)
     assert ended.code == 0, ended.err
-    marks = results(tmp_path)["benchmarks"]
+    scores = results(tmp_path)["benchmarks"]
     sides = {"sw": "target", "en": "en"}
     for harness, ours in (("lm_eval", "scores"), ("lm_eval_start", "start")):
-        found = marks[harness]["results"]
-        assert len(found) == 6 and marks[harness]["harness"].startswith("lm-eval")
+        found = scores[harness]["results"]
+        assert len(found) == 6 and scores[harness]["harness"].startswith("lm-eval")
         for task, values in found.items():
             _, name, lang, scoring = task.split("_")
-            mine = marks[ours][name][sides[lang]][scoring]
+            mine = scores[ours][name][sides[lang]][scoring]
             assert values["acc,none"] == pytest.approx(mine["accuracy"]), task
 
 

@@ -11,7 +11,7 @@ from warm_runs import cold, tiny
 pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="pip install 'clo[cluster]'")
 from conftest import ROOT
 
-from clo.commands.export import Export, export
+from clo.study.export import export
 
 LAUNCHER = ["hydra/launcher=submitit_local", "hydra.launcher.timeout_min=5"]
 
@@ -43,7 +43,7 @@ def test_two_tasks_train_one_cell(tiny_folder: Path, tmp_path: Path, strategy: s
     (a,), (b,) = (list((tmp_path / name).glob("outputs/runs/*/model/model.safetensors")) for name in ("one", "two"))
     first, second = load_file(a), load_file(b)
     assert max(float((first[k] - second[k]).abs().max()) for k in first) < 1e-5
-    export(Export(b.parents[1], tmp_path / "served"))
+    export(b.parents[1], tmp_path / "served")
     assert (tmp_path / "served" / "model.safetensors").read_bytes() == b.read_bytes()
     (status,) = (tmp_path / "two").glob("outputs/runs/*/status.json")
     assert json.loads(status.read_text())["state"] == "done"

@@ -97,10 +97,10 @@ def test_a_whole_run_offline(
     fails: bool, offline: Any, tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Summary, heat map, answers and files are there; a failed run is closed as failed; no key is written anywhere."""
-    from test_conf import run_of
+    from composed import run_of
     from warm_runs import tiny
 
-    import clo.commands.train
+    from clo.study.run import run_cell
 
     ends: list[tuple[int, dict[str, Any], list[str]]] = []
     usual = offline.finish
@@ -116,9 +116,9 @@ def test_a_whole_run_offline(
     if fails:
         monkeypatch.setattr("clo.study.outcome.save_model", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            clo.commands.train.run_cell(run)
+            run_cell(run)
     else:
-        clo.commands.train.run_cell(run)
+        run_cell(run)
     ((code, summary, files),) = ends
     assert code == int(fails)
     assert ("target/chrf" in summary and "en/chrf" in summary) != fails

@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-from clo.data.prompt import Renderer
 from clo.errors import UserError
 from clo.evaluation.benchmarks.encode import window_of
 from clo.evaluation.benchmarks.multiple_choice import asked, mean_of
+from clo.evaluation.benchmarks.options import BenchmarkOptions, BenchmarkSide
 from clo.evaluation.benchmarks.rows import AnswerRow
-from clo.evaluation.benchmarks.tasks import Task, with_shots
+from clo.evaluation.benchmarks.tasks import with_shots
 from clo.evaluation.benchmarks.texts import equal_numbers, exact, f1, first_line, last_number
 from clo.evaluation.generate import Progress, generate
+from clo.evaluation.subject import Subject
 
 
-def judge_answers(
-    model: Any,
-    renderer: Renderer,
-    task: Task,
-    rows: Sequence[AnswerRow],
-    lang: str,
-    shots: int = 0,
-    limit: int | None = None,
-    template: bool = False,
-    max_tokens: int = 16384,
-    max_new_tokens: int = 64,
-    progress: Progress | None = None,
+def score_answers(
+    subject: Subject, side: BenchmarkSide, options: BenchmarkOptions, progress: Progress | None = None
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Generate greedily up to a line break and score every answer.
 
-    Arguments are those of `multiple_choice.judge_choices`, and ``max_new_tokens``, the longest
-    answer. A prompt that leaves no room for it in the window loses tokens on the left, which ``truncated`` counts.
+    Arguments are those of `multiple_choice.score_choices`. A prompt that leaves no room for ``options.max_new_tokens``
+    in the window loses tokens on the left, which ``truncated`` counts.
 
     Returns:
         The summary: ``accuracy`` (number) or ``exact`` and ``f1`` (span), each of 0 to 1, the first with its 95 %
@@ -40,23 +31,25 @@ def judge_answers(
     Raises:
         UserError: too few rows for the shots, or an accepted answer that is no number in a number task.
     """
-    contexts = with_shots(task, "text", rows, shots, lang, limit)
-    encode: Callable[[str], list[int]] = renderer.prompt_ids if template else renderer.tokenizer.encode
-    room = max(1, window_of(model, renderer.tokenizer) - max_new_tokens)
+    renderer, longest = subject.renderer, options.max_new_tokens
+    contexts = with_shots(side.task, "text", side.rows, options.shots, side.lang, options.limit)
+    encode: Callable[[str], list[int]] = renderer.prompt_ids if options.template else renderer.tokenizer.encode
+    room = max(1, window_of(subject.model, renderer.tokenizer) - longest)
     prompts = [encode(text) for text in contexts]
     cut = [ids[-room:] for ids in prompts]
-    texts = generate(model, renderer.tokenizer, cut, renderer.end_id, max_new_tokens, max_tokens, progress)
-    score = _number if task.kind == "number" else _span
-    results = [score(row, first_line(text), lang) for row, text in zip(rows, texts, strict=False)]
+    texts = generate(subject, cut, longest, options.max_tokens, progress)
+    kind = side.task.kind
+    score = _number if kind == "number" else _span
+    results = [score(row, first_line(text), side.lang) for row, text in zip(side.rows, texts, strict=False)]
     right = mean_of(results, "right")
-    summary: dict[str, Any] = {("accuracy" if task.kind == "number" else "exact"): right["value"]}
+    summary: dict[str, Any] = {("accuracy" if kind == "number" else "exact"): right["value"]}
     summary["interval"] = right["interval"]
-    if task.kind == "span":
+    if kind == "span":
         found = mean_of(results, "f1")
         summary |= {"f1": found["value"], "f1_interval": found["interval"]}
     truncated = sum(len(after) < len(before) for after, before in zip(cut, prompts, strict=True))
-    counts = {"n": len(results), "truncated": truncated, "max_new_tokens": max_new_tokens}
-    return summary | counts | asked(task, "text", shots, template, renderer), results
+    counts = {"n": len(results), "truncated": truncated, "max_new_tokens": longest}
+    return summary | counts | asked(subject, side, "text", options), results
 
 
 def _number(row: AnswerRow, text: str, lang: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from clo.errors import UserError
+from clo.evaluation.subject import Subject
 
 FEWSHOT_SEED = 1234
 """Of each task's own stream of examples, lm-eval's default; it touches no global one."""
@@ -38,8 +39,7 @@ def harness_tasks(names: Sequence[str], languages: tuple[str, str]) -> list[str]
 
 
 def evaluate_lm_eval(
-    model: Any,
-    tokenizer: Any,
+    subject: Subject,
     tasks: Sequence[str],
     shots: int | None = None,
     limit: int | None = None,
@@ -53,8 +53,7 @@ def evaluate_lm_eval(
     for tasks that take their examples from the split they are tested on.
 
     Args:
-        model: a causal language model of transformers, or a PEFT model around one.
-        tokenizer: its tokenizer.
+        subject: of its renderer only the tokenizer is used.
         tasks: names of tasks, or paths of task files.
         shots: examples; None is each task's own number.
         limit: the first documents of each task only.
@@ -74,6 +73,7 @@ def evaluate_lm_eval(
         from lm_eval.tasks import TaskManager
     except ImportError as error:
         raise UserError(f"lm-eval is not installed ({error}); install clo[lm_eval], or use clo's own scorer") from error
+    model, tokenizer = subject.model, subject.renderer.tokenizer
     place = str(include_path) if include_path is not None else None
     device = str(next(model.parameters()).device)
     try:

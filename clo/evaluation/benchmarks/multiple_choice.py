@@ -5,23 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from clo.data.prompt import Renderer
 from clo.evaluation.benchmarks.choice import score_questions
 from clo.evaluation.benchmarks.encode import Question, encode_plain, encode_rendered, window_of
+from clo.evaluation.benchmarks.options import BenchmarkOptions, BenchmarkSide
 from clo.evaluation.benchmarks.rows import LETTERS, ChoiceRow
 from clo.evaluation.benchmarks.tasks import SHOTS_FROM, Task, continuations, with_shots
 from clo.evaluation.generate import Progress
 from clo.evaluation.statistics import bootstrap_mean
+from clo.evaluation.subject import Subject
 
 
-def questions_of(
-    task: Task, scoring: str, rows: Sequence[ChoiceRow], shots: int, lang: str, limit: int | None = None
-) -> list[Question]:
-    """Prompt and continuations (a space, then the letter or the option's text) of the first ``limit`` rows."""
-    contexts = with_shots(task, scoring, rows, shots, lang, limit)
+def questions_of(side: BenchmarkSide, scoring: str, options: BenchmarkOptions) -> list[Question]:
+    """Prompt and continuations (a space, then the letter or the option's text) of the rows that are asked."""
+    contexts = with_shots(side.task, scoring, side.rows, options.shots, side.lang, options.limit)
     return [
-        Question(row.id, context, tuple(f" {text}" for text in _texts(task, scoring, row)))
-        for row, context in zip(rows, contexts, strict=False)
+        Question(row.id, context, tuple(f" {text}" for text in _texts(side.task, scoring, row)))
+        for row, context in zip(side.rows, contexts, strict=False)
     ]
 
 
@@ -29,32 +28,20 @@ def _texts(task: Task, scoring: str, row: ChoiceRow) -> Sequence[str]:
     return LETTERS[: len(row.choices)] if scoring == "letters" else continuations(task, row)
 
 
-def judge_choices(
-    model: Any,
-    renderer: Renderer,
-    task: Task,
+def score_choices(
+    subject: Subject,
+    side: BenchmarkSide,
     scoring: str,
-    rows: Sequence[ChoiceRow],
-    lang: str,
-    shots: int = 0,
-    limit: int | None = None,
-    template: bool = False,
-    max_tokens: int = 16384,
+    options: BenchmarkOptions,
     progress: Progress | None = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Score the options of every row.
 
     Args:
-        model: a causal language model.
-        renderer: of the model; its tokenizer, and with ``template`` its rendering of a user's turn, are used.
-        task: the benchmark.
+        subject: its renderer's tokenizer, and with ``options.template`` its rendering of a user's turn, are used.
+        side: the benchmark's rows in one language; examples come from them too.
         scoring: ``letters`` or ``answers``.
-        rows: its rows; examples come from them too.
-        lang: their language.
-        shots: examples before each question.
-        limit: ask the first rows only.
-        template: render prompts as the model's chat turns; False is plain text, as lm-eval does by default.
-        max_tokens: token budget of a forward pass.
+        options: how they are asked.
         progress: called with (rows so far, rows in all).
 
     Returns:
@@ -66,11 +53,13 @@ def judge_choices(
     Raises:
         UserError: too few rows for the shots, a row that cannot be scored, or XCOPA in a language without wording.
     """
-    questions = questions_of(task, scoring, rows, shots, lang, limit)
-    pairs = encode_rendered(renderer, questions) if template else encode_plain(renderer.tokenizer, questions)
-    scores = score_questions(model, questions, pairs, window_of(model, renderer.tokenizer), max_tokens, progress)
+    renderer, rows = subject.renderer, side.rows
+    questions = questions_of(side, scoring, options)
+    encoded = encode_rendered(renderer, questions) if options.template else encode_plain(renderer.tokenizer, questions)
+    window = window_of(subject.model, renderer.tokenizer)
+    scores = score_questions(subject.model, questions, encoded, window, options.max_tokens, progress)
     results = [
-        _result(row, _texts(task, scoring, row), values, scoring == "answers")
+        _result(row, _texts(side.task, scoring, row), values, scoring == "answers")
         for row, values in zip(rows, scores.log_probs, strict=False)
     ]
     summary: dict[str, Any] = {}
@@ -83,18 +72,18 @@ def judge_choices(
         "n": len(results),
         "chance": sum(1 / len(row.choices) for row in rows[: len(results)]) / len(results),
         "truncated": scores.truncated,
-        **asked(task, scoring, shots, template, renderer),
+        **asked(subject, side, scoring, options),
     }, results
 
 
-def asked(task: Task, scoring: str, shots: int, template: bool, renderer: Renderer) -> dict[str, Any]:
+def asked(subject: Subject, side: BenchmarkSide, scoring: str, options: BenchmarkOptions) -> dict[str, Any]:
     """What a result is a result of: the words of the prompt and where its examples come from."""
     return {
         "scoring": scoring,
-        "shots": shots,
-        "shots_from": SHOTS_FROM if shots else None,
-        "prompt": task.template_of(scoring),
-        "template": renderer.template if template else None,
+        "shots": options.shots,
+        "shots_from": SHOTS_FROM if options.shots else None,
+        "prompt": side.task.template_of(scoring),
+        "template": subject.renderer.template if options.template else None,
     }
 
 

@@ -35,6 +35,16 @@ class BenchmarkOptions:
     """Commit, tag or branch of the hub's data set; None is its newest."""
 
 
+@dataclass(frozen=True)
+class BenchmarkSide:
+    """A benchmark in one language."""
+
+    task: Task
+    lang: str
+    rows: Sequence[Any]
+    """`ChoiceRow` or `AnswerRow`, as the task's kind wants."""
+
+
 def check_options(names: Sequence[str], options: BenchmarkOptions) -> None:
     """Refuse unknown benchmarks and options that cannot be, before anything is loaded.
 
@@ -71,14 +81,14 @@ def lacking(task: Task, lang: str, options: BenchmarkOptions) -> str | None:
     return None if lang in configs else f"{task.name} has no language {lang!r}; it has {', '.join(configs)}"
 
 
-def read_benchmark(task: Task, lang: str, options: BenchmarkOptions) -> list[Any]:
-    """All rows of a benchmark in a language (from the hub: those that are asked and shown).
+def read_benchmark(task: Task, lang: str, options: BenchmarkOptions) -> BenchmarkSide:
+    """A benchmark with all its rows in a language (from the hub: those that are asked and shown).
 
     Raises:
         UserError: they are not there or wrong, see `records_of_file`, `records_of_hub` and the readers.
     """
     if options.data is not None:
         path = local_file(Path(options.data), task.name, lang) or Path(options.data) / task.name / f"{lang}.jsonl"
-        return READERS[task.kind](records_of_file(path))
+        return BenchmarkSide(task, lang, READERS[task.kind](records_of_file(path)))
     needed = None if options.limit is None else max(options.limit, options.shots + 1)
-    return READERS[task.kind](records_of_hub(task.name, lang, options.revision, needed))
+    return BenchmarkSide(task, lang, READERS[task.kind](records_of_hub(task.name, lang, options.revision, needed)))

@@ -6,57 +6,66 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from clo.data.prompt import Renderer
 from clo.errors import UserError
-from clo.evaluation.benchmarks.answers import judge_answers
-from clo.evaluation.benchmarks.multiple_choice import judge_choices
-from clo.evaluation.benchmarks.options import BenchmarkOptions, check_options, lacking, read_benchmark
-from clo.evaluation.benchmarks.tasks import Task, task_of
+from clo.evaluation.benchmarks.answers import score_answers
+from clo.evaluation.benchmarks.multiple_choice import score_choices
+from clo.evaluation.benchmarks.options import (
+    BenchmarkOptions,
+    BenchmarkSide,
+    check_options,
+    lacking,
+    read_benchmark,
+)
+from clo.evaluation.benchmarks.tasks import task_of
 from clo.evaluation.generate import Progress
+from clo.evaluation.subject import Subject
 from clo.storage.run_folder import write_json
 
 FORMAT = 1
 """Of stored results; another number makes them anew."""
 
 
+@dataclass(frozen=True)
+class Store:
+    """Where finished sides are kept: one whose key (weights, rows, options, prompt) is the same is not made again."""
+
+    folder: Path
+    weights: str
+    """What tells the model's weights from others, for instance a hash."""
+
+
 def evaluate_benchmarks(
-    model: Any,
-    renderer: Renderer,
+    subject: Subject,
     names: Sequence[str],
     languages: tuple[str, str],
     options: BenchmarkOptions,
-    store: Path | None = None,
-    weights: str = "",
+    store: Store | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Evaluate a model on benchmarks, in the target and in the source language.
 
     Args:
-        model: a causal language model of transformers, or a PEFT model around one.
-        renderer: of the model.
+        subject: is asked.
         names: keys of ``TASKS``.
         languages: codes of the source and the target language.
         options: how they are asked.
-        store: folder for each finished side's results; one whose key (weights, rows, options, prompt) is the same is
-            read instead of made again.
-        weights: what tells the model's weights from others, for instance a hash; needed with ``store``.
+        store: keeps each finished side's results.
         progress: called with ("belebele target letters", rows so far, rows in all).
 
     Returns:
         ``{"results": {name: {"target": {scoring: summary}, "en": {scoring: summary}}}, "left_out": {name: {side:
         reason}}, "rows": {name: {side: {scoring: [row results]}}}}``; scoring is ``letters``, ``answers``, or for
-        generated answers ``number`` or ``span``. Summaries and rows are those of `judge_choices` and `judge_answers`;
+        generated answers ``number`` or ``span``. Summaries and rows are those of `score_choices` and `score_answers`;
         rows keep the order of the data, and pair by ``id`` between runs and between sides of parallel benchmarks.
 
     Raises:
         UserError: as of `check_options`; neither side of a benchmark is at hand; rows or shots are wrong.
-        ValueError: ``store`` without ``weights``.
     """
-    if store is not None and not weights:
-        raise ValueError("stored results need a key of the weights")
     check_options(names, options)
     source, target = languages
     found: dict[str, Any] = {"results": {}, "left_out": {}, "rows": {}}
@@ -68,10 +77,17 @@ def evaluate_benchmarks(
             if reason:
                 found["left_out"].setdefault(name, {})[side] = reason
                 continue
-            rows = read_benchmark(task, lang, options)
-            path = store / f"{name}-{side}.json" if store is not None else None
+            asked = read_benchmark(task, lang, options)
             report = _named(progress, f"{name} {side}")
-            sides[side] = _side(model, renderer, task, rows, lang, options, path, weights, report)
+            if store is None:
+                sides[side] = _made(subject, asked, options, report)
+                continue
+            path, key = store.folder / f"{name}-{side}.json", _key(subject.renderer, asked, options, store.weights)
+            kept = _stored(path, key)
+            if kept is None:
+                kept = _made(subject, asked, options, report)
+                write_json(path, {"key": key, **kept})
+            sides[side] = kept
         if not sides:
             raise UserError(f"{name} has neither language: {'; '.join(found['left_out'][name].values())}")
         found["results"][name] = {side: value["results"] for side, value in sides.items()}
@@ -79,54 +95,35 @@ def evaluate_benchmarks(
     return found
 
 
-def _side(
-    model: Any,
-    renderer: Renderer,
-    task: Task,
-    rows: Sequence[Any],
-    lang: str,
-    options: BenchmarkOptions,
-    path: Path | None,
-    weights: str,
-    progress: Callable[[str], Progress | None],
+def _made(
+    subject: Subject, side: BenchmarkSide, options: BenchmarkOptions, progress: Callable[[str], Progress | None]
 ) -> dict[str, Any]:
-    """``results`` and ``rows`` by scoring, from the store or made and stored."""
-    key = _key(renderer, task, rows, lang, options, weights)
-    kept = _stored(path, key)
-    if kept is not None:
-        return kept
+    """``results`` and ``rows`` by scoring."""
     made: dict[str, Any] = {"results": {}, "rows": {}}
-    common = (lang, options.shots, options.limit, options.template, options.max_tokens)
-    for scoring in options.scoring if task.kind == "choice" else [task.kind]:
+    for scoring in options.scoring if side.task.kind == "choice" else [side.task.kind]:
         report = progress(scoring)
-        if task.kind == "choice":
-            judged = judge_choices(model, renderer, task, scoring, rows, *common, report)
+        if side.task.kind == "choice":
+            scored = score_choices(subject, side, scoring, options, report)
         else:
-            judged = judge_answers(model, renderer, task, rows, *common, options.max_new_tokens, report)
-        made["results"][scoring], made["rows"][scoring] = judged
-    if path is not None:
-        write_json(path, {"key": key, **made})
+            scored = score_answers(subject, side, options, report)
+        made["results"][scoring], made["rows"][scoring] = scored
     return made
 
 
-def _key(
-    renderer: Renderer, task: Task, rows: Sequence[Any], lang: str, options: BenchmarkOptions, weights: str
-) -> str:
+def _key(renderer: Renderer, side: BenchmarkSide, options: BenchmarkOptions, weights: str) -> str:
     """Content hash of what a side's results depend on; not of the token budget, which changes none."""
     asked = dataclasses.asdict(options)
     for name in ("data", "revision", "max_tokens"):  # rows are hashed themselves
         del asked[name]
     content = [
-        *(FORMAT, weights, lang, renderer.template, renderer.end_id, sorted(asked.items())),
-        *(dataclasses.asdict(task), [dataclasses.astuple(row) for row in rows]),
+        *(FORMAT, weights, side.lang, renderer.template, renderer.end_id, sorted(asked.items())),
+        *(dataclasses.asdict(side.task), [dataclasses.astuple(row) for row in side.rows]),
     ]
     return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()[:32]
 
 
-def _stored(path: Path | None, key: str) -> dict[str, Any] | None:
+def _stored(path: Path, key: str) -> dict[str, Any] | None:
     """Results with this key, or None where there are none, others, or a broken file."""
-    if path is None:
-        return None
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -56,16 +56,16 @@ def write_task_files(
         if all(reasons.values()):
             raise UserError(f"{name} has neither language: {'; '.join(str(reason) for reason in reasons.values())}")
         for lang in (lang for lang, reason in reasons.items() if reason is None):
-            rows = read_benchmark(task, lang, options)
+            side = read_benchmark(task, lang, options)
             for scoring in options.scoring:
-                questions = questions_of(task, scoring, rows, options.shots, lang, options.limit)
+                questions = questions_of(side, scoring, options)
                 own = f"clo_{name}_{lang}_{scoring}"
                 path = (folder / f"{own}.jsonl").absolute()
                 write_jsonl(
                     path,
                     (
                         {"prompt": q.context, "choices": [text[1:] for text in q.continuations], "answer": row.answer}
-                        for q, row in zip(questions, rows, strict=False)
+                        for q, row in zip(questions, side.rows, strict=False)
                     ),
                 )
                 write_text(folder / f"{own}.yaml", FILE.format(task=own, rows=json.dumps(str(path))))

@@ -1,0 +1,112 @@
+"""A finished run's model as a folder that any server loads."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from clo.data.prompt import Renderer
+from clo.errors import UserError
+from clo.storage.run_folder import whole_folder
+from clo.study.finished import finished_run, load_trained
+
+
+def export(run: Path, to: Path, merge: bool = True, dtype: str | None = None) -> None:
+    """Write the model folder, whole or not at all.
+
+    Args:
+        run: a finished run's folder.
+        to: a new folder.
+        merge: fold adapters into the weights.
+        dtype: bfloat16, float16 or float32; none is that of the start model.
+
+    Raises:
+        UserError: not a finished run, or the folder is taken.
+    """
+    from clo.model.load import load_tokenizer
+    from clo.training.loggers import quiet_libraries
+
+    folder, config = finished_run(run)
+    if to.exists() and any(to.iterdir()):
+        raise UserError(f"to={to} is not empty; give a new folder")
+    quiet_libraries()
+    model = load_trained(config, folder.path)
+    adapters = hasattr(model, "merge_and_unload")
+    if adapters and merge:
+        model = model.merge_and_unload()
+    dtype = dtype or stored_dtype(config.model)
+    if dtype is not None:
+        import torch
+
+        model = model.to(getattr(torch, dtype))
+    renderer = Renderer(load_tokenizer(config.model), config.model.template, config.model.end_of_turn)
+    model.generation_config = generation_settings(model.generation_config, renderer)
+    tokenizer = with_template(renderer)
+    with whole_folder(to) as path:
+        model.save_pretrained(path)
+        model.generation_config.save_pretrained(path)
+        tokenizer.save_pretrained(path)
+        card = (folder.path / "model" / "README.md").read_text(encoding="utf-8")
+        if adapters and merge:
+            card = card.replace("library_name: peft", "library_name: transformers")
+        (path / "README.md").write_text(card, encoding="utf-8")
+    print(f"written to {to}")
+
+
+def stored_dtype(config: Any) -> str | None:
+    """Dtype that the start model is stored in; what trained was float32 only for training."""
+    from transformers import AutoConfig
+
+    from clo.model.load import resolve_path
+
+    if config.dtype != "auto":
+        return str(config.dtype)
+    found = AutoConfig.from_pretrained(resolve_path(config.path), revision=config.revision).dtype
+    return None if found is None else str(found).removeprefix("torch.")
+
+
+def generation_settings(settings: Any, renderer: Any) -> Any:
+    """The model's own settings, with the end of a turn that it was trained to write, and a padding token."""
+    ends = settings.eos_token_id
+    ends = list(ends) if isinstance(ends, list) else [] if ends is None else [ends]
+    settings.eos_token_id = list(dict.fromkeys([renderer.end_id, *ends]))
+    if settings.pad_token_id is None:
+        settings.pad_token_id = renderer.end_id
+    return settings
+
+
+def with_template(renderer: Any) -> Any:
+    """The tokenizer with the run's prompt template as its chat template, so that a server prompts as training did."""
+    tokenizer = renderer.tokenizer
+    if renderer.template != "chat":
+        before, after = (repr(part) for part in renderer.template.split("{prompt}"))
+        bos = "{{ bos_token }}" if renderer.prompt_ids("a")[0] == tokenizer.bos_token_id else ""
+        tokenizer.chat_template = f"{bos}{{{{ {before} + messages[-1]['content'] + {after} }}}}"
+    return tokenizer
+
+
+def push(folder: Path, name: str, sure: bool, ask: Callable[[str], str] = input) -> None:
+    """Upload a model folder to the hub, privately, after asking.
+
+    Raises:
+        UserError: not confirmed, no credentials, or the upload failed; the message never holds a token.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
+
+    if not sure:
+        if not sys.stdin.isatty():
+            raise UserError(f"push={name} asks first, and nobody is here to answer; add yes=true")
+        if ask(f"upload {folder} to the hub as {name} (private)? [y/N] ").strip().lower() not in ("y", "yes"):
+            raise UserError(f"not uploaded; the model is in {folder}")
+    api = HfApi()
+    try:
+        api.create_repo(name, private=True, exist_ok=True)
+        api.upload_folder(folder_path=folder, repo_id=name)
+    except LocalTokenNotFoundError as error:
+        raise UserError("the hub wants a login: run `hf auth login`, then the same command") from error
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        raise UserError(f"upload to {name} failed ({type(error).__name__}); the model is in {folder}") from error
+    print(f"uploaded to {name}")

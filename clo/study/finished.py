@@ -1,0 +1,100 @@
+"""Finished runs: found again by their folder, loaded, and evaluated anew."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from clo.config.parse import RunConfig, parse
+from clo.errors import UserError
+from clo.storage.run_folder import RunFolder
+
+
+def recorded(path: Path, changes: Sequence[str] = ()) -> RunConfig:
+    """The configuration that a run's folder records, with ``changes`` (``key=value``) laid over it.
+
+    Raises:
+        UserError: a key does not exist.
+    """
+    config = OmegaConf.create((path / "config.yaml").read_text(encoding="utf-8"))
+    return parse(OmegaConf.merge(config, OmegaConf.from_dotlist(list(changes))))  # type: ignore[arg-type]
+
+
+def finished_run(path: Path, changes: Sequence[str] = ()) -> tuple[RunFolder, RunConfig]:
+    """The folder and the configuration of a finished run; arguments as of `recorded`.
+
+    Raises:
+        UserError: it is not one, or a key does not exist.
+    """
+    folder = RunFolder(path)
+    if folder.state() != "done" or not (path / "config.yaml").is_file():
+        raise UserError(f"{path} is not the folder of a finished run; its command finishes it")
+    return folder, recorded(path, changes)
+
+
+def trained_config(run: RunConfig, path: Path) -> Any:
+    """The group ``model`` of what the run left in its folder at ``path``."""
+    return replace(run.model, path=str(path / "model"), revision=None)
+
+
+def load_trained(run: RunConfig, path: Path) -> Any:
+    """The trained model of the folder at ``path``: merged weights, or the adapter on its base.
+
+    Raises:
+        UserError: the model is not there.
+    """
+    from clo.model.load import load_model
+
+    model = path / "model"
+    if not model.is_dir():
+        raise UserError(f"{model} is missing; the run's command makes it again after status.json is deleted")
+    if (model / "adapter_config.json").is_file():
+        from peft import PeftModel
+
+        return PeftModel.from_pretrained(load_model(run.model), model).eval()
+    return load_model(trained_config(run, path))
+
+
+def evaluate_again(path: Path, changes: Sequence[str] = ()) -> None:
+    """Generate and score the answers of a finished run again, replacing its samples.jsonl and scores.
+
+    Args:
+        path: the run's folder.
+        changes: ``evaluation.<key>=<value>`` in place of the run's own.
+
+    Raises:
+        UserError: not a finished run, or a change that does not exist.
+    """
+    from clo.data.splits import load_splits
+    from clo.model.load import load_model
+    from clo.square.reference import weights_key
+    from clo.study.outcome import write_results
+    from clo.study.run_benchmarks import benchmark_scores, start_benchmark_scores, with_start
+    from clo.study.scores import answer_scores
+    from clo.study.session import open_session
+    from clo.translate.ensure import rows_path
+
+    folder, run = finished_run(path, changes)
+    folder.acquire((path / "config.yaml").read_text(encoding="utf-8"))
+    session = open_session(replace(run, model=trained_config(run, path)), folder)
+    model = load_trained(run, path).to(session.device)
+    rows = rows_path(run) if run.data.kind == "translated" else None
+    test = load_splits(run.data, *session.languages, rows).evaluated(run.evaluation)
+    results = folder.results()
+    with session.precision():
+        scores, samples = answer_scores(session, model, test, "evaluate")
+        benchmarks = benchmark_scores(session, model)
+        if benchmarks:
+            start = load_model(run.model).to(session.device)
+            key = weights_key(start, run.trainer.precision)
+            benchmarks = with_start(benchmarks, start_benchmark_scores(session, start, key))
+    made: dict[str, Any] = {"scores": scores, **({"benchmarks": benchmarks} if benchmarks else {})}
+    kept: dict[str, Any] = {
+        key: results[key] for key in ("start", "square", "train", "benchmarks", "judged") if key in results
+    }
+    write_results(session, kept | made, samples)
+    folder.status(now=True, state="done", stage="done", error=None)

@@ -1,0 +1,86 @@
+"""Plans in the terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from clo.config.parse import RunConfig
+from clo.study.plan import ASSUMED_MFU, GIB, Plan, plan_run
+
+
+def show_plans(runs: Sequence[RunConfig]) -> bool:
+    """Print what every run would need; whether all of them fit their device.
+
+    Raises:
+        UserError: a run's data or model cannot be read.
+    """
+    from clo.data.prompt import Renderer
+    from clo.model.load import load_tokenizer
+    from clo.study.rows import items_of, rows_of
+    from clo.training.loggers import quiet_libraries
+
+    quiet_libraries()
+    plans = []
+    for run in runs:
+        renderer = Renderer(load_tokenizer(run.model), run.model.template, run.model.end_of_turn)
+        rows = rows_of(run)
+        items = items_of(run, renderer, rows)
+        plans.append(plan_run(run, items.train, [*rows.dev, *rows.test, *rows.train]))
+    return show(plans)
+
+
+def show(plans: Sequence[Plan]) -> bool:
+    """Print the plans as a table; whether all of them fit."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="Plan: nothing was trained", title_justify="left")
+    for name in ("run", "items", "tokens / epoch", "steps", "memory, GiB", "of", "time", "disk, GiB", "fits"):
+        table.add_column(name, justify="left" if name in ("run", "fits") else "right", overflow="fold")
+    for plan in plans:
+        table.add_row(
+            plan.name,
+            f"{plan.items:,}",
+            f"{plan.tokens:,}",
+            f"{plan.steps:,}",
+            f"{plan.needs() / GIB:.2f}",
+            "?" if plan.limit is None else f"{plan.limit / GIB:.1f}",
+            "?" if plan.hours is None else duration(plan.hours),
+            f"{plan.disk / GIB:.2f}",
+            "not known" if plan.limit is None else "yes" if plan.advice is None else "no",
+        )
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
+    for part in dict.fromkeys(part for plan in plans for part in plan.memory):
+        print(f"  {part}: {max(plan.memory[part] for plan in plans) / GIB:.3f} GiB at most")
+    known = duration(sum(plan.hours for plan in plans if plan.hours is not None))
+    print(f"all cells: {known} on one machine at {100 * ASSUMED_MFU:.0f} % of its peak (assumed), without evaluation")
+    for path in sorted({plan.translation[0] for plan in plans if plan.translation is not None}):
+        _say_translation(
+            path, [plan.translation[1] for plan in plans if plan.translation and plan.translation[0] == path]
+        )
+    if any(plan.limit is None or plan.hours is None for plan in plans):
+        print("?: the device is not here; set trainer.memory_gb=<GB> and trainer.tflops=<peak TFLOP/s>")
+    for plan in plans:
+        if plan.advice is not None:
+            print(f"{plan.name} does not fit; this would: {plan.advice}")
+    return all(plan.advice is None for plan in plans)
+
+
+def _say_translation(path: str, hours: Sequence[float | None]) -> None:
+    """One line for a translation that cells share; the largest of them pays for all."""
+    from clo.translate.estimate import ASSUMED_SHARE, LONGER
+
+    known = [value for value in hours if value is not None]
+    takes = duration(max(known)) if known else "time not known (no device, a server, or no access to the model)"
+    print(
+        f"translation to {path}: {takes}, once, at {100 * ASSUMED_SHARE:.0f} % of the peak (assumed); till then "
+        f"target texts count as {LONGER:g} times their originals (assumed)"
+    )
+
+
+def duration(hours: float) -> str:
+    """Hours, minutes or seconds, two digits."""
+    if hours >= 1:
+        return f"{hours:.1f} h"
+    return f"{60 * hours:.1f} min" if hours >= 1 / 60 else f"{3600 * hours:.0f} s"

@@ -1,0 +1,70 @@
+"""A run's rows and its items: loaded, translated where that is still to be done, and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from clo.config.parse import RunConfig
+from clo.data.items import Item, build_items
+from clo.data.prompt import Renderer
+from clo.data.splits import Splits, load_splits
+from clo.errors import UserError
+from clo.training.checks import check_items
+
+
+@dataclass(frozen=True)
+class Items:
+    """The square items of a run."""
+
+    train: Sequence[Item]
+    val: Sequence[Item]
+    """Held out, scored whole at every validation."""
+    too_long: int
+    """Training rows that were left out."""
+
+
+def rows_of(run: RunConfig) -> Splits:
+    """The run's rows; translations are made if they are not there yet, and guessed for a plan.
+
+    Raises:
+        UserError: rows cannot be read or made, or are fewer than ``data_size``.
+    """
+    splits = _load(run)
+    if run.data_size > len(splits.train):
+        raise UserError(
+            f"data_size={run.data_size} is beyond the {len(splits.train)} training rows of data={run.data.name} for "
+            f"{run.lang.code}; lower data_size or bring more rows"
+        )
+    return splits
+
+
+def _load(run: RunConfig) -> Splits:
+    languages = (run.lang.source, run.lang.code)
+    if run.data.kind != "translated":
+        return load_splits(run.data, *languages)
+    if run.plan:
+        from clo.translate.estimate import planned_splits
+
+        return planned_splits(run)
+    from clo.translate.ensure import translated_rows
+
+    return load_splits(run.data, *languages, translated_rows(run))
+
+
+def items_of(run: RunConfig, renderer: Renderer, rows: Splits) -> Items:
+    """Training and held-out items.
+
+    Raises:
+        UserError: too few rows fit the window, or the template or tokenizer breaks an item.
+    """
+    encode = ([run.lang.source, run.lang.code], renderer, run.model.max_length, run.data.length_policy)
+    train, counts = build_items(rows.train, *encode, limit=run.data_size)
+    val, _ = build_items(rows.dev, *encode, limit=run.evaluation.val_items)
+    if len(train) < run.data_size:
+        raise UserError(
+            f"only {len(train)} rows fit model.max_length={run.model.max_length}, fewer than data_size={run.data_size} "
+            f"({counts.too_long} are longer, the first is {counts.first_too_long}); lower it or raise model.max_length"
+        )
+    check_items([*train, *val], renderer)
+    return Items(train, val, counts.too_long)

@@ -1,0 +1,128 @@
+"""One run from start to end; a finished one is shown, a broken one resumes."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import OmegaConf
+
+from clo.config.parse import RunConfig, plain
+from clo.errors import UserError, was_stopped
+from clo.storage.run_folder import RunFolder
+from clo.study.finished import recorded
+from clo.study.table import print_table
+
+if TYPE_CHECKING:
+    from clo.data.splits import Splits
+    from clo.study.rows import Items
+    from clo.study.session import Session
+
+
+def run_path(run: RunConfig) -> Path:
+    """The run's folder; one that version 0.1 made for the same science is found under its name of then."""
+    study = Path(run.output_dir) / run.study_name
+    path, first = study / run.slug(), study / run.first_slug()
+    if not path.exists() and (first / "config.yaml").is_file() and recorded(first).science() == run.science():
+        return first
+    return path
+
+
+def run_cell(run: RunConfig) -> None:
+    """Train and evaluate one run, and show its result.
+
+    Raises:
+        UserError: anything the user can mend.
+    """
+    folder = RunFolder(run_path(run), main=os.environ.get("LOCAL_RANK", "0") == "0")
+    if folder.state() == "done":
+        print(f"{folder.path} is done already; delete it to run again")
+        print_table([folder.path])
+        return
+    folder.acquire(OmegaConf.to_yaml(OmegaConf.create(plain(run))))
+    failed = True
+    try:
+        folder.status(now=True, state="running", stage="load", error=None)
+        train(run, folder)
+        folder.status(now=True, state="done", stage="done")
+        failed = False
+        if folder.main:
+            print_table([folder.path])
+    except BaseException as error:
+        if was_stopped(error):
+            folder.status(now=True, state="failed", error="stopped")
+            raise KeyboardInterrupt from error
+        text = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        folder.status(now=True, state="failed", error=text)
+        raise
+    finally:
+        if run.logger.name == "wandb" and folder.main:
+            from clo.training.tracking import close
+
+            close(folder, failed)
+        folder.release()
+
+
+def train(run: RunConfig, folder: RunFolder) -> None:
+    """Rows, items, start model and its scores, stages, scores of the end, results."""
+    from clo.model.tuning import apply_tuning
+    from clo.study.outcome import write_outcome
+    from clo.study.rows import items_of, rows_of
+    from clo.study.scores import end_scores, start_scores
+    from clo.study.session import open_session
+    from clo.training.checks import check_places
+
+    check_places(run.logger.name, run.cache_dir)
+    rows = rows_of(run)
+    session = open_session(run, folder)
+    items = items_of(run, session.renderer, rows)
+    test = rows.evaluated(run.evaluation)
+    model = _start_model(session, items)
+    start = start_scores(session, model, test, items.val)
+    model = apply_tuning(model, run.tuning, run.seed)
+    trained = _fit(session, model, rows, items)
+    if folder.main:
+        end = end_scores(session, model.to(session.device), test, items.val)  # Lightning leaves it on the CPU
+        write_outcome(session, model, start, end, trained)
+
+
+def _start_model(session: Session, items: Items) -> Any:
+    from clo.model.load import check_precision, load_model
+    from clo.training.checks import check_vocabulary
+
+    run = session.run
+    model = load_model(run.model).to(session.device)
+    check_precision(model, run.trainer.precision)
+    check_vocabulary([*items.train, *items.val], model.get_input_embeddings().num_embeddings)
+    return model
+
+
+def _fit(session: Session, model: Any, rows: Splits, items: Items) -> dict[str, Any]:
+    """Train all stages; returns facts about the training, for results.json."""
+    from clo.evaluation.watch import watch
+    from clo.model.tuning import ledger
+    from clo.training.checks import check_frozen, frozen_key
+    from clo.training.stages import StageData, fit_stages, plan_stages
+
+    run, folder = session.run, session.folder
+    book, plans = ledger(model), plan_stages(run, len(items.train))
+    if folder.main:
+        steps = " then ".join(f"{plan.name} {plan.total_steps} steps" for plan in plans)
+        head = f"{folder.path.name}: {len(items.train)} items ({items.too_long} longer ones left out), {steps}"
+        print(head, *book.lines(), sep="\n  ")
+    look = watch(session.renderer, rows.dev, run.lang, run.evaluation) if run.evaluation.watch else None
+    frozen, began = frozen_key(model), time.monotonic()
+    fit_stages(run, model, StageData(items.train, items.val, look), folder)
+    if folder.main:
+        check_frozen(frozen, frozen_key(model))
+    return {
+        "seconds": time.monotonic() - began,
+        "steps": sum(plan.total_steps for plan in plans),
+        "items": len(items.train),
+        "items_too_long": items.too_long,
+        "response_tokens": sum(len(item.responses[j]) for item in items.train for _, j in plans[-1].objective.cells()),
+        "trainable": book.trains(),
+        "parameters": book.total,
+    }

@@ -1,0 +1,55 @@
+"""What all parts of a run share beside the model, made once."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+from clo.config.parse import RunConfig
+from clo.data.prompt import Renderer
+from clo.evaluation.subject import Subject
+from clo.storage.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Session:
+    """One run at work."""
+
+    run: RunConfig
+    folder: RunFolder
+    renderer: Renderer
+    device: Any
+    """torch.device of this process."""
+
+    @property
+    def languages(self) -> tuple[str, str]:
+        """Codes of the source and the target language."""
+        return self.run.lang.source, self.run.lang.code
+
+    def subject(self, model: Any) -> Subject:
+        """The model under test."""
+        return Subject(model, self.renderer)
+
+    def precision(self) -> AbstractContextManager[Any]:
+        """The context that scores are computed in, as in training."""
+        from clo.model.load import mixed
+
+        found: AbstractContextManager[Any] = mixed(self.run.trainer.precision, self.device)
+        return found
+
+
+def open_session(run: RunConfig, folder: RunFolder) -> Session:
+    """Load the tokenizer and prepare this process for the run.
+
+    Raises:
+        UserError: no such device, or the tokenizer or its template is not as the configuration says.
+    """
+    from clo.model.load import load_tokenizer, prepare_processor, run_device
+    from clo.training.loggers import quiet_libraries
+
+    quiet_libraries()
+    device = run_device(run.trainer.accelerator)
+    prepare_processor(run.trainer.threads, run.trainer.precision, device)
+    renderer = Renderer(load_tokenizer(run.model), run.model.template, run.model.end_of_turn)
+    return Session(run, folder, renderer, device)

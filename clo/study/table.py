@@ -1,0 +1,90 @@
+"""Finished runs in the terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from clo.storage.run_folder import RunFolder
+
+
+def print_table(paths: Sequence[Path]) -> None:
+    """One row per finished run: target gain and English side by side."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="Target language and English, before → after", title_justify="left")
+    for name in ("lang", "method", "size", "seed"):
+        table.add_column(name)
+    for name in ("target chrF", "target exact", "target language", "English content", "English exact"):
+        table.add_column(name, justify="right")
+    for path in paths:
+        r = RunFolder(path).results()
+        before, after = r["start"], r["scores"]
+        table.add_row(
+            r["lang"],
+            r["method"],
+            str(r["data_size"]),
+            str(r["seed"]),
+            _change(before, after, "target", "chrf", 1),
+            _change(before, after, "target", "exact", 100),
+            _change(before, after, "target", "language_ok", 100),
+            _change(before, after, "en", "content", 100),
+            _change(before, after, "en", "exact", 100),
+        )
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    print("chrF 0-100, the others in %; target language: answers in the language asked, of those decided")
+    benchmarks = [benchmark_lines(RunFolder(path).results()) for path in paths]
+    if len(paths) == 1:
+        print("".join(f"{line}\n" for line in benchmarks[0]), end="")
+    elif any(benchmarks):
+        print("benchmarks: see the report")
+
+
+def benchmark_lines(results: dict[str, Any]) -> list[str]:
+    """Benchmarks of a run for a person: accuracy before and after, in %."""
+    found = results.get("benchmarks", {})
+    lines = []
+    for name, sides in found.get("scores", {}).items():
+        for side, scorings in sides.items():
+            for scoring, now in scorings.items():
+                then = found["start"][name][side][scoring]
+                key = "accuracy" if "accuracy" in now else "exact"
+                chance = f", chance {100 * now['chance']:.0f}" if "chance" in now else ""
+                words = "English" if side == "en" else results["lang_name"]
+                lines.append(
+                    f"{results['method']} {results['lang']} {results['data_size']} s{results['seed']}, {name} "
+                    f"({scoring}), {words}: {100 * then[key]:.1f} → {100 * now[key]:.1f} % "
+                    f"(n = {now['n']}{chance})"
+                )
+    return lines
+
+
+def _change(before: dict[str, Any], after: dict[str, Any], side: str, name: str, scale: float) -> str:
+    texts = ["–" if s[side]["all"][name] is None else f"{scale * s[side]['all'][name]:.0f}" for s in (before, after)]
+    return " → ".join(texts)
+
+
+def print_win_rates(run: Path, against: Path) -> None:
+    """Print the win rate of one run over another, in the target language and in English.
+
+    Raises:
+        UserError: a run without samples, or two runs without a common prompt.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from clo.evaluation.win_rate import compare_runs
+
+    table = Table(title=f"{run.name} against {against.name}", title_justify="left")
+    for name in ("prompts in", "wins", "ties", "losses", "win rate", "95 % interval", "of the decided"):
+        table.add_column(name, justify="right")
+    for side, r in compare_runs(run, against).items():
+        decided = "–" if r["decided_win_rate"] is None else f"{r['decided_win_rate']:.3f}"
+        low, high = r["interval"]
+        counts = [str(r[name]) for name in ("wins", "ties", "losses")]
+        words = "English" if side == "en" else "target"
+        table.add_row(words, *counts, f"{r['win_rate']:.3f}", f"{low:.3f} to {high:.3f}", decided)
+    Console().print(table)
