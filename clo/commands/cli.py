@@ -57,6 +57,9 @@ def run(command: Command, words: Sequence[str]) -> None:
         done = command.call(words)
     except UserError as error:
         sys.exit(f"error: {error}")
+    except BrokenPipeError:  # `clo … | head`: what was to be done is done, nobody reads the rest
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except KeyboardInterrupt:
         print(f"stopped; {command.stopped}", file=sys.stderr)
         sys.exit(STOPPED)
