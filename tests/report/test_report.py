@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 from report_fixture import write_run, write_study
 
-from clo.commands.report import main, make_report
+from clo.commands.report import main
 from clo.errors import UserError
 from clo.report.collect import Study, collect
-from clo.report.diagnostics import exemplars
 from clo.report.labels import label_parts
-from clo.report.measures import COLUMNS, mean_of
+from clo.report.make import make_report
+from clo.report.measures import COLUMNS, Mean, mean_of
 from clo.report.summary import Table, TableRow, build
 from clo.report.tables import assumed, fitting, to_csv, to_latex, to_markdown
 
@@ -76,10 +76,8 @@ def test_mean_and_interval_by_hand(tmp_path: Path) -> None:
 
 
 def test_one_seed_has_no_interval() -> None:
-    """A single value is its own mean; no values are no mean."""
-    one = mean_of([3.5])
-    assert one is not None and (one.mean, one.half, one.n) == (3.5, None, 1)
-    assert mean_of([]) is None
+    """A single value is its own mean."""
+    assert mean_of([3.5]) == Mean(3.5, None, 1)
 
 
 def test_rows_are_sorted_and_complete(table: Table) -> None:
@@ -210,7 +208,7 @@ def test_page_loads_nothing_from_elsewhere(made: Path) -> None:
 
 
 def test_page_says_what_there_is(made: Path, table: Table) -> None:
-    """Facts, failed run with its reason, a badge per verdict, languages marked for fonts and readers."""
+    """Facts, failed run with its reason, a badge per verdict, languages named for fonts and readers."""
     page = Page((made / "report.html").read_text(encoding="utf-8"))
     assert "45 finished runs, 1 failed, 1 running" in page.text
     assert "ran out of memory at 256 tokens" in page.text
@@ -277,7 +275,7 @@ def test_single_runs_shown_are_of_the_largest_size_that_most_methods_have(tmp_pa
     """One method has run ahead to 800 items: the others are still shown beside it at 400, first seed."""
     write_study(tmp_path / "part", {"sw": 2}, (100, 400), unfinished=False)
     write_run(tmp_path / "part", "sw", "clo", 800, 0)
-    shown = [(run.label, run.size, run.seed) for run in exemplars(collect("part", tmp_path), "sw")]
+    shown = [(run.label, run.size, run.seed) for run in collect("part", tmp_path).exemplars("sw")]
     assert shown == [("sft", 400, 0), ("sft_dpo", 400, 0), ("clo", 400, 0)]
 
 

@@ -1,0 +1,72 @@
+"""Make the report of a study: its tables, figures and pages, and an artifact of them at W&B."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from clo.errors import UserError
+from clo.report import benchmarks, comparisons, judged, tables
+from clo.report.collect import collect
+from clo.report.figures import draw_all
+from clo.report.findings import Findings, find
+from clo.report.pages import write_pages
+from clo.storage.run_folder import write_text
+
+FILES = (".html", ".csv", ".md", ".tex", ".png")
+"""What is uploaded."""
+
+
+def make_report(study: str, output_dir: str | Path = "outputs", compare: str | None = None) -> Path:
+    """Write the report of ``output_dir/study``, print its table, and return the page's path.
+
+    Raises:
+        UserError: there is no such study, it has no finished run, or ``compare`` is none of its methods.
+    """
+    found = find(collect(study, output_dir), compare)
+    folder = found.study.folder / "report"
+    files = {
+        "table.csv": tables.to_csv(found.table),
+        "table.md": tables.to_markdown(found.table, found.study),
+        "table.tex": tables.to_latex(found.table),
+        "comparisons.csv": comparisons.to_csv(found.comparisons),
+        "benchmarks.csv": benchmarks.to_csv(found.benchmarks.scores) if found.benchmarks.scores else "",
+        "benchmark_tests.csv": benchmarks.tests_csv(found.benchmarks.tests) if found.benchmarks.tests else "",
+        "judged.csv": judged.to_csv(found.verdicts) if found.verdicts else "",
+    }
+    for name, content in files.items():
+        if content:
+            write_text(folder / name, content)
+        else:  # a file of an earlier report would tell of other runs
+            (folder / name).unlink(missing_ok=True)
+    page = write_pages(found, folder, draw_all(found, folder))
+    _print(found)
+    return page
+
+
+def _print(found: Findings) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    console.print(tables.to_rich(found.table, f"Study {found.study.name}", console.width))
+    missing = [f"Not in the table: {unfinished}" for unfinished in found.study.unfinished]
+    for line in (*found.table.notes, *comparisons.summary(found.comparisons), *missing):
+        console.print(line, markup=False)
+
+
+def upload(project: str, study: str, folder: Path) -> None:
+    """Add the tables, figures and pages of a study's report to a W&B project, in a run of their own.
+
+    Raises:
+        UserError: wandb is not installed.
+    """
+    from importlib.util import find_spec
+
+    from clo.storage.artifacts import log_files
+
+    if find_spec("wandb") is None:
+        raise UserError("wandb=PROJECT needs wandb; `pip install wandb`")
+    import wandb
+
+    with wandb.init(project=project, name=f"report-{study}", group=study, job_type="report", dir=str(folder)):
+        files = [path for path in sorted(folder.rglob("*")) if path.suffix in FILES]
+        log_files(f"report-{study}", "report", files, folder)
