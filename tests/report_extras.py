@@ -34,8 +34,8 @@ def add_benchmarks(path: Path, rows: int = 60, skill: float | None = None) -> No
             for scoring, prompt in scorings.items():
                 for found, level in ((scores, skill if side == "target" else 0.6), (start, 0.3)):
                     right = [random.Random(k).random() + chance.gauss(0, 0.1) < level for k in range(rows)]
-                    mark = mark_of(scoring, prompt, right)
-                    found.setdefault(name, {}).setdefault(side, {})[scoring] = mark
+                    one = summary_of(scoring, prompt, right)
+                    found.setdefault(name, {}).setdefault(side, {})[scoring] = one
                     if found is scores:
                         kept[scoring] = [{"id": f"r{k}", "right": one} for k, one in enumerate(right)]
             (path / "benchmarks").mkdir(exist_ok=True)
@@ -51,21 +51,21 @@ def add_benchmarks(path: Path, rows: int = 60, skill: float | None = None) -> No
     (path / "results.json").write_text(json.dumps(results), encoding="utf-8")
 
 
-def mark_of(scoring: str, prompt: str, right: Sequence[bool]) -> dict[str, Any]:
+def summary_of(scoring: str, prompt: str, right: Sequence[bool]) -> dict[str, Any]:
     """A summary as a benchmark writes it; the interval is of the normal kind, which is near enough."""
     share = sum(right) / len(right)
     half = 1.96 * math.sqrt(share * (1 - share) / len(right))
-    mark: dict[str, Any] = {"exact" if scoring == "span" else "accuracy": share}
-    mark["interval"] = [max(0.0, share - half), min(1.0, share + half)]
+    summary: dict[str, Any] = {"exact" if scoring == "span" else "accuracy": share}
+    summary["interval"] = [max(0.0, share - half), min(1.0, share + half)]
     if scoring == "span":
-        mark |= {"f1": min(1.0, share + 0.1), "f1_interval": [share, 1.0]}
+        summary |= {"f1": min(1.0, share + 0.1), "f1_interval": [share, 1.0]}
     if scoring in ("letters", "answers"):
-        mark["chance"] = 0.25
+        summary["chance"] = 0.25
     if scoring == "answers":
-        mark |= {"accuracy_norm": share, "accuracy_bytes": share}
+        summary |= {"accuracy_norm": share, "accuracy_bytes": share}
     shots_from = "the first rows of the test split itself"
     asked = {"scoring": scoring, "shots": 3 if scoring == "number" else 0, "prompt": prompt, "template": None}
-    return mark | {"n": len(right), "shots_from": shots_from if asked["shots"] else None, **asked}
+    return summary | {"n": len(right), "shots_from": shots_from if asked["shots"] else None, **asked}
 
 
 def add_verdicts(path: Path, against: Path, **changes: Any) -> Path:
@@ -100,7 +100,7 @@ def add_watched(path: Path, lang: str) -> None:
 
 
 def add_everything(folder: Path) -> Path:
-    """Benchmarks, judges, watched answers and marks of lines for every finished run of a study."""
+    """Benchmarks, judges, watched answers and right lines for every finished run of a study."""
     done = [path for path in sorted(folder.iterdir()) if (path / "results.json").is_file()]
     for path in done:
         add_benchmarks(path)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from typing import Any
 
-from clo.report.collect import Run, Study
-from clo.report.comparisons import Comparison, compare_side
+from clo.report.collect import Run, Study, as_dict, grouped, number
+from clo.report.comparisons import FIELDS, Comparison, compare_side, fields_of
+from clo.report.formats import SIDES, csv_text
 
-SIDES = ("target", "en")
 FURTHER = {"accuracy_norm": "per character", "accuracy_bytes": "per byte", "f1": "F1"}
 """Other measures of the same rows -> heading."""
 
@@ -40,8 +38,8 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Mark:
-    """One side of a benchmark for a (language, size, method) group of runs, or for a start model (size None)."""
+class BenchmarkScore:
+    """One side of a benchmark for a run, a (language, size, method) group of them, or a start model (size None)."""
 
     asked: Asked
     lang: str
@@ -57,59 +55,50 @@ class Mark:
     """Mean difference to the start model."""
     chance: float | None
     n: int
-    """Rows; the fewest where runs differ."""
+    """Rows; the fewest where runs differ, 0 where it is not known."""
     runs: int
     """0 for the start model."""
-    further: tuple[tuple[str, float], ...] = ()
-    """Means of the measures of FURTHER."""
+    further: Mapping[str, float]
+    """The measures of FURTHER that there are."""
 
 
 @dataclass(frozen=True)
-class Marks:
+class Benchmarks:
     """All benchmarks of a study."""
 
-    marks: list[Mark]
-    tests: dict[Asked, list[Comparison]]
+    scores: list[BenchmarkScore] = field(default_factory=list)
+    tests: dict[Asked, list[Comparison]] = field(default_factory=dict)
     """Against the baseline at equal data, points of accuracy, corrected over all lines of a benchmark's side."""
 
     @property
     def asked(self) -> list[Asked]:
         """Benchmarks in the order of names, letters before answers."""
         order = ("letters", "answers", "number", "span")
-        found = {mark.asked for mark in self.marks}
+        found = {score.asked for score in self.scores}
         return sorted(found, key=lambda a: (a.name, *(a.scoring != s for s in order), a.shots, a.template, a.prompt))
 
 
-def benchmarks_of(run: Run, when: str = "scores") -> Iterator[tuple[Asked, str, Mapping[str, Any]]]:
-    """(Benchmark, side, summary) of everything a run was asked; ``when`` is ``scores`` or ``start``."""
-    found = run.results.get("benchmarks")
-    for name, sides in _items(_part(found, when)):
+def scores_of(run: Run, when: str = "scores") -> Iterator[BenchmarkScore]:
+    """Everything a run was asked; ``when`` is ``scores``, or ``start`` for its start model.
+
+    A summary without a share of right rows (``accuracy``, for spans ``exact``) is left out.
+    """
+    size, label, runs = (None, "start", 0) if when == "start" else (run.size, run.label, 1)
+    for name, sides in as_dict(run.part("benchmarks").get(when)).items():
         for side in SIDES:
-            for scoring, summary in _items(_part(sides, side)):
-                if value_of(summary) is not None:
-                    shots = summary.get("shots")
-                    texts = (str(summary.get(key) or "") for key in ("shots_from", "prompt", "template"))
-                    yield Asked(name, scoring, shots if isinstance(shots, int) else 0, *texts), side, summary
-
-
-def value_of(summary: object) -> float | None:
-    """Share of right rows: ``accuracy``, for spans ``exact``."""
-    if not isinstance(summary, dict):
-        return None
-    return _number(summary.get("accuracy", summary.get("exact")))
-
-
-def interval_of(summary: Mapping[str, Any]) -> tuple[float | None, float | None]:
-    """The bootstrap interval over rows."""
-    interval = summary.get("interval")
-    if not isinstance(interval, list) or len(interval) != 2:
-        return None, None
-    return _number(interval[0]), _number(interval[1])
-
-
-def further_of(summary: Mapping[str, Any]) -> dict[str, float]:
-    """The measures of FURTHER that a summary has."""
-    return {key: value for key in FURTHER if (value := _number(summary.get(key))) is not None}
+            for scoring, summary in as_dict(as_dict(sides).get(side)).items():
+                mean = number(summary.get("accuracy", summary.get("exact"))) if isinstance(summary, dict) else None
+                if mean is None:
+                    continue
+                shots, interval = summary.get("shots"), summary.get("interval")
+                texts = (str(summary.get(key) or "") for key in ("shots_from", "prompt", "template"))
+                asked = Asked(name, scoring, shots if isinstance(shots, int) else 0, *texts)
+                whole = isinstance(interval, list) and len(interval) == 2
+                low, high = map(number, interval) if whole else (None, None)
+                chance, n = number(summary.get("chance")), int(number(summary.get("n")) or 0)
+                further = {key: value for key in FURTHER if (value := number(summary.get(key))) is not None}
+                place = (asked, run.lang, size, label, side)
+                yield BenchmarkScore(*place, mean, low, high, None, chance, n, runs, further)
 
 
 def rows_of(run: Run, asked: Asked, side: str) -> dict[str, float]:
@@ -122,123 +111,95 @@ def rows_of(run: Run, asked: Asked, side: str) -> dict[str, float]:
         return {}
 
 
-def collect_marks(study: Study, against: str) -> Marks:
-    """Summaries and paired tests of a study; both empty where no run was asked anything.
-
-    Args:
-        study: the runs.
-        against: label of the baseline of the tests.
-    """
-    trained: dict[tuple[Any, ...], list[tuple[Run, Mapping[str, Any]]]] = defaultdict(list)
-    starts: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+def collect_benchmarks(study: Study, against: str) -> Benchmarks:
+    """Scores of a study and paired tests against a baseline; both empty where no run was asked anything."""
+    starts: dict[tuple[Any, ...], BenchmarkScore] = {}
+    trained: dict[tuple[Any, ...], list[BenchmarkScore]] = defaultdict(list)
     several = {lang: len({run.base for run in study.runs if run.lang == lang}) > 1 for lang in study.langs}
     for run in study.runs:
-        for asked, side, summary in benchmarks_of(run, "start"):
-            starts.setdefault((asked, side, run.lang, run.base), summary)
-        for asked, side, summary in benchmarks_of(run):
-            trained[asked, side, run.lang, run.size, run.label].append((run, summary))
-    marks = []
-    for (asked, side, lang, base), summary in starts.items():
-        label = f"start model={base[0]} data={base[1]}" if several[lang] else "start"
-        value = value_of(summary)
-        assert value is not None
-        further = tuple(further_of(summary).items())
-        low, high = interval_of(summary)
-        marks.append(
-            Mark(asked, lang, None, label, side, value, low, high, None, *_chance_and_n([summary]), 0, further)
-        )
-    for (asked, side, lang, size, label), group in trained.items():
-        before = [value_of(starts.get((asked, side, lang, run.base))) for run, _ in group]
-        marks.append(_mark(asked, side, lang, size, label, [summary for _, summary in group], before))
-    found = Marks(marks, {})
-    return Marks(marks, {asked: tests for asked in found.asked if (tests := _tests(study, against, asked))})
+        label = f"start model={run.base[0]} data={run.base[1]}" if several[run.lang] else "start"
+        for score in scores_of(run, "start"):
+            starts.setdefault((score.asked, score.side, run.lang, run.base), replace(score, label=label))
+    for run in study.runs:
+        for score in scores_of(run):
+            start = starts.get((score.asked, score.side, run.lang, run.base))
+            known = replace(score, change=None if start is None else score.mean - start.mean)
+            trained[score.asked, score.side, run.lang, run.size, run.label].append(known)
+    found = Benchmarks([*starts.values(), *map(_over_seeds, trained.values())])
+    return Benchmarks(found.scores, {asked: tests for asked in found.asked if (tests := _tests(study, against, asked))})
 
 
-def _mark(
-    asked: Asked,
-    side: str,
-    lang: str,
-    size: int,
-    label: str,
-    group: Sequence[Mapping[str, Any]],
-    before: Sequence[float | None],
-) -> Mark:
+def _over_seeds(group: Sequence[BenchmarkScore]) -> BenchmarkScore:
     from clo.evaluation.statistics import seed_interval
 
-    values = [value for summary in group if (value := value_of(summary)) is not None]
-    found = seed_interval(values)
-    low, high = (found.low, found.high) if len(values) > 1 else interval_of(group[0])
-    changes = [value - start for value, start in zip(values, before, strict=True) if start is not None]
-    change = statistics.fmean(changes) if len(changes) == len(values) else None
-    several = [further_of(summary) for summary in group]
-    further = tuple((k, statistics.fmean(f[k] for f in several)) for k in FURTHER if all(k in f for f in several))
-    chance, n = _chance_and_n(group)
-    return Mark(asked, lang, size, label, side, found.value, low, high, change, chance, n, len(values), further)
+    found = seed_interval([score.mean for score in group])
+    low, high = (found.low, found.high) if len(group) > 1 else (group[0].low, group[0].high)
+    changes = [score.change for score in group if score.change is not None]
+    change = statistics.fmean(changes) if len(changes) == len(group) else None
+    shared = [key for key in FURTHER if all(key in score.further for score in group)]
+    further = {key: statistics.fmean(score.further[key] for score in group) for key in shared}
+    n, runs = min(score.n for score in group), len(group)
+    return replace(group[0], mean=found.value, low=low, high=high, change=change, n=n, runs=runs, further=further)
 
 
 def _tests(study: Study, against: str, asked: Asked) -> list[Comparison]:
-    from clo.evaluation.significance import holm
-
     tests = []
     for side in SIDES:
-        runs = [run for run in study.runs if any((a, s) == (asked, side) for a, s, _ in benchmarks_of(run))]
+        runs = [run for run in study.runs if any((s.asked, s.side) == (asked, side) for s in scores_of(run))]
         rows = {run.folder: rows_of(run, asked, side) for run in runs}
-        found = compare_side(study, against, side, rows, halved=False)
-        tests += [replace(c, p=p) for c, p in zip(found, holm([c.p for c in found]), strict=True)]
+        tests += compare_side(study, against, side, rows, halved=False)
     return tests
+
+
+def table_of(study: Study, found: Benchmarks, asked: Asked) -> dict[str, Any]:
+    """A benchmark's scores in the order of a page; ``groups`` are (language, size, lines of (label, side -> score))."""
+    names = {run.lang: f"{run.lang_name} ({run.lang})" for run in study.runs}
+    rank = {label: number for number, label in enumerate(study.labels)}
+    scores = [score for score in found.scores if score.asked == asked]
+    scores.sort(key=lambda s: (s.lang, s.size or 0, rank.get(s.label, -1), s.label))
+    groups = []
+    for (lang, size), cell in grouped(scores, lambda s: (s.lang, s.size)).items():
+        lines = [(label, {s.side: s for s in line}) for label, line in grouped(cell, lambda s: s.label).items()]
+        groups.append((names[lang], size, lines))
+    return {
+        "asked": asked,
+        "sides": [side for side in SIDES if any(score.side == side for score in scores)],
+        "further": [key for key in FURTHER if any(key in score.further for score in scores)],
+        "rows": sorted({score.n for score in scores}),
+        "groups": groups,
+    }
+
+
+def scorer(run: Run) -> str:
+    """Who scored, with versions."""
+    versions = run.part("versions")
+    named = [f"{name} {versions[name]}" for name in ("clo", "torch", "transformers") if name in versions]
+    if not named:
+        return "scored by clo's own scorer, version not recorded"
+    return f"scored by {named[0]}'s own scorer" + (f" ({', '.join(named[1:])})" if named[1:] else "")
 
 
 def left_out(study: Study) -> list[str]:
     """``name side: reason`` of what could not be asked, each once."""
     found = []
     for run in study.runs:
-        for name, sides in _items(_part(run.results.get("benchmarks"), "left_out")):
-            words = {"target": run.lang, "en": "English"}
-            found += [f"{name}, {words.get(side, side)}: {reason}" for side, reason in _items(sides)]
+        words = {"target": run.lang, "en": "English"}
+        for name, sides in as_dict(run.part("benchmarks").get("left_out")).items():
+            found += [f"{name}, {words.get(side, side)}: {reason}" for side, reason in as_dict(sides).items()]
     return list(dict.fromkeys(found))
 
 
-def to_csv(marks: Sequence[Mark]) -> str:
+def to_csv(scores: Sequence[BenchmarkScore]) -> str:
     """One line per benchmark, language, size, method and side; shares of 0 to 1 in full precision."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    own = ("mean", "low", "high", "change", "chance", "n", "runs")
-    asked = ("name", "scoring", "shots", "shots_from", "prompt", "template")
-    writer.writerow(["benchmark", *asked[1:3], "language", "data_size", "method", "side", *own, *FURTHER, *asked[3:]])
-    for mark in marks:
-        how = [getattr(mark.asked, key) for key in asked]
-        place = [mark.lang, mark.size, mark.label, mark.side]
-        further = dict(mark.further)
-        values = [*(getattr(mark, key) for key in own), *(further.get(key) for key in FURTHER)]
-        writer.writerow(["" if cell is None else cell for cell in [*how[:3], *place, *values, *how[3:]]])
-    return out.getvalue()
+    place, own = ("lang", "size", "label", "side"), ("mean", "low", "high", "change", "chance", "n", "runs")
+    first = attrgetter("asked.name", "asked.scoring", "asked.shots", *place, *own)
+    last = attrgetter("asked.shots_from", "asked.prompt", "asked.template")
+    heads = ["benchmark", "scoring", "shots", "language", "data_size", "method", "side", *own, *FURTHER]
+    rows = ([*first(score), *map(score.further.get, FURTHER), *last(score)] for score in scores)
+    return csv_text([*heads, "shots_from", "prompt", "template"], rows)
 
 
 def tests_csv(tests: Mapping[Asked, Sequence[Comparison]]) -> str:
     """One line per paired test, points of accuracy in full precision."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    names = [*Comparison.__dataclass_fields__, "verdict"]
-    writer.writerow(["benchmark", "scoring", "shots", *names])
-    for asked, found in tests.items():
-        lead = [asked.name, asked.scoring, asked.shots]
-        writer.writerows([*lead, *(getattr(c, name) for name in names)] for c in found)
-    return out.getvalue()
-
-
-def _chance_and_n(group: Sequence[Mapping[str, Any]]) -> tuple[float | None, int]:
-    counts = [int(_number(summary.get("n")) or 0) for summary in group]
-    return _number(group[0].get("chance")), min(counts)
-
-
-def _part(value: object, key: str) -> object:
-    return value.get(key) if isinstance(value, dict) else None
-
-
-def _items(value: object) -> list[tuple[str, Any]]:
-    return [(str(key), item) for key, item in value.items()] if isinstance(value, dict) else []
-
-
-def _number(value: object) -> float | None:
-    usable = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if usable else None  # type: ignore[arg-type]
+    rows = ([a.name, a.scoring, a.shots, *fields_of(one)] for a, found in tests.items() for one in found)
+    return csv_text(["benchmark", "scoring", "shots", *FIELDS], rows)

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from clo.errors import UserError
+from clo.report.formats import SIDES
 from clo.report.labels import label_parts, natural
 
+T = TypeVar("T")
 METHOD_ORDER = ("sft_en", "sft_target", "sft", "sft_dpo", "clo", "clo_en_nll")
+MOST_METHODS = 6
+"""Methods shown at most where single runs are; more do not fit a page."""
 
 
 @dataclass(frozen=True)
@@ -23,28 +28,19 @@ class Run:
     results: dict[str, Any]
     config: dict[str, str]
     """Dotted key of config.yaml -> value as text."""
+    lang: str
+    """Code of the target language."""
+    size: int
+    """Training items."""
+    method: str
+    seed: int
     parts: tuple[str, ...] = ()
     """``key=value`` of the configuration keys that tell this run from others of its method."""
 
     @property
-    def lang(self) -> str:
-        """Code of the target language."""
-        return str(self.results["lang"])
-
-    @property
-    def size(self) -> int:
-        """Training items."""
-        return int(self.results["data_size"])
-
-    @property
-    def method(self) -> str:
-        """Name of the method."""
-        return str(self.results["method"])
-
-    @property
-    def seed(self) -> int:
-        """Seed of the run."""
-        return int(self.results["seed"])
+    def lang_name(self) -> str:
+        """Name of the language, or its code where there is none."""
+        return str(self.results.get("lang_name") or self.lang)
 
     @property
     def label(self) -> str:
@@ -58,9 +54,22 @@ class Run:
 
     def score(self, side: str, key: str, group: str = "all", when: str = "scores") -> float | None:
         """One number of results.json, None where it is absent, null or not finite."""
-        value = self.results[when].get(side, {}).get(group, {}).get(key)
-        usable = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        return float(value) if usable else None
+        return number(self.results[when].get(side, {}).get(group, {}).get(key))
+
+    def part(self, key: str) -> dict[str, Any]:
+        """What results.json has under a key; empty where that is missing or no object."""
+        return as_dict(self.results.get(key))
+
+    def square(self) -> dict[str, Any]:
+        """The squares before and after, or nothing where one of them is missing or no matrix of numbers."""
+        found = self.part("square")
+        size = len(found.get("languages") or ())
+        for matrix in (found.get("before"), found.get("after")):
+            if not isinstance(matrix, list) or len(matrix) != size:
+                return {}
+            if not all(len(line) == size and all(isinstance(v, int | float) for v in line) for line in matrix):
+                return {}
+        return found
 
     def samples(self, name: str = "samples.jsonl") -> list[dict[str, Any]]:
         """Generated test answers of the run, or of its start model (``start_samples.jsonl``)."""
@@ -75,6 +84,9 @@ class Unfinished:
     state: str
     """failed, running, broken, or what status.json says."""
     reason: str
+
+    def __str__(self) -> str:
+        return f"{self.folder.name}, {self.state}: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -96,6 +108,33 @@ class Study:
         """Labels of the runs in the order of the tables."""
         return list(dict.fromkeys(run.label for run in sorted(self.runs, key=sort_key)))
 
+    def exemplars(self, lang: str) -> list[Run]:
+        """One run per label for what shows single runs: first seed, at the largest size that most labels have."""
+        firsts: dict[int, dict[str, Run]] = {}
+        for run in sorted((run for run in self.runs if run.lang == lang), key=lambda run: run.seed):
+            firsts.setdefault(run.size, {}).setdefault(run.label, run)
+        shown = firsts[max(firsts, key=lambda size: (len(firsts[size]), size))]
+        return [shown[label] for label in self.labels if label in shown]
+
+
+def as_dict(value: object) -> dict[str, Any]:
+    """The value where it is a dictionary, else an empty one: files of runs may hold anything."""
+    return value if isinstance(value, dict) else {}
+
+
+def number(value: object) -> float | None:
+    """The value where it is a finite number, else None."""
+    usable = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if usable else None  # type: ignore[arg-type]
+
+
+def grouped(items: Iterable[T], key: Callable[[T], Any]) -> dict[Any, list[T]]:
+    """Items by their key, in the order of the first of each."""
+    groups: dict[Any, list[T]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return groups
+
 
 def sort_key(run: Run) -> tuple[Any, ...]:
     """Language, size, method in the order of METHOD_ORDER, then settings by value, then seed."""
@@ -105,17 +144,12 @@ def sort_key(run: Run) -> tuple[Any, ...]:
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """Objects of a JSONL file; a missing file is empty, a line cut off by a crash is skipped."""
-    objects: list[dict[str, Any]] = []
-    if not path.is_file():
-        return objects
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            value = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(value, dict):
-            objects.append(value)
-    return objects
+    objects = []
+    # Not splitlines: a line separator of Unicode may stand inside an answer.
+    for line in path.read_text(encoding="utf-8", errors="replace").split("\n") if path.is_file() else ():
+        with suppress(ValueError):
+            objects.append(json.loads(line))
+    return [value for value in objects if isinstance(value, dict)]
 
 
 def collect(name: str, output_dir: str | Path = "outputs") -> Study:
@@ -130,18 +164,16 @@ def collect(name: str, output_dir: str | Path = "outputs") -> Study:
         there = sorted(p.name for p in root.iterdir() if p.is_dir()) if root.is_dir() else []
         studies = f"studies there: {', '.join(there)}" if there else "there are no studies yet"
         raise UserError(f"study={name}: no folder {folder}; {studies}; set study= or output_dir=")
-    runs: list[Run] = []
-    unfinished: list[Unfinished] = []
-    for path in sorted(p for p in folder.iterdir() if p.is_dir()):
-        if not any((path / file).is_file() for file in ("status.json", "config.yaml", "results.json")):
-            continue
-        found = _read_run(path)
-        runs.append(found) if isinstance(found, Run) else unfinished.append(found)
+    files = ("status.json", "config.yaml", "results.json")
+    folders = [p for p in sorted(folder.iterdir()) if p.is_dir() and any((p / file).is_file() for file in files)]
+    found = [_read_run(path) for path in folders]
+    runs = [one for one in found if isinstance(one, Run)]
+    unfinished = [one for one in found if isinstance(one, Unfinished)]
     if not runs:
         states = ", ".join(f"{u.folder.name} ({u.state}: {u.reason})" for u in unfinished) or "no run folders"
         raise UserError(f"study={name}: no finished run in {folder}, only {states}; start or resume one")
     parts = label_parts([((run.method, run.lang), run.config) for run in runs])
-    labelled = [Run(r.folder, r.results, r.config, p) for r, p in zip(runs, parts, strict=True)]
+    labelled = [replace(run, parts=own) for run, own in zip(runs, parts, strict=True)]
     return Study(name, folder, sorted(labelled, key=sort_key), unfinished)
 
 
@@ -156,7 +188,9 @@ def _read_run(path: Path) -> Run | Unfinished:
             return Unfinished(path, "running" if state == "running" else f"state {state!r}", place)
         results = _json_object(path / "results.json")
         _check_results(results)
-        return Run(path, results, _read_config(path / "config.yaml"))
+        size, seed = int(results["data_size"]), int(results["seed"])
+        config = _read_config(path / "config.yaml")
+        return Run(path, results, config, str(results["lang"]), size, str(results["method"]), seed)
     except (OSError, ValueError, TypeError) as error:
         return Unfinished(path, "broken", str(error))
 
@@ -177,13 +211,12 @@ def _check_results(results: Mapping[str, Any]) -> None:
     for key in ("lang", "method", "data_size", "seed", "scores", "start"):
         if key not in results:
             raise ValueError(f"results.json lacks {key}")
-    int(results["data_size"]), int(results["seed"])
     for when in ("scores", "start"):
-        for side in ("target", "en"):
-            groups = results[when].get(side) if isinstance(results[when], dict) else None
-            if not isinstance(groups, dict) or not all(isinstance(group, dict) for group in groups.values()):
+        for side in SIDES:
+            groups = as_dict(as_dict(results[when]).get(side))
+            if not all(isinstance(group, dict) for group in groups.values()):
                 raise ValueError(f"results.json lacks {when}.{side}")
-            if not isinstance(groups.get("all", {}).get("chrf"), int | float):
+            if not isinstance(as_dict(groups.get("all")).get("chrf"), int | float):
                 raise ValueError(f"results.json lacks {when}.{side}.all.chrf")
 
 
@@ -191,13 +224,11 @@ def _read_config(path: Path) -> dict[str, str]:
     """Flat configuration; empty where the file is missing, since results.json alone is enough for a row."""
     import yaml
 
-    if not path.is_file():
-        return {}
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
     except yaml.YAMLError as error:
         raise ValueError(f"config.yaml is not valid YAML: {str(error).splitlines()[0]}") from error
-    return dict(_flatten(tree, "")) if isinstance(tree, dict) else {}
+    return dict(_flatten(as_dict(tree), ""))
 
 
 def _flatten(tree: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, str]]:

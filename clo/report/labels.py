@@ -23,8 +23,8 @@ def label_parts(runs: Sequence[tuple[tuple[str, str], Mapping[str, str]]]) -> li
         runs: ((method, language), flat configuration) of each run.
     """
     cells: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for index, (method_and_language, _) in enumerate(runs):
-        cells[method_and_language].append(index)
+    for index, (method_and_lang, _) in enumerate(runs):
+        cells[method_and_lang].append(index)
     configs = [config for _, config in runs]
     chosen: list[str] = []
     seen: list[tuple[str, ...]] = [()] * len(runs)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from clo.report.collect import Run, Study
+from clo.report.formats import DASH, decimal, signed
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ COLUMNS = (
     Column("english_exact", "en", "exact (%)", "exact"),
     Column("english_language_ok", "en", "right language (%)", "language_ok"),
 )
+BY_KEY = {column.key: column for column in COLUMNS}
 
 
 @dataclass(frozen=True)
@@ -57,12 +59,10 @@ class Mean:
     n: int
 
 
-def mean_of(values: Sequence[float]) -> Mean | None:
-    """Mean and half-width of the 95 % t-interval; None without values."""
+def mean_of(values: Sequence[float]) -> Mean:
+    """Mean and half-width of the 95 % t-interval; at least one value."""
     from clo.evaluation.statistics import seed_interval
 
-    if not values:
-        return None
     found = seed_interval(values)
     return Mean(found.value, None if found.high is None else found.high - found.value, len(values))
 
@@ -78,8 +78,15 @@ def measure(run: Run, column: Column, when: str = "scores") -> float | None:
 
 def english_column(study: Study, change: bool = False) -> Column:
     """What stands for English skill: content where the data have it, else chrF."""
-    by_key = {column.key: column for column in COLUMNS}
     middle = "change_" if change else ""
-    content = by_key[f"english_{middle}content"]
+    content = BY_KEY[f"english_{middle}content"]
     known = any(measure(run, content) is not None for run in study.runs)
-    return content if known else by_key[f"english_{middle}chrf"]
+    return content if known else BY_KEY[f"english_{middle}chrf"]
+
+
+def shown(cell: Mean | None, column: Column) -> tuple[str, str]:
+    """Mean and half-width as text in the shown unit; the second is empty for one seed."""
+    if cell is None:
+        return DASH, ""
+    text = (signed if column.change else decimal)(cell.mean * column.factor)
+    return text, "" if cell.half is None else f"{cell.half * column.factor:.1f}"

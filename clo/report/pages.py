@@ -1,58 +1,46 @@
-"""The pages beside the report: one per run, one per comparison at equal data."""
+"""All pages of a report: the report itself, one per run, one per comparison at equal data."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from itertools import chain, count
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
-from clo.report import document
-from clo.report.benchmarks import Marks
-from clo.report.collect import Study
+from clo.report.collect import grouped
 from clo.report.compare_pages import compare_page
 from clo.report.comparisons import Comparison
-from clo.report.figures import write
-from clo.report.judged import Verdicts
+from clo.report.findings import Findings
+from clo.report.formats import file_name
+from clo.report.report_page import report_page
 from clo.report.run_pages import run_page
+from clo.storage.run_folder import write_text
 
 
-@dataclass(frozen=True)
-class Links:
-    """Addresses of the pages, from the report's folder."""
+def write_pages(found: Findings, folder: Path, drawn: Mapping[str, Mapping[str, Any]]) -> Path:
+    """Write ``report.html``, ``runs/*.html`` and ``compare/*.html``; pages of runs that are gone go.
 
-    runs: dict[str, str] = field(default_factory=dict)
-    """Name of a run's folder -> address."""
-    comparisons: dict[Comparison, str] = field(default_factory=dict)
-    """Both sides of a comparison lead to one page."""
-
-
-def write_pages(
-    study: Study, folder: Path, compared: Sequence[Comparison], found: Marks, verdicts: Sequence[Verdicts]
-) -> Links:
-    """Write ``runs/*.html`` and ``compare/*.html`` into the report's folder; pages of runs that are gone go too."""
-    names = {run.folder.name: f"{run.folder.name}.html" for run in study.runs}
-    beside = {run: document.address(name) for run, name in names.items()}
-    below = {run: f"../runs/{name}" for run, name in beside.items()}
-    for run in study.runs:
-        own = [one for one in verdicts if one.run == run.folder.name]
-        write(folder / "runs" / names[run.folder.name], run_page(study, run, own, beside))
-    cells: dict[tuple[str, ...], list[Comparison]] = {}
-    for one in compared:
-        if one.size == one.against_size:
-            cells.setdefault((one.label, one.against, one.lang, str(one.size)), []).append(one)
+    ``drawn`` are the figures that lie in the folder, with what their captions say of them.
+    """
+    names = {run.folder.name: quote(f"{run.folder.name}.html") for run in found.study.runs}
+    for run in found.study.runs:
+        write_text(folder / "runs" / f"{run.folder.name}.html", run_page(found, run, names))
+    below = {run: f"../runs/{name}" for run, name in names.items()}
     addresses: dict[Comparison, str] = {}
-    files: set[str] = set()
-    for (label, against, lang, size), cell in cells.items():
-        stem = f"{document.file_name(label)}-vs-{document.file_name(against)}-{document.file_name(lang)}-{size}"
-        name, number = f"{stem}.html", 1
-        while name in files:  # labels that differ only in signs that names of files lack
-            number += 1
-            name = f"{stem}-{number}.html"
-        files.add(name)
-        write(folder / "compare" / name, compare_page(study, cell, found, verdicts, below))
-        addresses |= {one: f"compare/{document.address(name)}" for one in cell}
-    for kind, kept in (("runs", set(names.values())), ("compare", files)):
+    stems: set[str] = set()
+    for both in grouped((one for one in found.comparisons if not one.halved), lambda one: one.cell).values():
+        label, against, lang, size = both[0].cell
+        first = f"{file_name(label)}-vs-{file_name(against)}-{file_name(lang)}-{size}"
+        # A number where labels differ only in signs that names of files lack.
+        stem = next(s for s in chain([first], (f"{first}-{n}" for n in count(2))) if s not in stems)
+        stems.add(stem)
+        write_text(folder / "compare" / f"{stem}.html", compare_page(found, both[0], below))
+        addresses |= dict.fromkeys(both, f"compare/{quote(stem)}.html")
+    for kind, kept in (("runs", {run.folder.name for run in found.study.runs}), ("compare", stems)):
         for path in (folder / kind).glob("*.html"):
-            if path.name not in kept:
+            if path.stem not in kept:
                 path.unlink()
-    return Links({run: f"runs/{name}" for run, name in beside.items()}, addresses)
+    runs = {run: f"runs/{name}" for run, name in names.items()}
+    write_text(folder / "report.html", report_page(found, folder, drawn, runs, addresses))
+    return folder / "report.html"

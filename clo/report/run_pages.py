@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
-from clo.report import answers, document, judged
-from clo.report.benchmarks import FURTHER, benchmarks_of, further_of, interval_of, value_of
-from clo.report.benchmarks_page import how, percent, scorer
-from clo.report.collect import Run, Study, read_lines
-from clo.report.comparisons import signed
-from clo.report.diagnostics import matrices
-from clo.report.judged import Verdicts
-from clo.report.measures import Column
-from clo.report.tables import DASH, MINUS, SIDES
+from clo.report.answers import Card, by_key, card, said, spread, told
+from clo.report.benchmarks import scorer, scores_of
+from clo.report.collect import Run, grouped, read_lines
+from clo.report.findings import Findings
+from clo.report.formats import DASH, SIDES, decimal, signed
+from clo.report.render import render
 
 MOST_ANSWERS = 200
 """Test prompts on a page."""
@@ -24,195 +20,95 @@ _CONFIG = ("method", "tuning", "model", "data", "optimizer", "evaluation", "batc
 """Groups and keys that decide a result, in the order of the page."""
 
 _SCORES = (
-    Column("", "", "exact, seen (%)", "exact", "seen"),
-    Column("", "", "exact, unseen (%)", "exact", "unseen"),
-    Column("", "", "exact (%)", "exact"),
-    Column("", "", "content (%)", "content"),
-    Column("", "", "chrF", "chrf", factor=1.0),
-    Column("", "", "right language (%)", "language_ok"),
-    Column("", "", "all lines right (%)", "lines_ok"),
-    Column("", "", "English words inside (%)", "intrusion"),
-    Column("", "", "NLL (nats per token)", "nll", factor=1.0),
-)
+    ("exact, seen (%)", "exact", "seen", 100), ("exact, unseen (%)", "exact", "unseen", 100),
+    ("exact (%)", "exact", "all", 100), ("content (%)", "content", "all", 100), ("chrF", "chrf", "all", 1),
+    ("right language (%)", "language_ok", "all", 100), ("all lines right (%)", "lines_ok", "all", 100),
+    ("English words inside (%)", "intrusion", "all", 100), ("NLL (nats per token)", "nll", "all", 1),
+)  # fmt: skip
+"""(Heading, key and group of a score, factor to the shown unit)."""
 
 
-def title_of(run: Run) -> str:
-    """Such as ``clo, Swahili (sw), 400 items, seed 0``."""
-    name = str(run.results.get("lang_name") or run.lang)
-    return f"{run.label}, {name} ({run.lang}), {run.size:,} items, seed {run.seed}"
-
-
-def run_page(study: Study, run: Run, verdicts: Sequence[Verdicts] = (), links: Mapping[str, str] | None = None) -> str:
-    """The page of a run, to lie in ``report/runs``.
-
-    Args:
-        study: of the run.
-        run: whose page it is.
-        verdicts: of judges on this run.
-        links: folder of a run -> address of its page from this one.
-    """
-    folder = document.address(run.folder.name)
-    top = (
-        f'<p class="soft"><a href="../report.html">Study {escape(study.name)}</a></p><h1>{escape(title_of(run))}</h1>'
-        f'<p class="soft">Folder <code>{escape(run.folder.name)}</code></p>'
-    )
-    parts = [
-        ("scores", "Scores before and after", _scores(run)),
-        ("square", "The square", _square(run)),
-        ("benchmarks", "Benchmarks", _benchmarks(run)),
-        ("judged", "Judged win rates", judged.table(verdicts, links) if verdicts else ""),
-        ("config", "Configuration", _config(run, f"../../{folder}/config.yaml")),
-        ("watched", "Answers during training", _watched(run)),
-        ("answers", "Test answers", _answers(run)),
-    ]
-    return document.document(f"{run.folder.name}: {study.name}", f"{top}\n{document.sections(parts)}")
-
-
-def _scores(run: Run) -> str:
-    parts = []
-    for side, words in SIDES.items():
-        rows = []
-        for column in _SCORES:
-            before, after = (run.score(side, column.score, column.group, when) for when in ("start", "scores"))
-            if before is None and after is None:
-                continue
-            rows.append(
-                (column.head, *(_score(value, column) for value in (before, after)), _gain(before, after, column))
-            )
-        if rows:
-            heads = (escape(words), "before", "after", "change")
-            parts.append(f'<div class="half-wide">{document.table(heads, rows)}</div>')
-    return f'<div class="beside">{"".join(parts)}</div>' if parts else ""
-
-
-def _score(value: float | None, column: Column) -> str:
-    if value is None:
-        return DASH
-    return f"{value:.2f}" if column.score == "nll" else f"{value * column.factor:.1f}"
-
-
-def _gain(before: float | None, after: float | None, column: Column) -> str:
-    if before is None or after is None:
-        return DASH
-    if column.score == "nll":
-        return f"{after - before:+.2f}".replace("-", MINUS)
-    return signed((after - before) * column.factor)
-
-
-def _square(run: Run) -> str:
-    square = matrices(run)
-    if not square:
-        return ""
-    names = [escape(str(name)) for name in square["languages"]]
-    parts = []
-    for key in ("before", "after"):
-        rows = [
-            (name, *(f"{value:.2f}".replace("-", MINUS) if math.isfinite(value) else DASH for value in line))
-            for name, line in zip(names, square[key], strict=True)
-        ]
-        heads = (key, *(f"response {name}" for name in names))
-        parts.append(f'<div class="half-wide">{document.table(heads, rows)}</div>')
-    note = (
-        "Mean log-prob per token (nats) of the held-out responses: language of the prompt down, of the response across."
-    )
-    return f'<div class="beside">{"".join(parts)}</div><p class="soft">{note}</p>'
-
-
-def _benchmarks(run: Run) -> str:
-    start = {(asked, side): summary for asked, side, summary in benchmarks_of(run, "start")}
-    rows, told = [], {}
-    for asked, side, summary in benchmarks_of(run):
-        before, after = value_of(start.get((asked, side))), value_of(summary)
-        assert after is not None
-        low, high = interval_of(summary)
-        further = ", ".join(f"{FURTHER[key]} {percent(value)}" for key, value in further_of(summary).items())
-        rows.append(
-            (
-                escape(asked.title), SIDES[side], percent(before), percent(after), f"{percent(low)} to {percent(high)}",
-                DASH if before is None else signed(100 * (after - before)), percent(summary.get("chance")),
-                str(summary.get("n", DASH)), further,
-            )
-        )  # fmt: skip
-        told[asked] = how(asked, scorer(run), named=True)
-    if not rows:
-        return ""
-    heads = (
-        "benchmark",
-        "side",
-        "before (%)",
-        "after (%)",
-        "95 % over rows",
-        "change",
-        "chance (%)",
-        "rows",
-        "also (%)",
-    )
-    return document.table(heads, rows, (0, 1, 8)) + "".join(told.values())
-
-
-def _config(run: Run, link: str) -> str:
-    assumed = run.results.get("assumed")
-    assumed = set(assumed) if isinstance(assumed, dict) else set()
-    rows = []
-    for group in _CONFIG:
-        for key, value in run.config.items():
-            inside = key == group or key.startswith(f"{group}.")
-            if inside and value != "null" and not key.startswith("model.recipe."):
-                own = key in assumed or key.rpartition(".")[2] in assumed
-                rows.append((key, text_of(value) + (answers.badge("", "assumed") if own else "")))
-    train = run.results.get("train")
-    for key, value in train.items() if isinstance(train, dict) else ():
-        if isinstance(value, int | float):
-            rows.append((f"train: {key}", f"{value:,.1f}" if isinstance(value, float) else f"{value:,}"))
-    cells = "".join(f"<div><dt>{escape(key)}</dt><dd>{value}</dd></div>" for key, value in rows)
-    whole = f'<p class="soft">Everything: <a href="{link}">config.yaml</a></p>' if run.config else ""
-    return f'<dl class="facts">{cells}</dl>{whole}' if cells else whole
-
-
-def text_of(value: str) -> str:
-    """A configuration value as code."""
-    return f"<code>{escape(value)}</code> "
-
-
-def _watched(run: Run) -> str:
-    """The same prompts at every validation, one card per prompt."""
-    looks: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-    for look in read_lines(run.folder / "watched.jsonl"):
-        looks.setdefault((str(look.get("side")), str(look.get("id"))), []).append(look)
-    several = len({str(line.get("stage")) for lines in looks.values() for line in lines}) > 1
-    cards = []
-    for (side, _), lines in looks.items():
-        rows = []
-        for line in lines:
-            place = f"{line.get('stage')}, step" if several else "step"
-            rows.append((f"{place} {line.get('step')}", answers.told(line, run.lang, side)))
-        prompt = answers.text(lines[0].get("prompt"), "en" if side == "en" else run.lang)
-        cards.append(answers.frame(prompt, rows))
-    return "".join(cards)
-
-
-def _answers(run: Run) -> str:
+def run_page(found: Findings, run: Run, links: Mapping[str, str]) -> str:
+    """The page of a run, to lie in ``report/runs``; ``links`` are folder of a run -> address of its page from there."""
+    start = {(score.asked, score.side): score for score in scores_of(run, "start")}
     samples = run.samples()
-    start = answers.by_key(run.samples("start_samples.jsonl"))
-    sides = {side: [one for one in samples if one.get("side") == side] for side in SIDES}
-    every, english = sum(map(len, sides.values())), len(sides["en"])
-    columns = ([("start model", start)] if start else []) + [(run.label, answers.by_key(samples))]
-    parts: list[str] = []
-    left = MOST_ANSWERS
-    for side, own in sides.items():
-        # Half of the page is either side's, and what the one does not need is the other's.
-        chosen = answers.spread(own, min(len(own), left if side == "en" else max(left // 2, left - english)))
-        left -= len(chosen)
-        if chosen:
-            told = f"{len(chosen)} of {len(own)}" if len(chosen) < len(own) else str(len(own))
-            parts.append(f"<h3>{SIDES[side]} prompts ({told})</h3>")
-            parts += [answers.card(one, columns, run, side) for one in chosen]
-    if not parts:
-        return ""
-    shown = MOST_ANSWERS - left
-    cut = f" Of {every} prompts {shown} are shown, at even distances in the file." if every > shown else ""
-    note = (
-        "A badge names the language of an answer as identified, green where it is the language of the prompt. Answers "
-        f"with lines in another language, or with English words among other letters, say so.{cut}"
+    return render(
+        "run.html",
+        study=found.study,
+        run=run,
+        links=links,
+        scores={side: rows for side in SIDES if (rows := _scores(run, side))},
+        square=_square(run),
+        responses=[f"response {name}" for name in run.square().get("languages", ())],
+        benchmarks=[(start.get((score.asked, score.side)), score) for score in scores_of(run)],
+        scorer=scorer(run),
+        verdicts=[one for one in found.verdicts if one.run == run.folder.name],
+        config=_config(run),
+        watched=_watched(run),
+        answers=_answers(run, samples),
+        asked=Counter(sample.get("side") for sample in samples),
     )
-    return f'<p class="soft">{escape(note)}</p>{"".join(parts)}'
+
+
+def _scores(run: Run, side: str) -> list[list[str]]:
+    """Measure, before, after, change as text."""
+    rows = []
+    for head, key, group, factor in _SCORES:
+        before, after = (run.score(side, key, group, when) for when in ("start", "scores"))
+        change = None if before is None or after is None else (after - before) * factor
+        digits = 2 if key == "nll" else 1
+        values = [decimal(None if one is None else one * factor, digits) for one in (before, after)]
+        if values != [DASH, DASH]:
+            rows.append([head, *values, signed(change, digits)])
+    return rows
+
+
+def _square(run: Run) -> dict[str, list[list[str]]]:
+    """Before and after -> lines of (language of the prompt, log-prob of each response) as text."""
+    found = run.square()
+    names = [str(name) for name in found.get("languages", ())]
+    lines = {when: zip(names, found[when], strict=True) for when in ("before", "after") if found}
+    return {when: [[name, *(decimal(v, 2) for v in line)] for name, line in own] for when, own in lines.items()}
+
+
+def _config(run: Run) -> list[tuple[str, str, bool]]:
+    """(Key, value, whether it is assumed) of what decides a result."""
+    assumed = run.part("assumed")
+    return [
+        (key, value, key in assumed or key.rpartition(".")[2] in assumed)
+        for group in _CONFIG
+        for key, value in run.config.items()
+        if f"{key}.".startswith(f"{group}.") and value != "null" and not key.startswith("model.recipe.")
+    ]
+
+
+def _watched(run: Run) -> list[Card]:
+    """The same prompts at every validation, one card per prompt."""
+    lines = read_lines(run.folder / "watched.jsonl")
+    several = len({str(line.get("stage")) for line in lines}) > 1
+    cards = []
+    for (side, _), looks in grouped(lines, lambda line: (str(line.get("side")), str(line.get("id")))).items():
+        places = [f"{look.get('stage')}, step" if several else "step" for look in looks]
+        rows = [
+            (f"{at} {look.get('step')}", told(look, run.lang, side)) for at, look in zip(places, looks, strict=True)
+        ]
+        cards.append(Card(said(looks[0].get("prompt"), "en" if side == "en" else run.lang), rows))
+    return cards
+
+
+def _answers(run: Run, samples: Sequence[dict[str, Any]]) -> dict[str, list[Card]]:
+    """Side -> cards, at most MOST_ANSWERS together."""
+    start = by_key(run.samples("start_samples.jsonl"))
+    columns = ([("start model", start)] if start else []) + [(run.label, by_key(samples))]
+    sides = {side: [one for one in samples if one.get("side") == side] for side in SIDES}
+    english, target = len(sides["en"]), len(sides["target"])
+    # Half of the page is either side's, and what the one does not need is the other's.
+    most = {
+        "target": max(MOST_ANSWERS // 2, MOST_ANSWERS - english),
+        "en": max(MOST_ANSWERS // 2, MOST_ANSWERS - target),
+    }
+    return {
+        side: [card(one, columns, run, side) for one in spread(own, min(len(own), most[side]))]
+        for side, own in sides.items()
+        if own
+    }

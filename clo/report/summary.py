@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import statistics
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from clo.errors import UserError
-from clo.report.collect import Run, Study
-from clo.report.measures import COLUMNS, Column, Mean, mean_of, measure
+from clo.report.collect import Run, Study, grouped
+from clo.report.measures import COLUMNS, Column, Mean, mean_of, measure, shown
 
 
 @dataclass(frozen=True)
@@ -35,17 +36,28 @@ class Table:
     columns: list[Column]
     compare: str | None
     """Label or method that win rates are against; None where there are none."""
-    notes: list[str] = field(default_factory=list)
-    best: set[tuple[int, str]] = field(default_factory=set)
-    """(row index, column key) of the highest mean within a language and size."""
+    notes: list[str]
 
+    @cached_property
+    def groups(self) -> list[list[int]]:
+        """Indices of the rows by language and size."""
+        return list(grouped(range(len(self.rows)), lambda i: (self.rows[i].lang, self.rows[i].size)).values())
 
-def groups_of(runs: Sequence[Run]) -> dict[tuple[str, int, str], list[Run]]:
-    """Runs by (language, data size, label), in table order."""
-    groups: dict[tuple[str, int, str], list[Run]] = defaultdict(list)
-    for run in runs:
-        groups[run.lang, run.size, run.label].append(run)
-    return dict(groups)
+    @cached_property
+    def best(self) -> set[tuple[int, str]]:
+        """(Row index, column key) of the highest mean within a language and size, where means differ."""
+        found = set()
+        for indices in self.groups:
+            for key in (column.key for column in COLUMNS if column.score):  # a win rate has no row to beat at 50 %
+                cells = {i: self.rows[i].cells[key].mean for i in indices if key in self.rows[i].cells}
+                if self.rows[indices[0]].size is not None and len(set(cells.values())) > 1:
+                    found |= {(i, key) for i, mean in cells.items() if mean == max(cells.values())}
+        return found
+
+    def cells(self, index: int, columns: Sequence[Column] | None = None) -> list[tuple[str, str, bool]]:
+        """(Mean, half-width, whether it is the best) of a row as text, by column."""
+        cells, columns = self.rows[index].cells, self.columns if columns is None else columns
+        return [(*shown(cells.get(c.key), c), (index, c.key) in self.best) for c in columns]
 
 
 def build(study: Study, compare: str | None = None) -> Table:
@@ -66,46 +78,26 @@ def build(study: Study, compare: str | None = None) -> Table:
         against = ""
     wins = _win_rates(study, against) if against else {}
     rows: list[TableRow] = []
-    for lang in study.langs:
-        runs = [run for run in study.runs if run.lang == lang]
-        rows += _start_rows(runs)
-        rows += [
-            TableRow(lang, _name(group), size, label, len(group), _cells(group, wins))
-            for (_, size, label), group in groups_of(runs).items()
-        ]
+    for lang, runs in grouped(study.runs, lambda run: run.lang).items():
+        name, starts = runs[0].lang_name, grouped(runs, lambda run: run.base)
+        for (model, data), group in starts.items():
+            label = "start" if len(starts) == 1 else f"start model={model} data={data}"
+            rows.append(TableRow(lang, name, None, label, 0, _cells(group, {}, "start")))
+        for (size, label), group in grouped(runs, lambda run: (run.size, run.label)).items():
+            rows.append(TableRow(lang, name, size, label, len(group), _cells(group, wins)))
     filled = {key for row in rows for key in row.cells}
     columns = [c for c in COLUMNS if c.key in filled and c.instead_of not in filled]
-    return Table(rows, columns, against if wins else None, _notes(rows, against, bool(wins)), _best(rows))
+    return Table(rows, columns, against if wins else None, _notes(rows, against, bool(wins)))
 
 
-def _name(group: Sequence[Run]) -> str:
-    return str(group[0].results.get("lang_name") or group[0].lang)
-
-
-def _start_rows(runs: Sequence[Run]) -> list[TableRow]:
-    """One row per model and data; the start model depends on no seed, so it has no interval."""
-    by_base: dict[tuple[str, str], list[Run]] = defaultdict(list)
-    for run in runs:
-        by_base[run.base].append(run)
-    rows = []
-    for (model, data), group in by_base.items():
-        cells = {}
-        for column in COLUMNS:
-            values = [v for run in group if (v := measure(run, column, "start")) is not None]
-            if values and not column.change:
-                cells[column.key] = Mean(statistics.fmean(values), None, 1)
-        label = "start" if len(by_base) == 1 else f"start model={model} data={data}"
-        rows.append(TableRow(group[0].lang, _name(group), None, label, 0, cells))
-    return rows
-
-
-def _cells(group: Sequence[Run], wins: Mapping[Path, float]) -> dict[str, Mean]:
+def _cells(group: Sequence[Run], wins: Mapping[Path, float], when: str = "scores") -> dict[str, Mean]:
+    """Means over runs; a start model depends on no seed, so it has no interval."""
     cells = {}
     for column in COLUMNS:
-        read = (measure(run, column) if column.score else wins.get(run.folder) for run in group)
-        mean = mean_of([value for value in read if value is not None])
-        if mean is not None:
-            cells[column.key] = mean
+        read = (measure(run, column, when) if column.score else wins.get(run.folder) for run in group)
+        values = [value for value in read if value is not None and not (column.change and when == "start")]
+        if values:
+            cells[column.key] = mean_of(values) if when == "scores" else Mean(statistics.fmean(values), None, 1)
     return cells
 
 
@@ -116,13 +108,12 @@ def _win_rates(study: Study, against: str) -> dict[Path, float]:
     rates = {}
     for run in study.runs:
         rival = None if against in (run.method, run.label) else _rival(study, run, against)
-        if rival is None:
-            continue
-        try:
-            found = compare(read_samples(run.folder), read_samples(rival.folder), "target")
-        except UserError:  # one of the two has no samples, or they share no prompt: no win rate for this pair
-            continue
-        rates[run.folder] = float(found["win_rate"])
+        if rival is not None:
+            with suppress(
+                UserError
+            ):  # one of the two has no samples, or they share no prompt: no win rate for this pair
+                found = compare(read_samples(run.folder), read_samples(rival.folder), "target")
+                rates[run.folder] = float(found["win_rate"])
     return rates
 
 
@@ -138,29 +129,11 @@ def _rival(study: Study, run: Run, against: str) -> Run | None:
     return rivals[0] if len(rivals) == 1 else same[0] if len(same) == 1 else None
 
 
-def _best(rows: Sequence[TableRow]) -> set[tuple[int, str]]:
-    cells: dict[tuple[str, int], list[int]] = defaultdict(list)
-    for index, row in enumerate(rows):
-        if row.size is not None:
-            cells[row.lang, row.size].append(index)
-    best = set()
-    for members in cells.values():
-        for column in (column for column in COLUMNS if column.score):  # a win rate has no row to beat at 50 %
-            means = {i: rows[i].cells[column.key].mean for i in members if column.key in rows[i].cells}
-            if len(set(means.values())) > 1:
-                best |= {(i, column.key) for i, mean in means.items() if mean == max(means.values())}
-    return best
-
-
 def _notes(rows: Sequence[TableRow], against: str, wins: bool) -> list[str]:
     counts = sorted({row.n for row in rows if row.size is not None})
-    seeds = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    notes = [f"Runs (seeds) per row: {seeds}."]
-    if counts[-1] > 1:
-        notes[0] += " Mean ± half-width of the 95 % t-interval over seeds, where there are at least two."
-    else:
-        notes[0] += " One seed gives no interval: differences between rows may be chance."
+    seeds = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
+    interval = "Mean ± half-width of the 95 % t-interval over seeds, where there are at least two."
+    chance = "One seed gives no interval: differences between rows may be chance."
+    notes = [f"Runs (seeds) per row: {seeds}. {interval if counts[-1] > 1 else chance}"]
     notes.append("Gains and changes are differences to the start model, in points.")
-    if wins:
-        notes.append(f"Win rate: against {against} on the same prompts, size and seed; a tie counts half.")
-    return notes
+    return notes + [f"Win rate: against {against} on the same prompts, size and seed; a tie counts half."] * wins

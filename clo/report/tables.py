@@ -2,38 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import defaultdict
-from itertools import groupby
+from dataclasses import astuple
+from itertools import chain, groupby
 from typing import TYPE_CHECKING
 
 from clo.report.collect import Study
-from clo.report.measures import COLUMNS, Column, Mean
+from clo.report.formats import SHORT_SIDES, SIDES, csv_text
+from clo.report.measures import COLUMNS, Column, shown
+from clo.report.render import render
 from clo.report.summary import Table, TableRow
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
-
-SIDES = {"target": "Target language", "en": "English"}
-SHORT_SIDES = {"target": "target", "en": "English"}
-DASH, MINUS = "\u2013", "\u2212"
-_TEX = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#",
-    "_": r"\_", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-}  # fmt: skip
-
-
-def shown(cell: Mean | None, column: Column) -> tuple[str, str]:
-    """Mean and half-width as text in the shown unit; the second is empty for one seed."""
-    if cell is None:
-        return DASH, ""
-    value = cell.mean * column.factor
-    text = f"{value:+.1f}" if column.change else f"{value:.1f}"
-    # A rounded zero has no sign, and a minus is a minus, not a hyphen.
-    text = (text.lstrip("+-") if float(text) == 0 else text).replace("-", MINUS)
-    return text, "" if cell.half is None else f"{cell.half * column.factor:.1f}"
 
 
 def lead(row: TableRow) -> list[str]:
@@ -52,99 +33,35 @@ def spans(table: Table) -> list[tuple[str, int]]:
 
 def assumed(study: Study) -> list[str]:
     """``key = values`` of what the paper does not give, values sorted, methods named where they differ."""
-    values: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    values: dict[str, dict[str, dict[str, None]]] = defaultdict(lambda: defaultdict(dict))
     for run in study.runs:
-        found = run.results.get("assumed")
-        for key, value in found.items() if isinstance(found, dict) else ():
-            if run.method not in values[key][str(value)]:
-                values[key][str(value)].append(run.method)
+        for key, value in run.part("assumed").items():
+            values[key][str(value)][run.method] = None
     lines = []
-    for key, by_value in sorted(values.items()):
-        if len(by_value) == 1:
-            lines.append(f"{key} = {next(iter(by_value))}")
-        else:
-            lines.append(f"{key} = " + "; ".join(f"{v} ({', '.join(m)})" for v, m in by_value.items()))
+    for key, methods in sorted(values.items()):
+        told = [v if len(methods) == 1 else f"{v} ({', '.join(by)})" for v, by in methods.items()]
+        lines.append(f"{key} = {'; '.join(told)}")
     return lines
 
 
 def to_csv(table: Table) -> str:
     """Every column in its stored unit (shares 0 to 1) and full precision, one line per group."""
-    out = io.StringIO()
     heads = [name for c in COLUMNS for name in (c.key, f"{c.key}_half_width", f"{c.key}_n")]
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["language", "data_size", "method", "runs", *heads])
+    rows = []
     for row in table.rows:
-        line: list[object] = [row.lang, "" if row.size is None else row.size, row.label, row.n]
-        for column in COLUMNS:
-            cell = row.cells.get(column.key)
-            half = "" if cell is None or cell.half is None else repr(cell.half)
-            line += ["", "", 0] if cell is None else [repr(cell.mean), half, cell.n]
-        writer.writerow(line)
-    return out.getvalue()
+        cells = [astuple(row.cells[c.key]) if c.key in row.cells else (None, None, 0) for c in COLUMNS]
+        rows.append([row.lang, row.size, row.label, row.n, *chain.from_iterable(cells)])
+    return csv_text(["language", "data_size", "method", "runs", *heads], rows)
 
 
 def to_markdown(table: Table, study: Study) -> str:
     """A GitHub table; the side of a measure stands in its heading, since Markdown has no spanning cells."""
-    heads = [*LEAD_HEADS, *(f"{SHORT_SIDES[c.side]} {c.head}" for c in table.columns)]
-    lines = [f"# {study.name}", "", _md_line(heads), _md_line(["---"] * 3 + ["---:"] * (len(heads) - 3))]
-    for index, row in enumerate(table.rows):
-        cells = []
-        for column in table.columns:
-            mean, half = shown(row.cells.get(column.key), column)
-            mean = f"**{mean}**" if (index, column.key) in table.best else mean
-            cells.append(f"{mean} ± {half}" if half else mean)
-        lines.append(_md_line([*lead(row), *cells]))
-    lines += ["", *(f"- {note}" for note in table.notes)]
-    if table.best:
-        lines.append("- Bold: the highest mean of its language and size, whether or not intervals overlap.")
-    lines += [f"- Assumed (not given by the paper): {line}" for line in assumed(study)]
-    lines += [f"- Not in the table: {u.folder.name}, {u.state}: {u.reason}" for u in study.unfinished]
-    return "\n".join(lines) + "\n"
-
-
-def _md_line(cells: list[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
-
-
-def tex_escape(text: str) -> str:
-    """Text as LaTeX shows it."""
-    return "".join(_TEX.get(char, char) for char in text).replace(DASH, "--")
+    return render("table.md", table=table, study=study, lead=lead, lead_heads=LEAD_HEADS, assumed=assumed(study))
 
 
 def to_latex(table: Table) -> str:
     """A ``tabular`` in booktabs style, to be read into a document."""
-    groups = spans(table)
-    first = len(LEAD_HEADS)
-    titles = [rf"\multicolumn{{{n}}}{{c}}{{{title}}}" for title, n in groups]
-    rules, start = [], first + 1
-    for _, n in groups:
-        rules.append(rf"\cmidrule(lr){{{start}-{start + n - 1}}}")
-        start += n
-    lines = [
-        "% needs \\usepackage{booktabs}",
-        rf"\begin{{tabular}}{{lrlr{'r' * len(table.columns)}}}",
-        r"\toprule",
-        " & ".join([""] * first + titles) + r" \\",
-        " ".join(rules),
-        " & ".join(map(tex_escape, [*LEAD_HEADS, *(c.head for c in table.columns)])) + r" \\",
-    ]
-    last: tuple[str, int | None] | None = None
-    for index, row in enumerate(table.rows):
-        if (row.lang, row.size) != last:
-            lines.append(r"\midrule" if last is None or row.lang != last[0] else r"\addlinespace")
-            last = (row.lang, row.size)
-        cells = [_tex_cell(row.cells.get(c.key), c, (index, c.key) in table.best) for c in table.columns]
-        lines.append(" & ".join([*map(tex_escape, lead(row)), *cells]) + r" \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
-
-
-def _tex_cell(cell: Mean | None, column: Column, best: bool) -> str:
-    mean, half = shown(cell, column)
-    if cell is None:
-        return "--"
-    mean = mean.replace(MINUS, "-")
-    mean = rf"\mathbf{{{mean}}}" if best else mean
-    return rf"${mean} \pm {half}$" if half else f"${mean}$"
+    return render("table.tex", table=table, lead=lead, lead_heads=LEAD_HEADS, spans=spans(table))
 
 
 # The order in which columns are given up on a narrow terminal, last first.
@@ -184,15 +101,11 @@ def to_rich(table: Table, title: str, width: int) -> RichTable:
         rich.add_column(head, justify="right" if head in ("items", "runs") else "left", no_wrap=True)
     for column in columns:
         rich.add_column(f"{SHORT_SIDES[column.side]} {column.head}", justify="right")
-    last: tuple[str, int | None] | None = None
+    ends = {indices[-1] for indices in table.groups}
     for index, row in enumerate(table.rows):
-        if last is not None and (row.lang, row.size) != last:
-            rich.add_section()
-        last = (row.lang, row.size)
-        cells = []
-        for column in columns:
-            mean, half = shown(row.cells.get(column.key), column)
-            text = Text(mean, style="bold" if (index, column.key) in table.best else "")
-            cells.append(text.append(f" ±{half}", style="dim") if half else text)
-        rich.add_row(*map(Text, lead(row)), *cells)
+        texts = [
+            [(mean, "bold" * best), (f" ±{half}" if half else "", "dim")]
+            for mean, half, best in table.cells(index, columns)
+        ]
+        rich.add_row(*map(Text, lead(row)), *(Text.assemble(*text) for text in texts), end_section=index in ends)
     return rich

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 from typing import Any
 
 from clo.config.parse import RunConfig
+from clo.storage.artifacts import log_files
 from clo.storage.run_folder import RunFolder
 
 SAMPLES = 200
@@ -67,27 +67,6 @@ def log_outcome(folder: RunFolder) -> None:
     answers = wandb.Table(columns=list(columns), data=rows)
     wandb.run.log({"square": wandb.Image(_square(results["square"])), "answers": answers})
     log_files(results["run"], "results", [folder.path / name for name in FILES])
-
-
-def log_files(name: str, kind: str, paths: list[Path], root: Path | None = None) -> None:
-    """Add files to the open run as an artifact, under their place below ``root`` where that is given."""
-    import wandb
-
-    assert wandb.run is not None
-    artifact = wandb.Artifact(name, type=kind)
-    for path in paths:
-        if path.is_file():
-            artifact.add_file(str(path), name=None if root is None else str(path.relative_to(root)))
-    wandb.run.log_artifact(artifact)
-
-
-def log_report(project: str, study: str, folder: Path) -> None:
-    """Open a run for a study's report and add its tables and page."""
-    import wandb
-
-    with wandb.init(project=project, name=f"report-{study}", group=study, job_type="report", dir=str(folder)):
-        files = [path for path in sorted(folder.rglob("*")) if path.suffix in (".html", ".csv", ".md", ".tex", ".png")]
-        log_files(f"report-{study}", "report", files, folder)
 
 
 def finish(failed: bool) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from report_fixture import write_study
 
-from clo.commands.report import make_report
 from clo.report.collect import Study, collect
-from clo.report.comparisons import compare_study, section, summary, to_csv
+from clo.report.comparisons import compare_study, summary, to_csv
+from clo.report.make import make_report
 
 
 @pytest.fixture
@@ -64,4 +64,5 @@ def test_the_page_and_the_table_tell_it(study: Study) -> None:
     assert "More than chance?" in page and "with half of the baseline" in page
     lines = (study.folder / "report" / "comparisons.csv").read_text().splitlines()
     assert len(lines) == 21 and lines[0].startswith("lang,size,label,against") and lines[0].endswith("verdict")
-    assert section([]) == "" and to_csv([]).count("\n") == 1
+    assert make_report("s", study.folder.parent, "sft").read_text() == page
+    assert 'id="compared"' in page and summary([]) == [] and to_csv([]).count("\n") == 1

@@ -7,22 +7,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from report_extras import mark_of
+from report_extras import summary_of
 from report_fixture import write_run
 
-from clo.commands.report import make_report
-from clo.report.benchmarks import collect_marks, rows_of
-from clo.report.benchmarks_page import with_interval
+from clo.report.benchmarks import BenchmarkScore, collect_benchmarks, rows_of
 from clo.report.collect import collect
+from clo.report.make import make_report
+from clo.report.render import environment
 
 ASKED = {"scoring": "letters", "shots": 0, "shots_from": None, "prompt": "Q", "template": None}
 
 
-def marked(folder: Path, method: str, seed: int, right: list[bool], before: float = 0.25, **how: Any) -> Path:
+def with_interval(score: BenchmarkScore) -> str:
+    """What a page shows of a score."""
+    return str(environment().get_template("macros.html").module.with_interval(score))  # type: ignore[attr-defined]
+
+
+def with_benchmark(folder: Path, method: str, seed: int, right: list[bool], before: float = 0.25, **how: Any) -> Path:
     """A run with one benchmark, whose rows are given."""
     path = write_run(folder, "sw", method, 100, seed)
     results = json.loads((path / "results.json").read_text())
-    summary = mark_of("letters", "Q", right) | how
+    summary = summary_of("letters", "Q", right) | how
     start = {"accuracy": before, "interval": [before, before], "n": len(right), "chance": 0.25} | ASKED | how
     results["benchmarks"] = {
         "scores": {"belebele": {"target": {"letters": summary}}},
@@ -39,21 +44,21 @@ def marked(folder: Path, method: str, seed: int, right: list[bool], before: floa
 def test_mean_interval_and_change_by_hand(tmp_path: Path) -> None:
     """Shares 0.5, 0.6, 0.7: mean 0.6, sd 0.1, half-width 4.302653 x 0.1 / sqrt(3) = 0.248414; 0.35 above the start."""
     for seed, hits in enumerate((5, 6, 7)):
-        marked(tmp_path / "s", "clo", seed, [k < hits for k in range(10)])
-    found = collect_marks(collect("s", tmp_path), "sft")
-    start, clo = sorted(found.marks, key=lambda mark: mark.size or 0)
+        with_benchmark(tmp_path / "s", "clo", seed, [k < hits for k in range(10)])
+    found = collect_benchmarks(collect("s", tmp_path), "sft")
+    start, clo = sorted(found.scores, key=lambda score: score.size or 0)
     assert (start.size, start.mean, start.low, start.change, start.runs) == (None, 0.25, 0.25, None, 0)
     assert clo.mean == pytest.approx(0.6) and clo.change == pytest.approx(0.35)
     assert clo.low == pytest.approx(0.6 - 0.248414, abs=1e-5) and clo.high == pytest.approx(0.848414, abs=1e-5)
     assert (clo.chance, clo.n, clo.runs, clo.side) == (0.25, 10, 3, "target")
-    assert "60.0" in with_interval(clo) and "± 24.8" in with_interval(clo)
+    assert with_interval(clo) == '60.0 <span class="half">± 24.8</span>'
     assert found.tests == {}, "there is no baseline"
 
 
 def test_one_seed_has_the_interval_of_its_rows(tmp_path: Path) -> None:
     """What the summary says, in brackets."""
-    marked(tmp_path / "s", "clo", 0, [True] * 5 + [False] * 5, interval=[0.2, 0.8])
-    [clo] = [mark for mark in collect_marks(collect("s", tmp_path), "sft").marks if mark.size]
+    with_benchmark(tmp_path / "s", "clo", 0, [True] * 5 + [False] * 5, interval=[0.2, 0.8])
+    [clo] = [score for score in collect_benchmarks(collect("s", tmp_path), "sft").scores if score.size]
     assert (clo.low, clo.high, clo.runs) == (0.2, 0.8, 1)
     assert with_interval(clo) == '50.0 <span class="half">[20.0, 80.0]</span>'
 
@@ -61,10 +66,10 @@ def test_one_seed_has_the_interval_of_its_rows(tmp_path: Path) -> None:
 def test_paired_tests_take_shared_rows_and_seeds(tmp_path: Path) -> None:
     """Over 12 rows clo is right in all, sft in 4: +66.7 points; p = 2 / 2^8; the second seed has no rival."""
     folder = tmp_path / "s"
-    marked(folder, "sft", 0, [k < 4 for k in range(12)])
-    marked(folder, "clo", 0, [True] * 14)
-    marked(folder, "clo", 1, [False] * 14)
-    [tests] = collect_marks(collect("s", tmp_path), "sft").tests.values()
+    with_benchmark(folder, "sft", 0, [k < 4 for k in range(12)])
+    with_benchmark(folder, "clo", 0, [True] * 14)
+    with_benchmark(folder, "clo", 1, [False] * 14)
+    [tests] = collect_benchmarks(collect("s", tmp_path), "sft").tests.values()
     [test] = tests
     assert (test.items, test.seeds, test.side, test.label) == (12, 1, "target", "clo")
     assert test.gap == pytest.approx(100 * 8 / 12) and test.p == pytest.approx(2 / 2**8) and test.verdict == "better"
@@ -73,10 +78,10 @@ def test_paired_tests_take_shared_rows_and_seeds(tmp_path: Path) -> None:
 def test_p_values_are_corrected_over_the_lines_of_a_side(tmp_path: Path) -> None:
     """Two methods with 8 and with 6 rows ahead: Holm doubles the smaller p and leaves the larger."""
     folder = tmp_path / "s"
-    marked(folder, "sft", 0, [False] * 12)
-    marked(folder, "clo", 0, [k < 8 for k in range(12)])
-    marked(folder, "sft_dpo", 0, [k < 6 for k in range(12)])
-    [tests] = collect_marks(collect("s", tmp_path), "sft").tests.values()
+    with_benchmark(folder, "sft", 0, [False] * 12)
+    with_benchmark(folder, "clo", 0, [k < 8 for k in range(12)])
+    with_benchmark(folder, "sft_dpo", 0, [k < 6 for k in range(12)])
+    [tests] = collect_benchmarks(collect("s", tmp_path), "sft").tests.values()
     found = {test.label: test.p for test in tests}
     assert found == {"clo": pytest.approx(2 * 2 / 2**8), "sft_dpo": pytest.approx(2 / 2**6)}
 
@@ -84,9 +89,9 @@ def test_p_values_are_corrected_over_the_lines_of_a_side(tmp_path: Path) -> None
 def test_what_was_asked_differently_is_never_compared(tmp_path: Path) -> None:
     """Another number of examples is another table."""
     folder = tmp_path / "s"
-    marked(folder, "sft", 0, [False] * 12)
-    marked(folder, "clo", 0, [True] * 12, shots=5, shots_from="the test split")
-    found = collect_marks(collect("s", tmp_path), "sft")
+    with_benchmark(folder, "sft", 0, [False] * 12)
+    with_benchmark(folder, "clo", 0, [True] * 12, shots=5, shots_from="the test split")
+    found = collect_benchmarks(collect("s", tmp_path), "sft")
     assert [asked.title for asked in found.asked] == ["belebele, letters", "belebele, letters, 5 shots"]
     assert found.tests == {}
     text = make_report("s", tmp_path).read_text()
@@ -95,14 +100,14 @@ def test_what_was_asked_differently_is_never_compared(tmp_path: Path) -> None:
 
 def test_broken_parts_are_left_out(tmp_path: Path) -> None:
     """Summaries without a number, rows that cannot be read: no error, no line."""
-    path = marked(tmp_path / "s", "clo", 0, [True] * 4)
+    path = with_benchmark(tmp_path / "s", "clo", 0, [True] * 4)
     results = json.loads((path / "results.json").read_text())
     results["benchmarks"]["scores"]["belebele"]["target"]["letters"]["accuracy"] = None
     (path / "results.json").write_text(json.dumps(results))
     (path / "benchmarks" / "belebele-target.json").write_text("{")
     study = collect("s", tmp_path)
-    found = collect_marks(study, "sft")
-    assert [mark.size for mark in found.marks] == [None]
+    found = collect_benchmarks(study, "sft")
+    assert [score.size for score in found.scores] == [None]
     assert rows_of(study.runs[0], found.asked[0], "target") == {}
     for broken in ("nonsense", {"scores": [], "start": 3, "left_out": {"a": 1}, "lm_eval": {"results": 1}}, None):
         results = json.loads((path / "results.json").read_text()) | {"benchmarks": broken}

@@ -13,12 +13,11 @@ import pytest
 from report_extras import add_benchmarks, add_everything, add_verdicts, add_watched
 from report_fixture import write_run, write_study
 
-from clo.commands.report import make_report
-from clo.report.benchmarks import collect_marks
+from clo.report.benchmarks import collect_benchmarks
 from clo.report.collect import collect
-from clo.report.comparisons import signed
-from clo.report.document import file_name
+from clo.report.formats import file_name, signed
 from clo.report.judged import collect_verdicts
+from clo.report.make import make_report
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +112,7 @@ def test_links_resolve_and_nothing_is_loaded(made: Path) -> None:
 
 
 def test_a_run_page_says_what_there_is(made: Path) -> None:
-    """Scores before and after, square, benchmarks, watched answers by step, every answer with its marks."""
+    """Scores before and after, square, benchmarks, watched answers by step, every answer with its badges."""
     [path] = made.glob("runs/clo-ko-200-s0-*.html")
     page = Page(path.read_text(encoding="utf-8"))
     results = json.loads((made.parent / path.stem / "results.json").read_text())
@@ -216,9 +215,9 @@ def test_labels_become_names_of_files(tmp_path: Path) -> None:
 def test_files_of_benchmarks_hold_every_number(made: Path) -> None:
     """One line per row of the tables and per test, at full precision."""
     study = collect("demo", made.parent.parent)
-    found = collect_marks(study, "sft")
+    found = collect_benchmarks(study, "sft")
     lines = list(csv.DictReader((made / "benchmarks.csv").read_text().splitlines()))
-    assert [float(line["mean"]) for line in lines] == [mark.mean for mark in found.marks]
+    assert [float(line["mean"]) for line in lines] == [score.mean for score in found.scores]
     assert {line["benchmark"] for line in lines} == {"belebele", "mgsm", "xquad"} and lines[0]["prompt"]
     tests = list(csv.DictReader((made / "benchmark_tests.csv").read_text().splitlines()))
     assert len(tests) == sum(map(len, found.tests.values())) == 4 * 7  # cells, benchmarks by side

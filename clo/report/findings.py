@@ -1,0 +1,37 @@
+"""Everything that a report tells of a study, computed once for its files, figures and pages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from clo.report.benchmarks import Benchmarks, collect_benchmarks
+from clo.report.collect import Study
+from clo.report.comparisons import Comparison, compare_study
+from clo.report.judged import Verdicts, collect_verdicts
+from clo.report.summary import Table, build
+
+
+@dataclass(frozen=True)
+class Findings:
+    """A study and what was computed from its runs."""
+
+    study: Study
+    table: Table
+    comparisons: Sequence[Comparison]
+    benchmarks: Benchmarks
+    verdicts: Sequence[Verdicts]
+    """Of judges."""
+    broken: Sequence[str]
+    """Files of judges that cannot be read."""
+
+
+def find(study: Study, compare: str | None = None) -> Findings:
+    """Compute everything; ``compare`` is the method or label to compare with, None is ``sft`` where the study has it.
+
+    Raises:
+        UserError: ``compare`` names no method of the study.
+    """
+    table, against = build(study, compare), compare or "sft"
+    compared, benchmarks = compare_study(study, against), collect_benchmarks(study, against)
+    return Findings(study, table, compared, benchmarks, *collect_verdicts(study))

@@ -1,0 +1,57 @@
+"""Numbers, sides and files of numbers as the report writes them; what pages, figures and tables share."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+from collections.abc import Iterable, Sequence
+
+SIDES = {"target": "Target language", "en": "English"}
+SHORT_SIDES = {"target": "target", "en": "English"}
+DASH, MINUS = "\u2013", "\u2212"
+_TEX = str.maketrans({
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", DASH: "--",
+    **{char: f"\\{char}" for char in "&%$#_{}"},
+})  # fmt: skip
+
+
+def signed(value: float | None, digits: int = 1) -> str:
+    """With its sign, a minus being a minus and a rounded zero having none; a dash for None and what is not finite."""
+    if value is None or not math.isfinite(value):
+        return DASH
+    text = f"{value:+.{digits}f}"
+    return (text.lstrip("+-") if float(text) == 0 else text).replace("-", MINUS)
+
+
+def decimal(value: float | None, digits: int = 1) -> str:
+    """`signed` without a plus."""
+    return signed(value, digits).lstrip("+")
+
+
+def percent(share: float | None) -> str:
+    """A share of 0 to 1 in percent; a dash for None."""
+    return decimal(None if share is None else 100 * share)
+
+
+def thousands(value: object) -> str:
+    """A count with commas, a float with one decimal as well; empty for what is no number."""
+    return f"{value:,.1f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else ""
+
+
+def tex_escape(text: str) -> str:
+    """Text as LaTeX shows it."""
+    return text.translate(_TEX)
+
+
+def csv_text(heads: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
+    """A CSV file: None is an empty cell, numbers stand in full precision."""
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows([heads, *rows])
+    return out.getvalue()
+
+
+def file_name(text: str) -> str:
+    """Text as the name of a file: other signs than letters, digits and ``. = _ -`` become a hyphen."""
+    return re.sub(r"[^\w.=-]+", "-", text).strip("-.") or "page"

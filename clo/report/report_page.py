@@ -1,0 +1,59 @@
+"""The page of a study: one file with everything in it, no request to anywhere."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from clo.report.answers import side_by_side
+from clo.report.benchmarks import left_out, scorer, table_of
+from clo.report.comparisons import Comparison, summary
+from clo.report.findings import Findings
+from clo.report.harness import harness_notes, harness_rows
+from clo.report.measures import BY_KEY, english_column, shown
+from clo.report.render import render
+from clo.report.tables import assumed, spans
+
+
+def report_page(
+    found: Findings,
+    folder: Path,
+    drawn: Mapping[str, Mapping[str, Any]],
+    run_links: Mapping[str, str],
+    comparison_links: Mapping[Comparison, str],
+) -> str:
+    """The whole report, from the PNG files in ``folder`` and what the captions say of each, in the order of the page.
+
+    Links are from the folder of a run, and from a comparison, to the address of its page.
+    """
+    study, english = found.study, english_column(found.study)
+    return render(
+        "report.html",
+        found=found,
+        study=study,
+        table=found.table,
+        spans=spans(found.table),
+        measures=[("target chrF", BY_KEY["target_chrf"]), (f"English {english.head}", english)],
+        shown=shown,
+        run_links=run_links,
+        comparison_links=comparison_links,
+        sentences=summary(found.comparisons),
+        pictures=[(name, told, *picture(folder / f"{name}.png")) for name, told in drawn.items()],
+        benchmarks=[table_of(study, found.benchmarks, asked) for asked in found.benchmarks.asked],
+        scorer=" or ".join(sorted({scorer(run) for run in study.runs})),
+        left_out=left_out(study),
+        harness=harness_rows(study),
+        harness_notes=harness_notes(study),
+        answers=side_by_side(study),
+        assumed=assumed(study),
+        versions=sorted({(name, str(v)) for run in study.runs for name, v in run.part("versions").items()}),
+    )
+
+
+def picture(path: Path) -> tuple[str, int]:
+    """A PNG file in base 64, and its width in pixels of the page."""
+    content = path.read_bytes()
+    # A PNG's width stands at bytes 16 to 20; drawn at 160 dots per inch, it is shown at 96.
+    return base64.b64encode(content).decode("ascii"), round(int.from_bytes(content[16:20], "big") * 96 / 160)
