@@ -19,7 +19,8 @@ from clo.judge.client import Judge
 from clo.judge.endpoint import TEMPERATURE, Endpoint
 from clo.judge.measure import by_side, judged
 from clo.judge.pairs import read_pairs
-from clo.storage.run_folder import write_json, write_jsonl
+from clo.storage.files import write_json
+from clo.storage.jsonl import write_lines
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -84,7 +85,7 @@ def judge_runs(
     }
     path = run / f"judge-{slug(against)}{f'-{answers}' if answers else ''}.json"
     try:
-        write_jsonl(path.with_suffix(".jsonl"), (one.to_dict() for one in found))
+        write_lines(path.with_suffix(".jsonl"), (one.to_dict() for one in found))
         write_json(path, result)
         _into_results(run, path.stem.removeprefix("judge-"), result)
     except OSError as error:

@@ -11,7 +11,7 @@ from typing import get_args
 from clo.errors import UserError
 from clo.evaluation.exact import Sample, Side
 from clo.evaluation.win_rate import read_samples
-from clo.storage.run_folder import write_json
+from clo.storage.files import write_json
 
 SIDES: tuple[Side, ...] = get_args(Side)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,6 +12,7 @@ from typing import Any, TypeVar
 from clo.errors import UserError
 from clo.report.formats import SIDES
 from clo.report.labels import label_parts, natural
+from clo.storage.jsonl import read_lines
 
 T = TypeVar("T")
 METHOD_ORDER = ("sft_en", "sft_target", "sft", "sft_dpo", "clo", "clo_en_nll")
@@ -140,16 +140,6 @@ def sort_key(run: Run) -> tuple[Any, ...]:
     """Language, size, method in the order of METHOD_ORDER, then settings by value, then seed."""
     rank = METHOD_ORDER.index(run.method) if run.method in METHOD_ORDER else len(METHOD_ORDER)
     return run.lang, run.size, rank, run.method, tuple(natural(part) for part in run.parts), run.seed
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Objects of a JSONL file; a missing file is empty, a line cut off by a crash is skipped."""
-    objects = []
-    # Not splitlines: a line separator of Unicode may stand inside an answer.
-    for line in path.read_text(encoding="utf-8", errors="replace").split("\n") if path.is_file() else ():
-        with suppress(ValueError):
-            objects.append(json.loads(line))
-    return [value for value in objects if isinstance(value, dict)]
 
 
 def collect(name: str, output_dir: str | Path = "outputs") -> Study:

@@ -6,9 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from clo.report.collect import MOST_METHODS, Run, Study, read_lines
+from clo.report.collect import MOST_METHODS, Run, Study
 from clo.report.formats import SIDES, decimal
 from clo.report.style import Drawing, colours, legend, new_figure
+from clo.storage.jsonl import read_lines
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,7 +10,7 @@ from clo.report.collect import collect
 from clo.report.figures import draw_all
 from clo.report.findings import Findings, find
 from clo.report.pages import write_pages
-from clo.storage.run_folder import write_text
+from clo.storage.files import write_text
 
 FILES = (".html", ".csv", ".md", ".tex", ".png")
 """What is uploaded."""

@@ -15,7 +15,7 @@ from clo.report.findings import Findings
 from clo.report.formats import file_name
 from clo.report.report_page import report_page
 from clo.report.run_pages import run_page
-from clo.storage.run_folder import write_text
+from clo.storage.files import write_text
 
 
 def write_pages(found: Findings, folder: Path, drawn: Mapping[str, Mapping[str, Any]]) -> Path:

@@ -8,10 +8,11 @@ from typing import Any
 
 from clo.report.answers import Card, by_key, card, said, spread, told
 from clo.report.benchmarks import scorer, scores_of
-from clo.report.collect import Run, grouped, read_lines
+from clo.report.collect import Run, grouped
 from clo.report.findings import Findings
 from clo.report.formats import DASH, SIDES, decimal, signed
 from clo.report.render import render
+from clo.storage.jsonl import read_lines
 
 MOST_ANSWERS = 200
 """Test prompts on a page."""

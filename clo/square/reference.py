@@ -9,11 +9,8 @@ shared by methods, lambda, beta, seeds and data sizes.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
-import json
 import math
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +21,7 @@ from torch import Tensor
 from clo.data.batch import Cell
 from clo.data.items import Item
 from clo.square.scores import score_items
+from clo.storage.jsonl import append_lines, read_lines
 
 BLOCK = 64
 """Items scored and stored together."""
@@ -97,28 +95,16 @@ class ReferenceCache:
         return hashlib.sha256(repr((self.cells, max_tokens, [item.key() for item in block])).encode()).hexdigest()[:32]
 
     def _read(self) -> None:
-        if not self.path.is_file():
-            return
-        for line in self.path.read_bytes().splitlines():
-            try:
-                record = json.loads(line)
+        for record in read_lines(self.path):
+            with contextlib.suppress(KeyError, TypeError):  # of another form: made again
                 values = record["scores"]
                 if all(math.isfinite(v) for row in values for v in row):
                     self._known[record["block"]] = values
-            except (ValueError, KeyError, TypeError):
-                continue  # torn by a kill: made again
 
     def _append(self, key: str, S_BLL: Tensor) -> None:
         values = [[float(S_LL[i, j]) for i, j in self.cells] for S_LL in S_BLL]
         self._known[key] = values
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        # The leading line feed closes a line that a killed process may have left torn.
-        line = f"\n{json.dumps({'block': key, 'scores': values})}\n".encode()
-        with self.path.open("ab") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            file.write(line)
-            file.flush()
-            os.fsync(file.fileno())
+        append_lines(self.path, [{"block": key, "scores": values}])
 
 
 def snapshot(model: torch.nn.Module) -> dict[str, Tensor]:

@@ -1,8 +1,8 @@
-"""A run's folder: new, running, then done or failed. Everything in it is written atomically and is JSON or text.
+"""A run's folder: new, running, then done or failed. Everything in it is written whole and is JSON or text.
 
-outputs/<study>/<method>-<lang>-<size>-s<seed>-<hash>/ holds config.yaml, status.json, metrics.jsonl, checkpoint/,
-model/, samples.jsonl, results.json. The name is a function of the resolved configuration, so the same command finds
-the same folder: a finished run is shown, a broken one resumes.
+outputs/<study>/<name>/ holds config.yaml, status.json, metrics.jsonl, checkpoint/, model/, samples.jsonl, results.json.
+The name is a function of the resolved configuration, so the same command finds the same folder: a finished run is
+shown, a broken one resumes.
 """
 
 from __future__ import annotations
@@ -10,46 +10,12 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import shutil
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 from clo.errors import UserError
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON whole or not at all; NaN is refused rather than written."""
-    write_text(path, json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False) + "\n")
-
-
-def write_jsonl(path: Path, records: Iterable[dict[str, Any]]) -> None:
-    """Write one JSON object per line, whole or not at all."""
-    write_text(path, "".join(json.dumps(r, ensure_ascii=False, allow_nan=False) + "\n" for r in records))
-
-
-@contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
-    """A folder to fill that appears under its name only when complete."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    yield temporary
-    shutil.rmtree(path, ignore_errors=True)
-    os.replace(temporary, path)
+from clo.storage.files import write_json, write_text
 
 
 class RunFolder:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,8 +12,9 @@ from typing import Any
 from clo.config.parse import RunConfig
 from clo.data.tables import records
 from clo.errors import UserError
-from clo.report.collect import read_lines
-from clo.storage.run_folder import RunFolder, write_json, write_jsonl
+from clo.storage.files import write_json
+from clo.storage.jsonl import append_lines, read_lines, write_lines
+from clo.storage.run_folder import RunFolder
 from clo.study.finished import finished_run, load_trained, trained_config
 
 CHUNK = 32
@@ -89,7 +89,7 @@ def answer(place: Path, asked: Asked) -> Path:
                     "verdict": verdict, "right_lines": identifier.right_lines(text, prompt.side),  # type: ignore[arg-type]
                     "intrusion": intrusion(text, prompt.text, codes[prompt.side]),
                 })  # fmt: skip
-            _append(path, lines)
+            append_lines(path, lines)
     return path
 
 
@@ -138,15 +138,8 @@ def _go_on(path: Path, prompts: Sequence[Prompt], settings: dict[str, Any]) -> i
         raise UserError(f"{path} answers other prompts; give name= another name, or delete it")
     digest = hashlib.sha256(json.dumps([(p.id, p.side, p.text) for p in prompts]).encode()).hexdigest()[:16]
     write_json(facts, {"settings": settings, "prompts": digest, "n": len(prompts)})
-    write_jsonl(path, lines[:whole])
+    write_lines(path, lines[:whole])
     return whole
-
-
-def _append(path: Path, lines: Sequence[dict[str, Any]]) -> None:
-    with path.open("ab") as file:
-        file.write("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode())
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _model(run: RunConfig, place: Path, asked: Asked) -> Answer:

@@ -9,7 +9,7 @@ from typing import Any
 
 from clo.data.prompt import Renderer
 from clo.errors import UserError
-from clo.storage.run_folder import whole_folder
+from clo.storage.files import whole_folder
 from clo.study.finished import finished_run, load_trained
 
 

@@ -6,7 +6,8 @@ import json
 from typing import Any
 
 from clo.config.parse import RunConfig, plain
-from clo.storage.run_folder import whole_folder, write_json, write_jsonl
+from clo.storage.files import whole_folder, write_json
+from clo.storage.jsonl import write_lines
 from clo.study.run_benchmarks import with_start
 from clo.study.scores import Scores
 from clo.study.session import Session
@@ -34,7 +35,7 @@ def write_outcome(session: Session, model: Any, start: Scores, end: Scores, trai
         results["benchmarks"] = with_start(end.benchmarks, start.benchmarks)
     save_model(session, model, results)
     write_csv(session.folder)
-    write_jsonl(session.folder.path / "start_samples.jsonl", start.samples)
+    write_lines(session.folder.path / "start_samples.jsonl", start.samples)
     write_results(session, results, end.samples)
 
 
@@ -63,7 +64,7 @@ def write_results(session: Session, results: dict[str, Any], samples: Any) -> No
         "precision": run.trainer.precision,
         "assumed": assumed_values(run),
     }
-    write_jsonl(folder.path / "samples.jsonl", samples)
+    write_lines(folder.path / "samples.jsonl", samples)
     write_json(folder.path / "results.json", {**identity, **results, "versions": versions()})
 
 

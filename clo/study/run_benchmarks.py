@@ -12,8 +12,8 @@ from clo.evaluation.benchmarks.lm_eval import evaluate_lm_eval, harness_tasks
 from clo.evaluation.benchmarks.options import BenchmarkOptions
 from clo.evaluation.benchmarks.run import Store, evaluate_benchmarks
 from clo.evaluation.benchmarks.task_files import write_task_files
+from clo.storage.files import write_json
 from clo.storage.progress import stage
-from clo.storage.run_folder import write_json
 from clo.study.session import Session
 
 

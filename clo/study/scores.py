@@ -18,8 +18,8 @@ from clo.data.rows import Row
 from clo.evaluation.evaluate import evaluate
 from clo.square.reference import weights_key
 from clo.square.scores import score_items
+from clo.storage.files import write_json
 from clo.storage.progress import stage
-from clo.storage.run_folder import write_json
 from clo.study.run_benchmarks import benchmark_scores, start_benchmark_scores
 from clo.study.session import Session
 from clo.study.versions import versions

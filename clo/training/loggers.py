@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
-import json
+import math
 from pathlib import Path
 from typing import Any
 
 from pytorch_lightning.loggers import Logger
 
 from clo.config.parse import RunConfig
-from clo.storage.run_folder import RunFolder, write_jsonl, write_text
+from clo.storage.files import write_text
+from clo.storage.jsonl import append_lines, read_lines, write_lines
+from clo.storage.run_folder import RunFolder
 
 
 class MetricsFile(Logger):
@@ -41,34 +43,23 @@ class MetricsFile(Logger):
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Append one line."""
-        line = json.dumps({"stage": self.stage, "step": step, **metrics})
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        record = {"stage": self.stage, "step": step, **metrics}
+        finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
+        append_lines(self.path, [finite], sync=False)  # a resumed run rewinds it anyway
 
     def rewind(self, step: int) -> None:
         """Drop this stage's lines after ``step`` (those at it too when it is 0), and any torn line."""
         kept = [
             r
-            for r in read_metrics(self.path)
+            for r in read_lines(self.path)
             if r.get("stage") != self.stage or 0 < r["step"] <= step or r["step"] < step
         ]
-        write_jsonl(self.path, kept)
-
-
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Lines of metrics.jsonl; a torn last line is left out."""
-    records = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
-        try:
-            records.append(json.loads(line))
-        except ValueError:
-            continue
-    return records
+        write_lines(self.path, kept)
 
 
 def write_csv(folder: RunFolder) -> None:
     """metrics.csv beside metrics.jsonl: one row per line, one column per name."""
-    records = read_metrics(folder.path / "metrics.jsonl")
+    records = read_lines(folder.path / "metrics.jsonl")
     columns = list(dict.fromkeys(key for record in records for key in record))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns)

@@ -6,12 +6,12 @@ the square, sample answers and the run folder's small files; never an environmen
 
 from __future__ import annotations
 
-import json
 import os
 from typing import Any
 
 from clo.config.parse import RunConfig
 from clo.storage.artifacts import log_files
+from clo.storage.jsonl import read_lines
 from clo.storage.run_folder import RunFolder
 
 SAMPLES = 200
@@ -62,8 +62,8 @@ def log_outcome(folder: RunFolder) -> None:
             if isinstance(value, int | float):
                 wandb.run.summary[f"{side}/{name}"] = value
     columns = ("id", "side", "group", "prompt", "reference", "answer", "verdict", "chrf")
-    lines = (folder.path / "samples.jsonl").read_text(encoding="utf-8").splitlines()[:SAMPLES]
-    rows = [[record[column] for column in columns] for record in map(json.loads, lines)]
+    samples = read_lines(folder.path / "samples.jsonl")[:SAMPLES]
+    rows = [[sample[column] for column in columns] for sample in samples]
     answers = wandb.Table(columns=list(columns), data=rows)
     wandb.run.log({"square": wandb.Image(_square(results["square"])), "answers": answers})
     log_files(results["run"], "results", [folder.path / name for name in FILES])

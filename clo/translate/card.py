@@ -9,7 +9,7 @@ from statistics import median
 
 from clo.config.sources import SourceConfig, TranslationConfig
 from clo.data.instructions.example import Counts
-from clo.storage.run_folder import write_text
+from clo.storage.files import write_text
 from clo.translate.pipeline import Translated
 
 EXAMPLES = 5

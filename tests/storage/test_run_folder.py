@@ -10,7 +10,9 @@ import pytest
 from warm_runs import ENVIRONMENT
 
 from clo.errors import UserError
-from clo.storage.run_folder import RunFolder, whole_folder, write_json, write_jsonl, write_text
+from clo.storage.files import whole_folder, write_json, write_text
+from clo.storage.jsonl import write_lines
+from clo.storage.run_folder import RunFolder
 
 
 def test_states(tmp_path: Path) -> None:
@@ -88,7 +90,7 @@ def test_files_are_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
     assert "서울" in path.read_text(encoding="utf-8")
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(path, {"value": float("nan")})
-    write_jsonl(tmp_path / "b.jsonl", [{"a": 1}, {"b": "c\nd"}])
+    write_lines(tmp_path / "b.jsonl", [{"a": 1}, {"b": "c\nd"}])
     assert (tmp_path / "b.jsonl").read_text().splitlines() == ['{"a": 1}', '{"b": "c\\nd"}']
 
     def full(*_: object) -> None:

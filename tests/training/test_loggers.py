@@ -9,13 +9,14 @@ import pytest
 from tiny_runs import fit, run_config
 
 from clo.config import LoggerConfig
+from clo.storage.jsonl import read_lines
 from clo.storage.run_folder import RunFolder
-from clo.training.loggers import MetricsFile, read_metrics, stage_loggers, write_csv
+from clo.training.loggers import MetricsFile, stage_loggers, write_csv
 from clo.training.tracking import finish
 
 
 def steps(path: Path) -> list[tuple[Any, ...]]:
-    return [(r["stage"], r["step"], *sorted(set(r) - {"stage", "step"})) for r in read_metrics(path)]
+    return [(r["stage"], r["step"], *sorted(set(r) - {"stage", "step"})) for r in read_lines(path)]
 
 
 def test_lines(tmp_path: Path) -> None:
@@ -29,9 +30,9 @@ def test_lines(tmp_path: Path) -> None:
 
 def test_a_torn_line_is_left_out(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
-    assert read_metrics(path) == []
+    assert read_lines(path) == []
     path.write_text('{"stage": "clo", "step": 1}\n{"stage": "clo", "st')
-    assert read_metrics(path) == [{"stage": "clo", "step": 1}]
+    assert read_lines(path) == [{"stage": "clo", "step": 1}]
 
 
 def test_csv_has_every_name_once(tmp_path: Path) -> None:
@@ -87,7 +88,7 @@ def test_wandb_gets_what_the_file_gets_in_one_run(
     fit(tmp_path / "run", run)
     finish(failed=False)
     assert offline.run is None  # closed: what comes next goes elsewhere
-    assert [line for _, line in seen] == read_metrics(tmp_path / "run" / "metrics.jsonl")
+    assert [line for _, line in seen] == read_lines(tmp_path / "run" / "metrics.jsonl")
     assert {name for name, _ in seen} == {run.slug()}
     assert config["clo"] == run.science()
 

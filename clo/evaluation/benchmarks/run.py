@@ -24,7 +24,7 @@ from clo.evaluation.benchmarks.options import (
 from clo.evaluation.benchmarks.tasks import task_of
 from clo.evaluation.generate import Progress
 from clo.evaluation.subject import Subject
-from clo.storage.run_folder import write_json
+from clo.storage.files import write_json
 
 FORMAT = 1
 """Of stored results; another number makes them anew."""

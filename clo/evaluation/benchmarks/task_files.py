@@ -10,7 +10,8 @@ from clo.errors import UserError
 from clo.evaluation.benchmarks.multiple_choice import questions_of
 from clo.evaluation.benchmarks.options import BenchmarkOptions, lacking, read_benchmark
 from clo.evaluation.benchmarks.tasks import task_of
-from clo.storage.run_folder import write_jsonl, write_text
+from clo.storage.files import write_text
+from clo.storage.jsonl import write_lines
 
 FILE = """\
 task: {task}
@@ -61,7 +62,7 @@ def write_task_files(
                 questions = questions_of(side, scoring, options)
                 own = f"clo_{name}_{lang}_{scoring}"
                 path = (folder / f"{own}.jsonl").absolute()
-                write_jsonl(
+                write_lines(
                     path,
                     (
                         {"prompt": q.context, "choices": [text[1:] for text in q.continuations], "answer": row.answer}
