@@ -69,7 +69,7 @@ class WarmRuns:
     def __exit__(self, *_: object) -> None:
         assert self._server.stdin is not None
         self._server.stdin.close()
-        self._server.wait(10)
+        self._server.wait(60)
 
     def run(
         self,
@@ -84,8 +84,8 @@ class WarmRuns:
         Args:
             arguments: the command line.
             cwd: where it runs.
-            kill: ``{"at": "module:name", "call": n}``: SIGKILL at the n-th call; ``"tear": [glob, text]`` first leaves
-                ``text`` at the end of the matching file, as a write that got no further.
+            kill: ``{"at": "module:name", "call": n}``: SIGKILL (or ``"by"``) at the n-th call; ``"tear": [glob, text]``
+                first leaves ``text`` at the end of the matching file, as a write that got no further.
             missing: name of a package that cannot be imported in this run.
             command: the word after ``clo``.
         """
@@ -166,7 +166,7 @@ def _child(job: dict[str, Any]) -> None:
         os._exit(code)
 
 
-def _arm(at: str, call: int, tear: list[str] | None = None) -> None:
+def _arm(at: str, call: int, tear: list[str] | None = None, by: str = "SIGKILL") -> None:
     """Replace a function by one that ends the process at its ``call``-th call."""
     module, _, path = at.partition(":")
     owner = importlib.import_module(module)
@@ -182,7 +182,7 @@ def _arm(at: str, call: int, tear: list[str] | None = None) -> None:
                 (path,) = glob.glob(tear[0], recursive=True)
                 with open(path, "a", encoding="utf-8") as file:
                     file.write(tear[1])
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), signal.Signals[by])
         return original(*args, **kwargs)
 
     setattr(owner, name, deadly)

@@ -57,4 +57,5 @@ COMMAND = Command(
     "evaluate run=outputs/runs/<run> against=outputs/runs/<other>",
     run=evaluate,
     options=Options,
+    stopped="the run is as it was, the same command goes on",
 )

@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from clo.config import EvaluationConfig, LangConfig
+from clo.data.items import build_items
 from clo.data.rows import Row
 from clo.errors import UserError
+from clo.evaluation.answer_log import AnswerLog
 from clo.evaluation.exact import Sample, Side, score_answers, summarise
 from clo.evaluation.fidelity import LanguageIdentifier
 from clo.evaluation.generate import Progress, generate
@@ -19,8 +21,8 @@ def evaluate(
     rows: Sequence[Row],
     lang: LangConfig,
     evaluation: EvaluationConfig,
-    nll: Callable[[list[Row], str], list[float]],
     progress: Progress | None = None,
+    logs: Callable[[Side], AnswerLog] | None = None,
 ) -> tuple[dict[str, Any], list[Sample]]:
     """Ask every row's question in both languages, and score the answers.
 
@@ -29,8 +31,8 @@ def evaluate(
         rows: the test rows.
         lang: the source and the target language.
         evaluation: longest answer and token budget of a generation batch.
-        nll: (rows, language) -> NLL per token of each row's response in that language to its own prompt.
         progress: called with (answers so far, answers in all).
+        logs: where the answers of a side are kept while they are made.
 
     Returns:
         ``{"target": {"all": scores, group: scores, …}, "en": {…}}`` with the groups that occur in the rows,
@@ -46,13 +48,23 @@ def evaluate(
     sides: tuple[tuple[Side, str], ...] = (("target", lang.code), ("en", lang.source))
     for side, language in sides:
         report = _shifted(progress, len(samples), 2 * len(rows)) if progress else None
+        log = logs(side) if logs else None
         prompts = [subject.renderer.prompt_ids(row.prompts[language]) for row in rows]
-        answers = generate(subject, prompts, evaluation.max_new_tokens, evaluation.max_tokens, report)
-        nlls = nll(list(rows), language)
+        answers = generate(subject, prompts, evaluation.max_new_tokens, evaluation.max_tokens, report, log)
+        nlls = reference_nll(subject, rows, language)
         scored = score_answers(rows, language, answers, nlls, identifier, side)
         scores[side] = by_group(scored)
         samples += scored
     return scores, samples
+
+
+def reference_nll(subject: Subject, rows: Sequence[Row], lang: str) -> list[float]:
+    """NLL per token of every row's own response in one language, nats."""
+    from clo.square.scores import score_items
+
+    items, _ = build_items(rows, [lang], subject.renderer, max_length=1 << 30)
+    scores = score_items(subject.model, items, [(0, 0)], subject.max_tokens)
+    return [float(nll) for nll in -(scores.S_BLL / scores.count_BLL)[:, 0, 0]]
 
 
 def by_group(samples: Sequence[Sample]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from clo.evaluation.answer_log import AnswerLog
 from clo.evaluation.subject import Subject
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ def generate(
     max_new_tokens: int,
     max_tokens: int = 16384,
     progress: Progress | None = None,
+    log: AnswerLog | None = None,
 ) -> list[str]:
     """The greedy continuation of every prompt, as text without prompt and special tokens, in the order given.
 
@@ -34,6 +36,7 @@ def generate(
         max_tokens: budget of a batch, in tokens: prompts x (longest prompt + ``max_new_tokens``). A prompt
             that does not fit runs alone.
         progress: called after each batch.
+        log: keeps every batch as it is made; what it has already is not made again.
 
     Raises:
         ValueError: a prompt is empty.
@@ -43,13 +46,17 @@ def generate(
     if not all(prompt_ids):
         raise ValueError("every prompt must have at least one token")
     model, renderer = subject.model, subject.renderer
-    answers = [""] * len(prompt_ids)
+    known = {} if log is None else log.known()
+    answers = [known.get(k, "") for k in range(len(prompt_ids))]
     done = 0
     with torch.no_grad(), _plain(model):
         for batch in _batches([len(ids) for ids in prompt_ids], max_new_tokens, max_tokens):
-            rows = _decode_batch(model, [prompt_ids[k] for k in batch], renderer.end_id, max_new_tokens)
-            for k, row in zip(batch, rows, strict=True):
-                answers[k] = str(renderer.tokenizer.decode(row, skip_special_tokens=True)).strip()
+            if not all(k in known for k in batch):
+                rows = _decode_batch(model, [prompt_ids[k] for k in batch], renderer.end_id, max_new_tokens)
+                for k, row in zip(batch, rows, strict=True):
+                    answers[k] = str(renderer.tokenizer.decode(row, skip_special_tokens=True)).strip()
+                if log is not None:
+                    log.add({k: answers[k] for k in batch})
             done += len(batch)
             if progress is not None:
                 progress(done, len(prompt_ids))

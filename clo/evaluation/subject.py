@@ -16,3 +16,5 @@ class Subject:
     """A causal language model of transformers, or a PEFT model around one, on its device."""
     renderer: Renderer
     """Its tokenizer, prompt template and end-of-turn token."""
+    max_tokens: int = 8192
+    """Tokens of a forward pass that scores given texts."""

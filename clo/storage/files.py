@@ -75,7 +75,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
         yield temporary
         for file in temporary.rglob("*"):
             if file.is_file():
-                file.chmod(0o666 & ~_umask())  # safetensors files are made for their owner alone
+                obey_umask(file)
         shutil.rmtree(aside, ignore_errors=True)
         if path.exists():
             os.replace(path, aside)
@@ -87,8 +87,8 @@ def whole_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def _umask() -> int:
-    """The process's umask; there is no way to read it but to set it."""
-    mask = os.umask(0)
+def obey_umask(file: Path) -> None:
+    """Make a file as readable as the user's umask says; safetensors makes its files for their owner alone."""
+    mask = os.umask(0)  # there is no way to read it but to set it
     os.umask(mask)
-    return mask
+    file.chmod(0o666 & ~mask)

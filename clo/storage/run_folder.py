@@ -24,10 +24,11 @@ class RunFolder:
     Args:
         path: its place.
         main: whether this process writes (rank 0); other ranks only read.
+        finished: work on a finished run: its status stays ``done`` whatever happens to that work.
     """
 
-    def __init__(self, path: Path, main: bool = True) -> None:
-        self.path, self.main = path, main
+    def __init__(self, path: Path, main: bool = True, finished: bool = False) -> None:
+        self.path, self.main, self.finished = path, main, finished
         self._lock: IO[str] | None = None
         self._status: dict[str, Any] = {}
         self._written = 0.0
@@ -45,7 +46,13 @@ class RunFolder:
         return str(state)
 
     def acquire(self, config: str) -> None:
-        """Create the folder if need be, take its lock for the life of this process, write config.yaml.
+        """Create the folder if need be, take its lock (see `lock`), write config.yaml."""
+        self.lock()
+        if self.main:
+            write_text(self.path / "config.yaml", config)
+
+    def lock(self) -> None:
+        """Take the folder for the life of this process.
 
         Raises:
             UserError: the place cannot be written, or a live process works in it.
@@ -69,7 +76,6 @@ class RunFolder:
         self._lock.truncate(0)
         self._lock.write(str(os.getpid()))
         self._lock.flush()
-        write_text(self.path / "config.yaml", config)
 
     def release(self) -> None:
         """Give the lock back."""
@@ -80,7 +86,7 @@ class RunFolder:
     def status(self, now: bool = False, **fields: Any) -> None:
         """Update status.json: at most once a second, or at once with ``now``."""
         self._status.update(fields)
-        if self.main and (now or time.monotonic() - self._written > 1):
+        if self.main and not self.finished and (now or time.monotonic() - self._written > 1):
             self._written = time.monotonic()
             write_json(self.path / "status.json", {"pid": os.getpid(), **self._status})
 

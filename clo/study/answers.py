@@ -11,7 +11,7 @@ from typing import Any
 
 from clo.config.parse import RunConfig
 from clo.data.tables import records
-from clo.errors import UserError
+from clo.errors import UserError, plain_name
 from clo.storage.files import write_json
 from clo.storage.jsonl import append_lines, read_lines, write_lines
 from clo.storage.run_folder import RunFolder
@@ -70,6 +70,7 @@ def answer(place: Path, asked: Asked) -> Path:
     _, run = finished_run(place)
     languages = {run.lang.code: "target", run.lang.source: "en"}
     prompts = read_prompts(asked.prompts, languages, asked.lang)[: asked.limit]
+    plain_name("name=", asked.name or asked.prompts.stem)
     name = (asked.name or asked.prompts.stem) + ("-start" if asked.start else "")
     path = place / f"answers-{name}.jsonl"
     settings = {"max_new_tokens": asked.max_new_tokens, "template": run.model.template, "start": asked.start}

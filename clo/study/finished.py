@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 
 from clo.config.parse import RunConfig, parse
 from clo.errors import UserError
 from clo.storage.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from clo.study.session import Session
 
 
 def recorded(path: Path, changes: Sequence[str] = ()) -> RunConfig:
@@ -30,7 +33,7 @@ def finished_run(path: Path, changes: Sequence[str] = ()) -> tuple[RunFolder, Ru
     Raises:
         UserError: it is not one, or a key does not exist.
     """
-    folder = RunFolder(path)
+    folder = RunFolder(path, finished=True)
     if folder.state() != "done" or not (path / "config.yaml").is_file():
         raise UserError(f"{path} is not the folder of a finished run; its command finishes it")
     return folder, recorded(path, changes)
@@ -60,7 +63,9 @@ def load_trained(run: RunConfig, path: Path) -> Any:
 
 
 def evaluate_again(path: Path, changes: Sequence[str] = ()) -> None:
-    """Generate and score the answers of a finished run again, replacing its samples.jsonl and scores.
+    """Generate and score the answers of a finished run again, replacing samples.jsonl and scores once both are made.
+
+    The run stays ``done`` and its results stay as they are until then. Stopped, the same call goes on.
 
     Args:
         path: the run's folder.
@@ -70,31 +75,38 @@ def evaluate_again(path: Path, changes: Sequence[str] = ()) -> None:
         UserError: not a finished run, or a change that does not exist.
     """
     from clo.data.splits import load_splits
-    from clo.model.load import load_model
-    from clo.square.reference import weights_key
     from clo.study.outcome import write_results
-    from clo.study.run_benchmarks import benchmark_scores, start_benchmark_scores, with_start
-    from clo.study.scores import answer_scores
+    from clo.study.scores import answer_scores, trained_stamp
     from clo.study.session import open_session
     from clo.translate.ensure import rows_path
 
     folder, run = finished_run(path, changes)
-    folder.acquire((path / "config.yaml").read_text(encoding="utf-8"))
-    session = open_session(replace(run, model=trained_config(run, path)), folder)
-    model = load_trained(run, path).to(session.device)
-    rows = rows_path(run) if run.data.kind == "translated" else None
-    test = load_splits(run.data, *session.languages, rows).evaluated(run.evaluation)
-    results = folder.results()
-    with session.precision():
-        scores, samples = answer_scores(session, model, test, "evaluate")
-        benchmarks = benchmark_scores(session, model)
-        if benchmarks:
-            start = load_model(run.model).to(session.device)
-            key = weights_key(start, run.trainer.precision)
-            benchmarks = with_start(benchmarks, start_benchmark_scores(session, start, key))
-    made: dict[str, Any] = {"scores": scores, **({"benchmarks": benchmarks} if benchmarks else {})}
-    kept: dict[str, Any] = {
-        key: results[key] for key in ("start", "square", "train", "benchmarks", "judged") if key in results
-    }
-    write_results(session, kept | made, samples)
-    folder.status(now=True, state="done", stage="done", error=None)
+    folder.lock()
+    try:
+        results = folder.results()
+        session = open_session(replace(run, model=trained_config(run, path)), folder)
+        model = load_trained(run, path).to(session.device)
+        rows = rows_path(run) if run.data.kind == "translated" else None
+        test = load_splits(run.data, *session.languages, rows).evaluated(run.evaluation)
+        with session.precision():
+            scores, samples = answer_scores(session, model, test, "evaluate", trained_stamp(path), path)
+            benchmarks = _benchmarks_again(session, run, model, results.get("benchmarks", {}))
+        kept = {key: results[key] for key in ("start", "square", "train", "judged") if key in results}
+        made = {"scores": scores, **({"benchmarks": benchmarks} if benchmarks else {})}
+        write_results(session, kept | made, samples)
+    finally:
+        folder.release()
+
+
+def _benchmarks_again(session: Session, run: RunConfig, model: Any, before: dict[str, Any]) -> dict[str, Any]:
+    """Benchmarks that are there, with those that are asked for now laid over them by name and settings."""
+    from clo.model.load import load_model
+    from clo.square.reference import weights_key
+    from clo.study.run_benchmarks import benchmark_scores, merged, start_benchmark_scores, with_start
+
+    found = benchmark_scores(session, model)
+    if not found:
+        return before
+    start = load_model(run.model).to(session.device)
+    key = weights_key(start, run.trainer.precision)
+    return merged(before, with_start(found, start_benchmark_scores(session, start, key)))

@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 from clo.config.parse import RunConfig, plain
-from clo.storage.files import whole_folder, write_json
-from clo.storage.jsonl import write_lines
+from clo.storage.files import json_text, whole_folder, write_together
+from clo.storage.jsonl import line_of, write_lines
 from clo.study.run_benchmarks import with_start
 from clo.study.scores import Scores
 from clo.study.session import Session
@@ -64,8 +64,11 @@ def write_results(session: Session, results: dict[str, Any], samples: Any) -> No
         "precision": run.trainer.precision,
         "assumed": assumed_values(run),
     }
-    write_lines(folder.path / "samples.jsonl", samples)
-    write_json(folder.path / "results.json", {**identity, **results, "versions": versions()})
+    text = "".join(map(line_of, samples))
+    whole = json_text({**identity, **results, "versions": versions()})
+    write_together({folder.path / "samples.jsonl": text, folder.path / "results.json": whole})
+    for partial in folder.path.glob("answers-*.partial.jsonl"):
+        partial.unlink()
 
 
 def save_model(session: Session, model: Any, results: dict[str, Any]) -> None:

@@ -74,6 +74,20 @@ def with_start(scores: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]
     return {**scores, **start, **({"lm_eval_start": before["lm_eval"]} if "lm_eval" in before else {})}
 
 
+def merged(before: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+    """The ``benchmarks`` part of results.json with new scores laid over those that are there, label by label.
+
+    A benchmark that was asked otherwise (more examples, chat turns) has another label, and stands beside the old one.
+    """
+    if not (isinstance(before, dict) and isinstance(found, dict)):
+        return found
+    whole = {**before, **{key: merged(before[key], value) if key in before else value for key, value in found.items()}}
+    for name, sides in whole.get("left_out", {}).items():  # what can be asked by now is left out no longer
+        asked = whole.get("scores", {}).get(name, {})
+        whole["left_out"] = {**whole["left_out"], name: {s: why for s, why in sides.items() if s not in asked}}
+    return whole
+
+
 def start_benchmark_scores(session: Session, model: Any, key: str) -> dict[str, Any]:
     """The start model's ``scores`` and ``lm_eval``, kept in the cache for every run that starts from it.
 

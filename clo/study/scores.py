@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from clo.data.items import Item, build_items
+from clo.data.items import Item
 from clo.data.rows import Row
+from clo.evaluation.answer_log import AnswerLog
 from clo.evaluation.evaluate import evaluate
 from clo.square.reference import weights_key
 from clo.square.scores import score_items
@@ -53,9 +54,7 @@ def start_scores(session: Session, model: Any, rows: Sequence[Row], held_out: Se
     """
     with session.precision():
         key = weights_key(model, session.run.trainer.precision)
-        answers, samples = _kept(
-            session, rows, key, partial(answer_scores, session, model, rows, "evaluate start model")
-        )
+        answers, samples = _start_answers(session, model, rows, key)
         square = mean_square(session, model, held_out)
         return Scores(answers, samples, square, start_benchmark_scores(session, model, key))
 
@@ -63,43 +62,67 @@ def start_scores(session: Session, model: Any, rows: Sequence[Row], held_out: Se
 def end_scores(session: Session, model: Any, rows: Sequence[Row], held_out: Sequence[Item]) -> Scores:
     """Of the trained model; arguments as of `start_scores`."""
     with session.precision():
-        answers, samples = answer_scores(session, model, rows, "evaluate")
+        place = session.folder.path
+        answers, samples = answer_scores(session, model, rows, "evaluate", trained_stamp(place), place)
         square = mean_square(session, model, held_out)
         return Scores(answers, samples, square, benchmark_scores(session, model))
 
 
 def answer_scores(
-    session: Session, model: Any, rows: Sequence[Row], name: str
+    session: Session, model: Any, rows: Sequence[Row], name: str, weights: str, place: Path
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Answers to the test prompts of both languages: (scores, samples as dicts)."""
+    """Answers to the test prompts of both languages: (scores, samples as dicts).
+
+    Args:
+        session: the run.
+        model: on its device.
+        rows: test rows.
+        name: of the stage, for the progress.
+        weights: what tells the model's weights from others.
+        place: folder where answers are kept while they are made.
+    """
     run = session.run
+    content = [weights, run.evaluation.max_tokens, _asked(session, rows)]
+
+    def log(side: str) -> AnswerLog:
+        return AnswerLog(place / f"answers-{side}.partial.jsonl", _digest([side, *content]))
+
     with stage(session.folder, name) as tick:
-        nll = partial(_reference_nll, session, model)
-        scores, samples = evaluate(session.subject(model), rows, run.lang, run.evaluation, nll, tick)
+        scores, samples = evaluate(session.subject(model), rows, run.lang, run.evaluation, tick, log)
     return scores, [asdict(sample) for sample in samples]
 
 
-def _reference_nll(session: Session, model: Any, rows: list[Row], lang: str) -> list[float]:
-    """NLL per token of every row's own response in one language, nats."""
-    items, _ = build_items(rows, [lang], session.renderer, max_length=1 << 30)
-    scores = score_items(model, items, [(0, 0)], session.run.trainer.max_tokens)
-    return [float(nll) for nll in -(scores.S_BLL / scores.count_BLL)[:, 0, 0]]
-
-
-def _kept(session: Session, rows: Sequence[Row], key: str, make: Callable[[], Any]) -> Any:
-    """Scores and samples from the cache, or made and kept."""
+def _asked(session: Session, rows: Sequence[Row]) -> list[Any]:
+    """What answers depend on beside the weights."""
     run = session.run
     asked = [run.lang.code, run.lang.source, run.evaluation.max_new_tokens, run.model.template]
-    content = [FORMAT, key, asked, versions(), [(row.id, row.prompts, row.responses) for row in rows]]
-    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
-    cache = Path(run.cache_dir) / "start" / f"{digest}.json"
+    return [asked, versions(), [(row.id, row.prompts, row.responses) for row in rows]]
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _start_answers(session: Session, model: Any, rows: Sequence[Row], key: str) -> Any:
+    """The start model's scores and samples, from the cache, or made and kept."""
+    digest = _digest([FORMAT, key, *_asked(session, rows)])
+    folder = Path(session.run.cache_dir) / "start"
+    kept = folder / f"{digest}.json"
     try:
-        found = json.loads(cache.read_text(encoding="utf-8"))
+        found = json.loads(kept.read_text(encoding="utf-8"))
         return found["scores"], found["samples"]
     except (FileNotFoundError, ValueError, KeyError):
-        scores, samples = make()
-        write_json(cache, {"scores": scores, "samples": samples})
-        return scores, samples
+        pass
+    scores, samples = answer_scores(session, model, rows, "evaluate start model", key, folder / digest)
+    write_json(kept, {"scores": scores, "samples": samples})
+    shutil.rmtree(folder / digest, ignore_errors=True)
+    return scores, samples
+
+
+def trained_stamp(folder: Path) -> str:
+    """What tells the trained weights of a run's folder from those of another training in it."""
+    files = sorted([*folder.glob("checkpoint/*.safetensors"), *folder.glob("model/*.safetensors")])
+    return _digest([[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files])
 
 
 def mean_square(session: Session, model: Any, items: Sequence[Item]) -> list[list[float]]:

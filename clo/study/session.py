@@ -29,7 +29,7 @@ class Session:
 
     def subject(self, model: Any) -> Subject:
         """The model under test."""
-        return Subject(model, self.renderer)
+        return Subject(model, self.renderer, self.run.trainer.max_tokens)
 
     def precision(self) -> AbstractContextManager[Any]:
         """The context that scores are computed in, as in training."""

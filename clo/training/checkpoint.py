@@ -15,6 +15,7 @@ from torch import Tensor
 
 from clo.errors import UserError
 from clo.square.reference import snapshot
+from clo.storage.files import obey_umask
 
 SUFFIX = ".safetensors"
 
@@ -81,14 +82,23 @@ def _restored(value: Any, tensors: Mapping[str, Tensor]) -> Any:
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], header: dict[str, str]) -> None:
     """Write a safetensors file whole or not at all."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
-    save_file(tensors, temporary, metadata=header)
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        save_file(tensors, temporary, metadata=header)
+        obey_umask(temporary)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except (OSError, SafetensorError) as error:
+        raise UserError(
+            f"cannot write {path} ({error}); make room, the run goes on from its last checkpoint"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -393,13 +393,15 @@ def test_both_sides_are_evaluated_stored_and_resumed(
     first = evaluate(progress=lambda *now: seen.append(now))
     assert ("belebele target letters", 4, 4) in seen and ("mgsm en number", 2, 2) in seen
     target = first["results"]["belebele"]["target"]
-    assert set(target) == {"letters", "answers"} and set(first["results"]["mgsm"]["en"]) == {"number"}
-    assert target["letters"]["prompt"] == "P: {context}\nQ: {question}\n{{letter}: {choice}}\nAnswer:"
-    assert target["letters"]["shots"] == 1 and "test split" in target["letters"]["shots_from"]
-    assert target["answers"]["chance"] == 0.5 and {"accuracy_norm", "accuracy_bytes"} <= set(target["answers"])
-    low, high = target["letters"]["interval"]
-    rights = [row["right"] for row in first["rows"]["belebele"]["target"]["letters"]]
-    assert low <= target["letters"]["accuracy"] == sum(rights) / 4 <= high
+    assert set(target) == {"letters-1shots", "answers-1shots"}
+    assert set(first["results"]["mgsm"]["en"]) == {"number-1shots"}
+    assert target["letters-1shots"]["prompt"] == "P: {context}\nQ: {question}\n{{letter}: {choice}}\nAnswer:"
+    assert target["letters-1shots"]["shots"] == 1 and "test split" in target["letters-1shots"]["shots_from"]
+    assert target["answers-1shots"]["chance"] == 0.5
+    assert {"accuracy_norm", "accuracy_bytes"} <= set(target["answers-1shots"])
+    low, high = target["letters-1shots"]["interval"]
+    rights = [row["right"] for row in first["rows"]["belebele"]["target"]["letters-1shots"]]
+    assert low <= target["letters-1shots"]["accuracy"] == sum(rights) / 4 <= high
     again = json.loads((store / "belebele-target.json").read_text(encoding="utf-8"))
     assert again["rows"] == first["rows"]["belebele"]["target"]
 
@@ -488,7 +490,7 @@ def test_the_harness_agrees_and_leaves_the_streams_alone(
     assert "caveat: own_belebele: its 1 examples come from 'test'" in capsys.readouterr().out
     ours = evaluate_benchmarks(
         Subject(model, Renderer(tokenizer, "chat")), ["belebele"], ("de", "en"), BenchmarkOptions(str(tmp_path), 1)
-    )["results"]["belebele"]["target"]["letters"]
+    )["results"]["belebele"]["target"]["letters-1shots"]
     assert found["results"]["own_belebele"]["acc,none"] == pytest.approx(ours["accuracy"])
     with pytest.raises(UserError, match="could not evaluate no_such_task"):
         evaluate_lm_eval(Subject(model, Renderer(tokenizer, "chat")), ["no_such_task"], include_path=tmp_path)

@@ -196,23 +196,22 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """In place of `generate`: answers every prompt in English, and records how it was called."""
     calls: list[dict[str, Any]] = []
 
-    def answer(subject: Any, prompts: list[list[int]], new: int, budget: int, progress: Any) -> list[str]:
+    def answer(subject: Any, prompts: list[list[int]], new: int, budget: int, progress: Any, log: Any) -> list[str]:
         calls.append({"prompts": prompts, "new": new, "budget": budget})
         if progress:
             progress(len(prompts), len(prompts))
         return ["The currency of Kenya is the Shilling." for _ in prompts]
 
     monkeypatch.setattr(evaluation, "generate", answer)
+    nll = {"en": 1.0, "sw": 4.0}
+    monkeypatch.setattr(evaluation, "reference_nll", lambda _, rows, lang: [nll[lang] for _ in rows])
     return calls
 
 
 def run(rows: list[Row], progress: Callable[[int, int], None] | None = None) -> tuple[dict[str, Any], list[Sample]]:
-    def nll(rows: list[Row], language: str) -> list[float]:
-        return [1.0 if language == "en" else 4.0 for _ in rows]
-
     renderer: Any = SimpleNamespace(prompt_ids=lambda text: [len(text)])
     limits = EvaluationConfig(max_new_tokens=9, max_tokens=100)
-    return evaluate(Subject(None, renderer), rows, LangConfig(), limits, nll, progress)
+    return evaluate(Subject(None, renderer), rows, LangConfig(), limits, progress)
 
 
 def test_evaluate(scripted: list[dict[str, Any]]) -> None:

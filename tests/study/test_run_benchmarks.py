@@ -59,13 +59,13 @@ def test_start_and_trained_model_in_both_languages(
         }
         for sides in part.values():
             for scorings in sides.values():
-                assert list(scorings) == ["letters", "answers"]
+                assert list(scorings) == ["letters-first5", "answers-first5"]
                 for found in scorings.values():
                     assert 0 <= found["accuracy"] <= 1 and found["n"] == 5 and found["prompt"]
     assert "no xcopa/en.jsonl" in scores["left_out"]["xcopa"]["en"]
-    assert "belebele (letters), Swahili: " in ended.out and "belebele (answers), English: " in ended.out
+    assert "belebele (letters-first5), Swahili: " in ended.out and "belebele (answers-first5), English: " in ended.out
     (run,) = (tmp_path / "outputs" / "runs").iterdir()
-    rows = json.loads((run / "benchmarks" / "belebele-target.json").read_text())["rows"]["letters"]
+    rows = json.loads((run / "benchmarks" / "belebele-target.json").read_text())["rows"]["letters-first5"]
     assert [row["id"] for row in rows] == list("01234") and all(len(row["log_probs"]) == 4 for row in rows)
     kept = sorted((tmp_path / "cache" / "benchmarks").rglob("belebele-target.json"))
     assert len(kept) == 1
@@ -86,6 +86,18 @@ def test_a_finished_run_is_asked_more(
     assert set(first["benchmarks"]) == {"scores", "left_out", "start"}
     done("evaluate", f"run={run}")
     assert results(tmp_path)["benchmarks"] == first["benchmarks"]  # an evaluation without benchmarks keeps them
+    other = ["evaluation.benchmarks.names=[belebele]", "evaluation.benchmarks.shots=1"]
+    done("evaluate", f"run={run}", *other, f"evaluation.benchmarks.data={questions}")
+    done("evaluate", f"run={run}", "evaluation.benchmarks.names=[xcopa]", f"evaluation.benchmarks.data={questions}")
+    both = results(tmp_path)["benchmarks"]
+    assert set(both["scores"]) == set(both["start"]) == {"belebele", "xcopa"}
+    assert set(both["scores"]["belebele"]["target"]) == {"letters", "letters-1shots"}  # merged by name and settings
+    assert (
+        both["scores"]["belebele"]["target"]["letters"]
+        == first["benchmarks"]["scores"]["belebele"]["target"]["letters"]
+    )
+    kept = json.loads((run / "benchmarks" / "belebele-target.json").read_text())["rows"]
+    assert set(kept) == {"letters", "letters-1shots"}
     for wrong, said in (
         ("names=[bele]", "is a list of belebele"),
         ("nothing=1", "unknown key evaluation.benchmarks.nothing"),
@@ -108,7 +120,7 @@ def test_the_harness_asks_the_same(warm: WarmRuns, tiny_folder: Path, questions:
         assert len(found) == 6 and scores[harness]["harness"].startswith("lm-eval")
         for task, values in found.items():
             _, name, lang, scoring = task.split("_")
-            mine = scores[ours][name][sides[lang]][scoring]
+            mine = scores[ours][name][sides[lang]][f"{scoring}-1shots"]
             assert values["acc,none"] == pytest.approx(mine["accuracy"]), task
 
 

@@ -35,6 +35,14 @@ class BenchmarkOptions:
     """Commit, tag or branch of the hub's data set; None is its newest."""
 
 
+def label_of(scoring: str, options: BenchmarkOptions) -> str:
+    """Name of a result in files: the scoring, and how it was asked where that is not the plain way."""
+    parts = [f"{options.shots}shots"] if options.shots else []
+    parts += ["chat"] if options.template else []
+    parts += [] if options.limit is None else [f"first{options.limit}"]
+    return "-".join([scoring, *parts])
+
+
 @dataclass(frozen=True)
 class BenchmarkSide:
     """A benchmark in one language."""

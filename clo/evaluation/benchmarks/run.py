@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -18,6 +19,7 @@ from clo.evaluation.benchmarks.options import (
     BenchmarkOptions,
     BenchmarkSide,
     check_options,
+    label_of,
     lacking,
     read_benchmark,
 )
@@ -26,7 +28,7 @@ from clo.evaluation.generate import Progress
 from clo.evaluation.subject import Subject
 from clo.storage.files import write_json
 
-FORMAT = 1
+FORMAT = 2
 """Of stored results; another number makes them anew."""
 
 
@@ -58,10 +60,10 @@ def evaluate_benchmarks(
         progress: called with ("belebele target letters", rows so far, rows in all).
 
     Returns:
-        ``{"results": {name: {"target": {scoring: summary}, "en": {scoring: summary}}}, "left_out": {name: {side:
-        reason}}, "rows": {name: {side: {scoring: [row results]}}}}``; scoring is ``letters``, ``answers``, or for
-        generated answers ``number`` or ``span``. Summaries and rows are those of `score_choices` and `score_answers`;
-        rows keep the order of the data, and pair by ``id`` between runs and between sides of parallel benchmarks.
+        ``results``, {name: {"target": {label: summary}, "en": {label: summary}}}; ``left_out``, {name: {side: reason}};
+        ``rows``, {name: {side: {label: [row results]}}}. A label (see `label_of`) begins with ``letters``, ``answers``,
+        or for generated answers ``number`` or ``span``. Summaries and rows are those of `score_choices` and
+        `score_answers`; rows keep the order of the data, and pair by ``id`` between runs and between sides.
 
     Raises:
         UserError: as of `check_options`; neither side of a benchmark is at hand; rows or shots are wrong.
@@ -78,16 +80,9 @@ def evaluate_benchmarks(
                 found["left_out"].setdefault(name, {})[side] = reason
                 continue
             asked = read_benchmark(task, lang, options)
-            report = _named(progress, f"{name} {side}")
-            if store is None:
-                sides[side] = _made(subject, asked, options, report)
-                continue
-            path, key = store.folder / f"{name}-{side}.json", _key(subject.renderer, asked, options, store.weights)
-            kept = _stored(path, key)
-            if kept is None:
-                kept = _made(subject, asked, options, report)
-                write_json(path, {"key": key, **kept})
-            sides[side] = kept
+            path = None if store is None else store.folder / f"{name}-{side}.json"
+            weights = "" if store is None else store.weights
+            sides[side] = _side(subject, asked, options, Kept(path, weights), _named(progress, f"{name} {side}"))
         if not sides:
             raise UserError(f"{name} has neither language: {'; '.join(found['left_out'][name].values())}")
         found["results"][name] = {side: value["results"] for side, value in sides.items()}
@@ -95,24 +90,58 @@ def evaluate_benchmarks(
     return found
 
 
-def _made(
-    subject: Subject, side: BenchmarkSide, options: BenchmarkOptions, progress: Callable[[str], Progress | None]
+@dataclass(frozen=True)
+class Kept:
+    """One side's file: results and rows by label, each with the key of what it was made from."""
+
+    path: Path | None
+    """None keeps nothing."""
+    weights: str
+
+    def read(self) -> dict[str, dict[str, Any]]:
+        """``keys``, ``results`` and ``rows``, empty where there is no file or a broken one."""
+        parts: dict[str, dict[str, Any]] = {"keys": {}, "results": {}, "rows": {}}
+        with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
+            found = {} if self.path is None else json.loads(self.path.read_text(encoding="utf-8"))
+            parts = {name: dict(found.get(name, {})) for name in parts}
+        return parts
+
+    def add(self, label: str, key: str, results: Any, rows: Any) -> None:
+        """Keep one result beside those that are there."""
+        if self.path is not None:
+            parts = self.read()
+            for name, value in (("keys", key), ("results", results), ("rows", rows)):
+                parts[name][label] = value
+            write_json(self.path, parts)
+
+
+def _side(
+    subject: Subject,
+    side: BenchmarkSide,
+    options: BenchmarkOptions,
+    kept: Kept,
+    progress: Callable[[str], Progress | None],
 ) -> dict[str, Any]:
-    """``results`` and ``rows`` by scoring."""
-    made: dict[str, Any] = {"results": {}, "rows": {}}
+    """``results`` and ``rows`` by label: kept ones, or made and kept one by one."""
+    found: dict[str, Any] = {"results": {}, "rows": {}}
+    before = kept.read()
     for scoring in options.scoring if side.task.kind == "choice" else [side.task.kind]:
-        report = progress(scoring)
-        if side.task.kind == "choice":
-            scored = score_choices(subject, side, scoring, options, report)
+        label, key = label_of(scoring, options), _key(subject.renderer, side, scoring, options, kept.weights)
+        if before["keys"].get(label) == key and label in before["results"] and label in before["rows"]:
+            results, rows = before["results"][label], before["rows"][label]
         else:
-            scored = score_answers(subject, side, options, report)
-        made["results"][scoring], made["rows"][scoring] = scored
-    return made
+            if side.task.kind == "choice":
+                results, rows = score_choices(subject, side, scoring, options, progress(scoring))
+            else:
+                results, rows = score_answers(subject, side, options, progress(scoring))
+            kept.add(label, key, results, rows)
+        found["results"][label], found["rows"][label] = results, rows
+    return found
 
 
-def _key(renderer: Renderer, side: BenchmarkSide, options: BenchmarkOptions, weights: str) -> str:
-    """Content hash of what a side's results depend on; not of the token budget, which changes none."""
-    asked = dataclasses.asdict(options)
+def _key(renderer: Renderer, side: BenchmarkSide, scoring: str, options: BenchmarkOptions, weights: str) -> str:
+    """Content hash of what a result depends on; not of the token budget, which changes none."""
+    asked = {**dataclasses.asdict(options), "scoring": scoring}
     for name in ("data", "revision", "max_tokens"):  # rows are hashed themselves
         del asked[name]
     content = [
@@ -120,17 +149,6 @@ def _key(renderer: Renderer, side: BenchmarkSide, options: BenchmarkOptions, wei
         *(dataclasses.asdict(side.task), [dataclasses.astuple(row) for row in side.rows]),
     ]
     return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()[:32]
-
-
-def _stored(path: Path, key: str) -> dict[str, Any] | None:
-    """Results with this key, or None where there are none, others, or a broken file."""
-    try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    if not isinstance(kept, dict) or kept.pop("key", None) != key:
-        return None
-    return kept
 
 
 def _named(progress: Callable[[str, int, int], None] | None, name: str) -> Callable[[str], Progress | None]:

@@ -1,0 +1,40 @@
+"""Answers on disk as they are generated, so that a stopped evaluation goes on from what it has."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from clo.storage.jsonl import append_lines, read_lines
+
+
+@dataclass(frozen=True)
+class AnswerLog:
+    """Answers to one list of prompts.
+
+    A batch is kept whole, and generated again whole where a part of it is missing: an answer never depends on where the
+    work was stopped.
+    """
+
+    path: Path
+    key: str
+    """Content hash of all that the answers depend on; lines of another key are not read."""
+
+    def known(self) -> dict[int, str]:
+        """Answers by the place of their prompt."""
+        found: dict[int, str] = {}
+        for line in read_lines(self.path):
+            with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
+                if line["key"] == self.key:
+                    found |= {int(place): str(answer) for place, answer in line["answers"].items()}
+        return found
+
+    def add(self, answers: Mapping[int, str]) -> None:
+        """Keep a batch."""
+        append_lines(self.path, [{"key": self.key, "answers": dict(answers)}])
+
+    def close(self) -> None:
+        """Forget it: what was made of the answers is in place."""
+        self.path.unlink(missing_ok=True)

@@ -1,0 +1,115 @@
+"""Finished stays finished: whatever happens to work on a finished run, it is done and its results are whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from warm_runs import WarmRuns, tiny
+
+from clo.storage.run_folder import RunFolder
+
+
+@pytest.fixture(scope="module")
+def finished(warm: WarmRuns, tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("finished")
+    ended = warm.run(tiny(tiny_folder, place), place)
+    assert ended.code == 0, ended.err
+    (run,) = (place / "outputs" / "runs").iterdir()
+    return run
+
+
+def files(run: Path) -> dict[str, bytes]:
+    kept = {path for path in run.rglob("*") if path.is_file() and path.name != ".lock"}
+    return {str(path.relative_to(run)): path.read_bytes() for path in kept}
+
+
+@pytest.fixture
+def belebele(tmp_path: Path) -> list[str]:
+    folder = tmp_path / "questions" / "belebele"
+    folder.mkdir(parents=True)
+    row = {"context": "p", "question": "Which?", "choices": ["a", "b", "c", "d"], "answer": 1}
+    for lang in ("en", "sw"):
+        lines = [json.dumps({**row, "id": str(k), "question": f"Which {k}?"}) for k in range(3)]
+        (folder / f"{lang}.jsonl").write_text("\n".join(lines) + "\n")
+    return ["evaluation.benchmarks.names=[belebele]", f"evaluation.benchmarks.data={folder.parent}"]
+
+
+MOMENTS = {
+    "loading": "clo.study.session:open_session",
+    "answering": "clo.evaluation.generate:_decode_batch",
+    "scoring": "clo.evaluation.evaluate:score_answers",
+    "benchmarks": "clo.evaluation.benchmarks.run:score_choices",
+    "start benchmarks": "clo.study.run_benchmarks:start_benchmark_scores",
+    "writing": "clo.study.outcome:write_together",
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("how", ["killed", "stopped", "failed"])
+def test_an_evaluation_that_ends_early_changes_nothing(
+    moment: str, how: str, finished: Path, belebele: list[str], warm: WarmRuns, tmp_path: Path
+) -> None:
+    """The run is done and every file of it is as before; the same command then does the rest."""
+    before = files(finished)
+    again = [f"run={finished}", "evaluation.max_tokens=60", *belebele]
+    if how == "killed":
+        ended = warm.run(again, tmp_path, kill={"at": MOMENTS[moment], "call": 1}, command="evaluate")
+        assert ended.code == -signal.SIGKILL
+    elif how == "stopped":
+        ended = warm.run(again, tmp_path, kill={"at": MOMENTS[moment], "call": 1, "by": "SIGINT"}, command="evaluate")
+        assert ended.code == 130 and ended.err == "stopped; the run is as it was, the same command goes on\n"
+    else:
+        wrong = [again[0], *again[2:], "evaluation.benchmarks.limit=9", "evaluation.benchmarks.shots=99"]
+        ended = warm.run(wrong, tmp_path, command="evaluate")
+        assert ended.code == 1 and ended.err.startswith("error: ") and ended.err.count("\n") == 1
+    after = files(finished)
+    assert {name: after[name] for name in before} == before
+    assert RunFolder(finished).state() == "done"
+    assert not [name for name in after if name.endswith(".tmp")]
+
+
+def test_a_stopped_evaluation_goes_on_from_what_it_has(
+    finished: Path, belebele: list[str], warm: WarmRuns, tmp_path: Path
+) -> None:
+    """Answers of whole batches are not generated again, and the end is what it would have been."""
+    again = [f"run={finished}", "evaluation.max_tokens=60", *belebele]
+    assert warm.run(again, tmp_path, command="evaluate").code == 0
+    wanted = files(finished)
+    third = {"at": "clo.evaluation.generate:_decode_batch", "call": 3}
+    assert warm.run(again, tmp_path, kill=third, command="evaluate").code == -signal.SIGKILL
+    (log,) = finished.glob("answers-*.partial.jsonl")
+    kept = [json.loads(line) for line in log.read_text().splitlines()]
+    assert len(kept) == 2
+    with log.open("a") as file:
+        file.write('{"key": "torn')
+    batches = sum(1 for _ in batches_of(finished))
+    last = {"at": "clo.evaluation.generate:_decode_batch", "call": batches - 1}
+    ended = warm.run(again, tmp_path, kill=last, command="evaluate")
+    assert ended.code == 0, "two batches were kept, so there are two calls fewer"
+    assert files(finished) == wanted
+
+
+def batches_of(run: Path) -> list[Any]:
+    """The batches of the run's test answers under 60 tokens: every one of them has one prompt."""
+    return (run / "samples.jsonl").read_text().splitlines()
+
+
+def test_names_that_lead_out_of_the_folder_are_refused(finished: Path, warm: WarmRuns, tmp_path: Path) -> None:
+    (tmp_path / "p.jsonl").write_text('{"prompt": "x", "lang": "en"}\n')
+    for name in ("/../../../X", "a/b", "..", ".hidden", ""):
+        ended = warm.run([f"run={finished}", f"prompts={tmp_path}/p.jsonl", f"name={name}"], tmp_path, command="answer")
+        assert ended.code == 1 and ended.err.startswith("error: name=") and ended.err.count("\n") == 1, ended.err
+    assert not list(finished.parent.parent.parent.glob("*X*"))
+
+
+def test_files_obey_the_umask(finished: Path) -> None:
+    mask = os.umask(0)
+    os.umask(mask)
+    for path in finished.rglob("*"):
+        if path.is_file() and path.name != ".lock":
+            assert path.stat().st_mode & 0o777 == 0o666 & ~mask, path
