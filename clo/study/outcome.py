@@ -8,6 +8,7 @@ from typing import Any
 from clo.config.parse import RunConfig, plain
 from clo.storage.files import json_text, whole_folder, write_together
 from clo.storage.jsonl import line_of, write_lines
+from clo.study.content import recorded_content
 from clo.study.run_benchmarks import with_start
 from clo.study.scores import Scores
 from clo.study.session import Session
@@ -30,7 +31,8 @@ def write_outcome(session: Session, model: Any, start: Scores, end: Scores, trai
     from clo.training.loggers import write_csv
 
     square = {"languages": list(session.languages), "before": start.square, "after": end.square}
-    results = {"scores": end.answers, "start": start.answers, "square": square, "train": trained}
+    content = recorded_content(session.folder.path)
+    results = {"scores": end.answers, "start": start.answers, "square": square, "train": trained, "content": content}
     if end.benchmarks:
         results["benchmarks"] = with_start(end.benchmarks, start.benchmarks)
     save_model(session, model, results)

@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from clo.config.parse import RunConfig, plain
 from clo.errors import UserError, was_stopped
 from clo.storage.run_folder import RunFolder
+from clo.study.content import check_content, record_content
 from clo.study.finished import recorded
 from clo.study.table import print_table
 
@@ -37,6 +38,7 @@ def run_cell(run: RunConfig) -> None:
         UserError: anything the user can mend.
     """
     folder = RunFolder(run_path(run), main=os.environ.get("LOCAL_RANK", "0") == "0")
+    check_content(run, folder)
     if folder.state() == "done":
         print(f"{folder.path} is done already; delete it to run again")
         print_table([folder.path])
@@ -82,6 +84,7 @@ def train(run: RunConfig, folder: RunFolder) -> None:
     model = _start_model(session, items)
     start = start_scores(session, model, test, items.val)
     model = apply_tuning(model, run.tuning, run.seed)
+    record_content(run, folder, rows)
     trained = _fit(session, model, rows, items)
     if folder.main:
         end = end_scores(session, model.to(session.device), test, items.val)  # Lightning leaves it on the CPU

@@ -92,7 +92,7 @@ def test_wrong_values(warm: WarmRuns, arguments: list[str], said: str, tiny_fold
 def test_a_learning_rate_that_breaks_the_weights(warm: WarmRuns, tiny_folder: Path, tmp_path: Path) -> None:
     """The one mistake that shows only in training: no result and no model come of it."""
     command = tiny(tiny_folder, tmp_path, "method.lr=1e30")
-    message = refused(warm, command, tmp_path, also=("metrics.jsonl", "watched.jsonl", "checkpoint"))
+    message = refused(warm, command, tmp_path, also=("metrics.jsonl", "watched.jsonl", "checkpoint", "content.json"))
     assert message == "the loss of stage clo is nan at step 1; lower method.lr=1e+30 or check the data"
 
 
@@ -264,7 +264,12 @@ def test_a_checkpoint_of_another_base(warm: WarmRuns, tiny_folder: Path, tmp_pat
         tiny_model(seed=1).save_pretrained(model)
         ended = warm.run(command, tmp_path)
         assert ended.code == 1 and "Traceback" not in ended.err
-        assert "was trained from another base" in ended.err
+        assert "model.path changed after" in ended.err
+        assert ended.err.endswith("or delete the folder to start anew\n")
+        (content,) = tmp_path.glob("outputs/runs/*/content.json")
+        content.unlink()  # a folder of version 0.1 has none: its checkpoints still know their base
+        ended = warm.run(command, tmp_path)
+        assert ended.code == 1 and "was trained from another base" in ended.err
         assert ended.err.endswith("; delete the run folder to start anew\n")
         for name in ("outputs", "model", "cache"):
             shutil.rmtree(tmp_path / name)

@@ -97,7 +97,7 @@ def test_files_are_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
         raise OSError("no space left")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(UserError, match="cannot write .*no space"):
+    with pytest.raises(UserError, match=r"cannot write .*no space"):
         write_text(path, "half")
     assert json.loads(path.read_text(encoding="utf-8"))["value"] == [1, 2.5, None]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import TEXTS
 from warm_runs import WarmRuns, tiny
 
 from clo.storage.run_folder import RunFolder
@@ -113,3 +114,61 @@ def test_files_obey_the_umask(finished: Path) -> None:
     for path in finished.rglob("*"):
         if path.is_file() and path.name != ".lock":
             assert path.stat().st_mode & 0o777 == 0o666 & ~mask, path
+
+
+ROWS = [
+    {"id": f"{lap}.{k}", "lang": lang, "prompt": f"{prompt} {lap}", "response": response}
+    for lap in range(5)
+    for k, (a, b, c, d) in enumerate(TEXTS)
+    for lang, prompt, response in (("en", a, b), ("sw", c, d))
+]
+
+
+def write_rows(path: Path, rows: list[dict[str, str]]) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def test_other_rows_under_the_same_path_are_another_run(warm: WarmRuns, tiny_folder: Path, tmp_path: Path) -> None:
+    """Finished: the old result is not shown as theirs. Broken: they are not mixed. Rows that are not used may change."""
+    files = ["data=files", f"data.train={tmp_path}/rows.jsonl", "data.held_out=5"]
+    command = tiny(tiny_folder, tmp_path, *files)
+    write_rows(tmp_path / "rows.jsonl", ROWS)
+    killed = {"at": "clo.training.module:CLOModule.training_step", "call": 6}
+    assert warm.run([*command, "trainer.checkpoints=4"], tmp_path, kill=killed).code < 0
+    changed = [{**row, "response": row["response"] + " Yes."} for row in ROWS]
+    write_rows(tmp_path / "rows.jsonl", changed)
+    ended = warm.run(command, tmp_path)
+    assert ended.code == 1 and "rows for train and rows for dev and rows for test changed after" in ended.err
+    write_rows(tmp_path / "rows.jsonl", ROWS)
+    assert warm.run(command, tmp_path).code == 0
+    (run,) = tmp_path.glob("outputs/runs/*")
+    content = json.loads((run / "results.json").read_text())["content"]
+    assert set(content["files"]) == {"data.train", "model.path"} and set(content["rows"]) == {"train", "dev", "test"}
+    write_rows(tmp_path / "rows.jsonl", changed)
+    ended = warm.run(command, tmp_path)
+    assert ended.code == 1 and ended.err.startswith(
+        f"error: data.train changed after {run} was made; that folder keeps"
+    )
+    write_rows(tmp_path / "rows.jsonl", [*ROWS[:-2], *changed[-2:]])  # the last example: held out, or beyond data_size
+    used = warm.run(command, tmp_path)
+    rest = {row["id"] for row in ROWS} - {row["id"] for row in ROWS[:-2]}
+    assert (used.code == 0) == (not rest & used_ids(run)), used.err
+
+
+def used_ids(run: Path) -> set[str]:
+    """Ids of the rows that a run trained on (the first 16 that are not held out), watched or was tested on."""
+    from clo.data.splits import load_splits
+    from clo.study.finished import recorded
+
+    config = recorded(run)
+    rows = load_splits(config.data, "en", "sw")
+    return {row.id for row in [*rows.train[:16], *rows.dev[:6], *rows.test[:6]]}
+
+
+def test_a_failure_before_training_binds_to_nothing(warm: WarmRuns, tiny_folder: Path, tmp_path: Path) -> None:
+    files = ["data=files", f"data.train={tmp_path}/rows.jsonl", "data.held_out=5"]
+    write_rows(tmp_path / "rows.jsonl", ROWS)
+    assert warm.run(tiny(tiny_folder, tmp_path, *files, "tuning.layers=[5,6]"), tmp_path).code == 1
+    write_rows(tmp_path / "rows.jsonl", [{**row, "response": row["response"] + " Yes."} for row in ROWS])
+    ended = warm.run(tiny(tiny_folder, tmp_path, *files, "tuning.layers=[5,6]"), tmp_path)
+    assert "is not a range within this model's layers" in ended.err

@@ -1,0 +1,134 @@
+"""What a run is made from, by content: the rows it uses, its local model, the rows of its benchmarks.
+
+A path may hold other rows tomorrow. A run records its content in ``content.json``; the same command on other content is
+refused, whether the run is finished (its result is of the old rows) or has begun to train (it would be a mix).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from clo.config.parse import RunConfig
+from clo.data.rows import Row
+from clo.data.splits import Splits
+from clo.errors import UserError
+from clo.storage.files import write_json
+from clo.storage.run_folder import RunFolder
+
+NAME = "content.json"
+WHOLE = 64 << 20
+"""Bytes up to which a file is hashed whole; of a larger one its size and SAMPLES pieces, evenly spaced."""
+SAMPLES, PIECE = 64, 1 << 20
+MODEL_FILES = (".json", ".safetensors", ".bin", ".model", ".jinja", ".txt")
+
+
+def file_digest(path: Path) -> str:
+    """Content hash of a file; of one over 64 MiB a hash of its size and 64 pieces of 1 MiB."""
+    size = path.stat().st_size
+    digest = hashlib.sha256(str(size).encode())
+    with path.open("rb") as file:
+        starts = [0] if size <= WHOLE else [k * (size - PIECE) // (SAMPLES - 1) for k in range(SAMPLES)]
+        for start in starts:
+            file.seek(start)
+            digest.update(file.read(WHOLE if size <= WHOLE else PIECE))
+    return digest.hexdigest()[:32]
+
+
+def files_of(run: RunConfig) -> dict[str, str]:
+    """Setting -> content hash of the local files behind it; hub names are held by their revision."""
+    found = {}
+    for key, paths in _paths(run):
+        there = sorted(path for path in paths if path.is_file())
+        if there:
+            parts = "".join(f"{path.name} {file_digest(path)}\n" for path in there)
+            found[key] = hashlib.sha256(parts.encode()).hexdigest()[:32]
+    return found
+
+
+def _paths(run: RunConfig) -> Iterator[tuple[str, Iterable[Path]]]:
+    from clo.model.load import resolve_path
+
+    for name in ("train", "dev", "test"):
+        if run.data.kind == "files" and getattr(run.data, name) is not None:
+            yield f"data.{name}", [Path(getattr(run.data, name))]
+    if run.data.kind == "translated" and run.data.source is not None and run.data.source.path is not None:
+        yield "data.source.path", [Path(run.data.source.path)]
+    model = Path(resolve_path(run.model.path))
+    if model.is_dir():
+        yield "model.path", [path for path in model.iterdir() if path.suffix in MODEL_FILES]
+    asked = run.evaluation.benchmarks
+    if asked.data is not None:
+        for name in asked.names:
+            yield f"evaluation.benchmarks.data/{name}", Path(asked.data, name).glob("*")
+
+
+def rows_digest(run: RunConfig, rows: Splits) -> dict[str, str]:
+    """Content hash of the rows that a run uses, by what for."""
+    used = {
+        "train": rows.train[: run.data_size],
+        "dev": rows.dev[: run.evaluation.val_items],
+        "test": rows.evaluated(run.evaluation),
+    }
+    return {name: _digest(some) for name, some in used.items()}
+
+
+def _digest(rows: Iterable[Row]) -> str:
+    texts = [[row.id, row.prompts, row.responses] for row in rows]
+    return hashlib.sha256(json.dumps(texts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def check_content(run: RunConfig, folder: RunFolder) -> None:
+    """Refuse a finished run whose folder was made from other content.
+
+    Raises:
+        UserError: what has changed, and which folder keeps the result of what it was.
+    """
+    before = recorded_content(folder.path)
+    if before is None or folder.state() != "done":
+        return
+    now = files_of(run)
+    changed = [key for key, digest in before["files"].items() if now.get(key) != digest]
+    if changed and all(key.startswith("data.") for key in changed) and run.data.kind == "files":
+        from clo.study.rows import rows_of
+
+        if rows_digest(run, rows_of(run)) == before["rows"]:
+            return  # other rows of the file changed, none that this run uses
+    if changed:
+        raise UserError(
+            f"{' and '.join(changed)} changed after {folder.path} was made; that folder keeps the old result: set "
+            "study_name= to another name for a new one, or delete the folder"
+        )
+
+
+def record_content(run: RunConfig, folder: RunFolder, rows: Splits) -> None:
+    """Write ``content.json`` before the first step; what has trained already goes on with the same content only.
+
+    Raises:
+        UserError: a checkpoint is there, and it was made from other content.
+    """
+    now = {"files": files_of(run), "rows": rows_digest(run, rows)}
+    before = recorded_content(folder.path)
+    if before is not None and any((folder.path / "checkpoint").rglob("*.safetensors")):
+        parts = [f"rows for {name}" for name, digest in before["rows"].items() if now["rows"].get(name) != digest]
+        parts += ["model.path"] if before["files"].get("model.path") != now["files"].get("model.path") else []
+        if parts:
+            raise UserError(
+                f"{' and '.join(parts)} changed after {folder.path} began to train; going on would mix both: bring the "
+                "old content back, or delete the folder to start anew"
+            )
+    if folder.main:
+        write_json(folder.path / NAME, now)
+
+
+def recorded_content(folder: Path) -> dict[str, Any] | None:
+    """What a folder was made from; None where it does not say."""
+    try:
+        found = json.loads((folder / NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    whole = isinstance(found, dict) and all(isinstance(found.get(key), dict) for key in ("files", "rows"))
+    return found if whole else None
