@@ -75,6 +75,16 @@ def test_rates_by_hand() -> None:
     assert 0 <= low < 0.625 < high <= 1
 
 
+def test_interval_of_published_results() -> None:
+    """120 wins, 17 ties, 90 losses: the interval that results already written have."""
+    chrfs = [60.0] * 120 + [50.0] * 17 + [40.0] * 90
+    a, b = [[sample(str(k), chrf) for k, chrf in enumerate(side)] for side in (chrfs, [50.0] * 227)]
+    result = compare(a, b, "target")
+    assert (result["wins"], result["ties"], result["losses"]) == (120, 17, 90)
+    assert result["interval"] == pytest.approx([0.5044052863436124, 0.6277533039647577], abs=1e-12)
+    assert compare(a, b, "target") == result
+
+
 def test_a_run_against_itself() -> None:
     samples = [sample(str(k), float(k)) for k in range(5)]
     result = compare(samples, samples, "target")
