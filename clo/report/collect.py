@@ -228,12 +228,14 @@ def _read_config(path: Path) -> dict[str, str]:
         tree = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
     except yaml.YAMLError as error:
         raise ValueError(f"config.yaml is not valid YAML: {str(error).splitlines()[0]}") from error
-    return dict(_flatten(as_dict(tree), ""))
+    return _flatten(as_dict(tree))
 
 
-def _flatten(tree: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, str]]:
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
     for key, value in tree.items():
-        if isinstance(value, dict):
-            yield from _flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", "null" if value is None else str(value)
+        inner = isinstance(value, dict)
+        flat |= (
+            _flatten(value, f"{prefix}{key}.") if inner else {f"{prefix}{key}": "null" if value is None else str(value)}
+        )
+    return flat
