@@ -101,8 +101,8 @@ def _panel(axes: Axes, rows: Sequence[TableRow], column: Column, labels: Sequenc
             axes.errorbar(x, y, error, label=label, color=color, marker=marker, ms=5, capsize=2.5, elinewidth=1.1)
         elif points:
             whisker: dict[str, Any] = {"ecolor": "#222222", "capsize": 2.5, "error_kw": {"elinewidth": 1.1}}
-            known = None if points[0][1].half is None else error
-            axes.barh(number, y, 0.66, xerr=known, color=color, alpha=0.65, **whisker)
+            xerr = None if points[0][1].half is None else error
+            axes.barh(number, y, 0.66, xerr=xerr, color=color, alpha=0.65, **whisker)
     if many:
         axes.set_xscale("log")
     else:

@@ -18,9 +18,7 @@ def label_parts(runs: Sequence[tuple[tuple[str, str], Mapping[str, str]]]) -> li
 
     What only varies between methods (lam of sft and clo) belongs to the method, what only varies between
     languages (a data path) to the language; a key that splits no cell further than those before is left out.
-
-    Args:
-        runs: ((method, language), flat configuration) of each run.
+    ``runs`` are ((method, language), flat configuration).
     """
     cells: dict[tuple[str, str], list[int]] = defaultdict(list)
     for index, (method_and_lang, _) in enumerate(runs):

@@ -18,11 +18,8 @@ from clo.report.run_pages import run_page
 from clo.storage.run_folder import write_text
 
 
-def write_pages(found: Findings, folder: Path, drawn: Mapping[str, Mapping[str, Any]]) -> Path:
-    """Write ``report.html``, ``runs/*.html`` and ``compare/*.html``; pages of runs that are gone go.
-
-    ``drawn`` are the figures that lie in the folder, with what their captions say of them.
-    """
+def write_pages(found: Findings, folder: Path, drawn: Mapping[str, Any]) -> Path:
+    """Write ``report.html`` with the figures that were drawn, ``runs/*.html`` and ``compare/*.html``; old ones go."""
     names = {run.folder.name: quote(f"{run.folder.name}.html") for run in found.study.runs}
     for run in found.study.runs:
         write_text(folder / "runs" / f"{run.folder.name}.html", run_page(found, run, names))

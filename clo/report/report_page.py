@@ -17,13 +17,8 @@ from clo.report.render import render
 from clo.report.tables import assumed, spans
 
 
-def report_page(
-    found: Findings, folder: Path, drawn: Mapping[str, Mapping[str, Any]], links: Mapping[str | Comparison, str]
-) -> str:
-    """The whole report, from the PNG files in ``folder`` and what the captions say of each, in the order of the page.
-
-    ``links`` are folder of a run, or comparison -> address of its page.
-    """
+def report_page(found: Findings, folder: Path, drawn: Mapping[str, Any], links: Mapping[str | Comparison, str]) -> str:
+    """The whole report; ``drawn`` are the PNG files in ``folder``, ``links`` lead to pages of runs and comparisons."""
     study, english = found.study, english_column(found.study)
     return render(
         "report.html",
