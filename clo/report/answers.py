@@ -59,10 +59,8 @@ def side_by_side(study: Study) -> list[tuple[str, dict[str, list[Card]]]]:
         start = next((told for run, _ in runs if (told := run.samples("start_samples.jsonl"))), [])
         answers = [("start model", by_key(start))] if start else []
         answers += [(run.label, by_key(samples)) for run, samples in runs]
-        cards = {}
-        for side, count in _PROMPTS.items():
-            chosen = spread([sample for sample in shown if sample.get("side") == side], count)
-            cards[side] = [card(sample, answers, first, side) for sample in chosen]
+        chosen = {side: spread([one for one in shown if one.get("side") == side], n) for side, n in _PROMPTS.items()}
+        cards = {side: [card(sample, answers, first, side) for sample in own] for side, own in chosen.items()}
         found.append((f"{first.lang_name} ({lang}), {first.size:,} training items, seed {first.seed}", cards))
     return found
 

@@ -84,9 +84,9 @@ def scores_of(run: Run, when: str = "scores") -> Iterator[BenchmarkScore]:
     A summary without a share of right rows (``accuracy``, for spans ``exact``) is left out.
     """
     size, label, runs = (None, "start", 0) if when == "start" else (run.size, run.label, 1)
-    for name, sides in as_dict(run.part("benchmarks").get(when)).items():
+    for name in run.part("benchmarks", when):
         for side in SIDES:
-            for scoring, summary in as_dict(as_dict(sides).get(side)).items():
+            for scoring, summary in run.part("benchmarks", when, name, side).items():
                 mean = number(summary.get("accuracy", summary.get("exact"))) if isinstance(summary, dict) else None
                 if mean is None:
                     continue
@@ -102,7 +102,9 @@ def scores_of(run: Run, when: str = "scores") -> Iterator[BenchmarkScore]:
 
 
 def rows_of(run: Run, asked: Asked, side: str) -> dict[str, float]:
-    """Row -> 100 where right, else 0; empty where the file is missing or broken."""
+    """Row -> 100 where right, else 0; empty where the run was not asked so, or its file is missing or broken."""
+    if not any((score.asked, score.side) == (asked, side) for score in scores_of(run)):
+        return {}
     path = run.folder / "benchmarks" / f"{asked.name}-{side}.json"
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))["rows"][asked.scoring]
@@ -143,12 +145,8 @@ def _over_seeds(group: Sequence[BenchmarkScore]) -> BenchmarkScore:
 
 
 def _tests(study: Study, against: str, asked: Asked) -> list[Comparison]:
-    tests = []
-    for side in SIDES:
-        runs = [run for run in study.runs if any((s.asked, s.side) == (asked, side) for s in scores_of(run))]
-        rows = {run.folder: rows_of(run, asked, side) for run in runs}
-        tests += compare_side(study, against, side, rows, halved=False)
-    return tests
+    rows = {side: {run.folder: rows_of(run, asked, side) for run in study.runs} for side in SIDES}
+    return [one for side, own in rows.items() for one in compare_side(study, against, side, own, halved=False)]
 
 
 def table_of(study: Study, found: Benchmarks, asked: Asked) -> dict[str, Any]:
@@ -184,7 +182,7 @@ def left_out(study: Study) -> list[str]:
     found = []
     for run in study.runs:
         words = {"target": run.lang, "en": "English"}
-        for name, sides in as_dict(run.part("benchmarks").get("left_out")).items():
+        for name, sides in run.part("benchmarks", "left_out").items():
             found += [f"{name}, {words.get(side, side)}: {reason}" for side, reason in as_dict(sides).items()]
     return list(dict.fromkeys(found))
 

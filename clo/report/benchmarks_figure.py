@@ -55,14 +55,11 @@ def _panel(axes: Axes, scores: Sequence[BenchmarkScore], labels: Sequence[str], 
             axes.axvline(value, **START)
         if score.chance is not None:
             axes.axvline(100 * score.chance, **START | {"linestyle": ":"})
-        if score.size is None or score.label not in labels:
-            continue
-        low, high = (value if end is None else 100 * end for end in (score.low, score.high))
-        ends = [[max(0.0, value - low)], [max(0.0, high - value)]]
-        number = labels.index(score.label)
-        axes.errorbar(
-            value, number, xerr=ends, color=palette[score.label], marker="o", markersize=6, capsize=3, elinewidth=1.4,
-        )  # fmt: skip
+        if score.size is not None and score.label in labels:
+            low, high = (value if end is None else 100 * end for end in (score.low, score.high))
+            ends, color = [[max(0.0, value - low)], [max(0.0, high - value)]], palette[score.label]
+            at = labels.index(score.label)
+            axes.errorbar(value, at, xerr=ends, color=color, marker="o", markersize=6, capsize=3, elinewidth=1.4)
     if not scores:
         axes.text(0.5, 0.5, "not asked", transform=axes.transAxes, ha="center", va="center", color="#777777")
     axes.set_yticks(range(len(labels)), labels)

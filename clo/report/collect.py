@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -56,9 +57,9 @@ class Run:
         """One number of results.json, None where it is absent, null or not finite."""
         return number(self.results[when].get(side, {}).get(group, {}).get(key))
 
-    def part(self, key: str) -> dict[str, Any]:
-        """What results.json has under a key; empty where that is missing or no object."""
-        return as_dict(self.results.get(key))
+    def part(self, *keys: str) -> dict[str, Any]:
+        """What results.json has under a key, and further ones in it; empty where that is missing or no object."""
+        return reduce(lambda found, key: as_dict(found.get(key)), keys, self.results)
 
     def square(self) -> dict[str, Any]:
         """The squares before and after, or nothing where one of them is missing or no matrix of numbers."""
@@ -110,9 +111,8 @@ class Study:
 
     def exemplars(self, lang: str) -> list[Run]:
         """One run per label for what shows single runs: first seed, at the largest size that most labels have."""
-        firsts: dict[int, dict[str, Run]] = {}
-        for run in sorted((run for run in self.runs if run.lang == lang), key=lambda run: run.seed):
-            firsts.setdefault(run.size, {}).setdefault(run.label, run)
+        runs = reversed(sorted((run for run in self.runs if run.lang == lang), key=lambda run: run.seed))
+        firsts = {size: {run.label: run for run in own} for size, own in grouped(runs, lambda run: run.size).items()}
         shown = firsts[max(firsts, key=lambda size: (len(firsts[size]), size))]
         return [shown[label] for label in self.labels if label in shown]
 
@@ -122,10 +122,10 @@ def as_dict(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def number(value: object) -> float | None:
+def number(value: Any) -> float | None:
     """The value where it is a finite number, else None."""
-    usable = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if usable else None  # type: ignore[arg-type]
+    known = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if known and math.isfinite(value) else None
 
 
 def grouped(items: Iterable[T], key: Callable[[T], Any]) -> dict[Any, list[T]]:
@@ -218,12 +218,14 @@ def _read_config(path: Path) -> dict[str, str]:
         tree = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
     except yaml.YAMLError as error:
         raise ValueError(f"config.yaml is not valid YAML: {str(error).splitlines()[0]}") from error
-    return dict(_flatten(as_dict(tree), ""))
+    return _flatten(as_dict(tree))
 
 
-def _flatten(tree: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, str]]:
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
     for key, value in tree.items():
-        if isinstance(value, dict):
-            yield from _flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", "null" if value is None else str(value)
+        inner = isinstance(value, dict)
+        flat |= (
+            _flatten(value, f"{prefix}{key}.") if inner else {f"{prefix}{key}": "null" if value is None else str(value)}
+        )
+    return flat

@@ -19,10 +19,7 @@ MOST_SEEDS = 3
 
 
 def compare_page(found: Findings, one: Comparison, links: Mapping[str, str]) -> str:
-    """The page of a comparison, to lie in ``report/compare``; ``one`` is either side of it.
-
-    ``links`` are folder of a run -> address of its page from this one.
-    """
+    """The page of a comparison, by either side, to lie in ``report/compare``; ``links`` lead to runs from there."""
     pairs = pairs_of(found.study, one)
     names = {run.folder.name for pair in pairs for run in pair}
     rows = [("chrF", c) for c in found.comparisons if c.cell == one.cell and not c.halved]
@@ -31,7 +28,6 @@ def compare_page(found: Findings, one: Comparison, links: Mapping[str, str]) -> 
         "compare.html",
         study=found.study,
         one=one,
-        name=pairs[0][0].lang_name if pairs else one.lang,
         pairs=pairs,
         links=links,
         rows=rows,
@@ -42,21 +38,17 @@ def compare_page(found: Findings, one: Comparison, links: Mapping[str, str]) -> 
 
 
 def pairs_of(study: Study, one: Comparison) -> list[tuple[Run, Run]]:
-    """Runs of the method and of the baseline with equal language, size, seed and start model."""
+    """Runs of the method and of the baseline with equal language, size, seed and start model; at least one pair."""
     cell = [run for run in study.runs if (run.lang, run.size) == (one.lang, one.size)]
-    return [
-        (run, rival)
-        for run in cell
-        for rival in cell
-        if (run.label, rival.label) == (one.label, one.against) and (run.seed, run.base) == (rival.seed, rival.base)
-    ]
+    ours, theirs = ([run for run in cell if run.label == label] for label in (one.label, one.against))
+    return [(run, rival) for run in ours for rival in theirs if (run.seed, run.base) == (rival.seed, rival.base)]
 
 
 def _differing(pairs: Sequence[tuple[Run, Run]], one: Comparison, side: str) -> tuple[int, dict[str, list[Card]]]:
     """Number of prompts that all runs have, and label -> those where it is ahead the most, by the mean over seeds."""
     scores = [[chrf_of(run, side) for run in pair] for pair in pairs]
-    first = scores[0][0] if scores else {}  # in the order of the file, so that ties fall the same way
-    shared = [key for key in first if all(key in run for pair in scores for run in pair)]
+    # In the order of the file, so that ties fall the same way.
+    shared = [key for key in scores[0][0] if all(key in run for pair in scores for run in pair)]
     gaps = {key: sum(own[key] - rival[key] for own, rival in scores) / len(scores) for key in shared}
     ordered = sorted(gaps, key=lambda key: gaps[key])
     ahead = [key for key in reversed(ordered) if gaps[key] > 0][:MOST_EACH_WAY]

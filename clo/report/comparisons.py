@@ -24,7 +24,6 @@ class Comparison:
     against: str
     against_size: int
     side: str
-    """``target`` or ``en``."""
     gap: float
     """Points of chrF."""
     low: float
@@ -57,11 +56,7 @@ class Comparison:
 
 
 def compare_study(study: Study, against: str) -> list[Comparison]:
-    """All comparisons of a study with a baseline method: N against N items, and N against 2N.
-
-    Scores are chrF per test prompt; only prompts and seeds that both have are compared. P-values are corrected by
-    Holm's method over all comparisons of a side.
-    """
+    """All comparisons of a study with a baseline, by chrF per test prompt: N against N items, and N against 2N."""
     by_side = {side: {run.folder: chrf_of(run, side) for run in study.runs} for side in SIDES}
     return [one for side, scores in by_side.items() for one in compare_side(study, against, side, scores)]
 
@@ -69,10 +64,9 @@ def compare_study(study: Study, against: str) -> list[Comparison]:
 def compare_side(
     study: Study, against: str, side: str, scores: Mapping[Path, Mapping[str, float]], halved: bool = True
 ) -> list[Comparison]:
-    """Comparisons of one side with a baseline, their p-values corrected over all of them.
+    """Comparisons of one side with a baseline over the items and seeds that both have, corrected by Holm's method.
 
-    ``scores`` are folder of a run -> item -> score, runs without any being left out; ``halved`` compares with the
-    baseline at twice the data as well.
+    ``scores`` are folder of a run -> item -> score; ``halved`` adds N items against 2N.
     """
     from clo.evaluation.significance import difference, holm
 
@@ -104,11 +98,10 @@ def chrf_of(run: Run, side: str) -> dict[str, float]:
 
 
 FIELDS = [*Comparison.__dataclass_fields__, "verdict"]
-"""Headings of a line of `fields_of`."""
 
 
 def fields_of(one: Comparison) -> list[object]:
-    """A comparison as a line of a file."""
+    """A comparison as a line of a file, under the headings FIELDS."""
     return [*astuple(one), one.verdict]
 
 

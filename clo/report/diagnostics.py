@@ -21,8 +21,8 @@ def square(study: Study) -> Drawing | None:
     rows = [runs for runs in shown if runs][:4]
     if not rows:
         return None
-    widest = max(len(runs) for runs in rows)
-    figure, grid = new_figure(len(rows), 1 + widest, 1.1 + 1.75 * (1 + widest), 0.9 + 2.0 * len(rows))
+    columns = 1 + max(map(len, rows))
+    figure, grid = new_figure(len(rows), columns, 1.1 + 1.75 * columns, 0.9 + 2.0 * len(rows))
     squares = [run.square()[key] for runs in rows for run in runs for key in ("before", "after")]
     values = [value for matrix in squares for line in matrix for value in line]
     scale = {"vmin": min(values), "vmax": min(0.0, max(values)), "cmap": "cividis"}
@@ -113,16 +113,13 @@ Course = list[tuple[float, dict[str, Any]]]
 def _course(lines: Sequence[dict[str, Any]]) -> Course:
     """Lines with their step counted over all stages; an empty line between stages breaks the curves."""
     course: Course = []
-    stage, offset = None, 0.0
+    offset = 0.0
     for line in lines:
-        step = line.get("step")
-        if not isinstance(step, int | float):
-            continue
-        if stage is not None and line.get("stage") != stage:
-            offset = course[-1][0]
-            course.append((offset, {}))
-        stage = line.get("stage")
-        course.append((offset + step, line))
+        if isinstance(line.get("step"), int | float):
+            if course and line.get("stage") != course[-1][1].get("stage"):
+                offset = course[-1][0]
+                course.append((offset, {}))
+            course.append((offset + line["step"], line))
     return course
 
 

@@ -97,17 +97,12 @@ def _panel(axes: Axes, rows: Sequence[TableRow], column: Column, labels: Sequenc
             # Shifted by a little so that whiskers of different methods stand side by side.
             shift = 0.025 * (number - (len(labels) - 1) / 2) / max(1, len(labels) / 4)
             x = [size * (max(sizes) / max(1, min(sizes))) ** shift for size, _ in points]
-            style: dict[str, Any] = {
-                "marker": MARKERS[number % len(MARKERS)],
-                "markersize": 5,
-                "capsize": 2.5,
-                "elinewidth": 1.1,
-            }
-            axes.errorbar(x, y, error, label=label, color=color, **style)
+            marker = MARKERS[number % len(MARKERS)]
+            axes.errorbar(x, y, error, label=label, color=color, marker=marker, ms=5, capsize=2.5, elinewidth=1.1)
         elif points:
             whisker: dict[str, Any] = {"ecolor": "#222222", "capsize": 2.5, "error_kw": {"elinewidth": 1.1}}
-            known = None if points[0][1].half is None else error
-            axes.barh(number, y, 0.66, xerr=known, color=color, alpha=0.65, **whisker)
+            xerr = None if points[0][1].half is None else error
+            axes.barh(number, y, 0.66, xerr=xerr, color=color, alpha=0.65, **whisker)
     if many:
         axes.set_xscale("log")
     else:

@@ -21,7 +21,6 @@ class Findings:
     comparisons: Sequence[Comparison]
     benchmarks: Benchmarks
     verdicts: Sequence[Verdicts]
-    """Of judges."""
     broken: Sequence[str]
     """Files of judges that cannot be read."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from clo.report.collect import Run, Study, as_dict, number
+from clo.report.collect import Study, as_dict, number
 from clo.report.measures import mean_of
 
 
@@ -15,7 +15,7 @@ def harness_rows(study: Study) -> list[tuple[tuple[Any, ...], int, float, float 
     """
     groups: dict[tuple[Any, ...], list[tuple[float, float | None]]] = {}
     for run in study.runs:
-        for task, metrics in as_dict(_found(run).get("results")).items():
+        for task, metrics in run.part("benchmarks", "lm_eval", "results").items():
             for metric, value in as_dict(metrics).items():
                 if isinstance(value, int | float) and "_stderr" not in metric:
                     error = number(metrics.get(metric.replace(",", "_stderr,", 1)))
@@ -31,7 +31,7 @@ def harness_rows(study: Study) -> list[tuple[tuple[Any, ...], int, float, float 
 def harness_notes(study: Study) -> list[str]:
     """Versions, numbers of examples and caveats, each once."""
     told = []
-    for found in map(_found, study.runs):
+    for found in (run.part("benchmarks", "lm_eval") for run in study.runs):
         if isinstance(found.get("results"), dict):
             places, caveats = as_dict(found.get("shots_from")), found.get("caveats")
             told.append(str(found.get("harness", "lm-eval, version not recorded")))
@@ -39,7 +39,3 @@ def harness_notes(study: Study) -> list[str]:
                 told.append(f"{task}: {n} examples" + (f" from {places[task]}" if places.get(task) else ""))
             told += caveats if isinstance(caveats, list) else []
     return [f"{line}." for line in dict.fromkeys(told)]
-
-
-def _found(run: Run) -> dict[str, Any]:
-    return as_dict(run.part("benchmarks").get("lm_eval"))

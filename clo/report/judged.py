@@ -13,10 +13,9 @@ from clo.report.formats import csv_text
 
 @dataclass(frozen=True)
 class Verdicts:
-    """One side of one run against one other; shares are of 0 to 1."""
+    """One side of one run against one other, both by the names of their folders; shares are of 0 to 1."""
 
     run: str
-    """Name of the folder."""
     label: str
     lang: str
     size: int
@@ -45,10 +44,6 @@ class Verdicts:
     temperature: float | None
 
 
-_COUNTS = ("n", "wins", "ties", "losses", "unparsed", "left_out")
-_SHARES = ("win_rate", "length_controlled", "position_bias", "disagreement")
-
-
 def collect_verdicts(study: Study) -> tuple[list[Verdicts], list[str]]:
     """Every judged side of the study's runs, and a sentence for each file that cannot be read."""
     names = {run.folder.name: f"{run.label}, seed {run.seed}" for run in study.runs}
@@ -65,7 +60,8 @@ def collect_verdicts(study: Study) -> tuple[list[Verdicts], list[str]]:
 
 def _verdicts(run: Run, names: Mapping[str, str], told: Mapping[str, Any], side: str) -> Verdicts:
     values, judge, against = told["sides"][side], told["judge"], str(told["against"])
-    own: dict[str, Any] = {key: values[key] for key in _SHARES} | {key: int(values[key]) for key in _COUNTS}
+    own: dict[str, Any] = {key: int(values[key]) for key in ("n", "wins", "ties", "losses", "unparsed", "left_out")}
+    own |= {key: values[key] for key in ("win_rate", "length_controlled", "position_bias", "disagreement")}
     own["low"], own["high"] = values["interval"] or (None, None)
     own["same_language"], own["same_language_against"] = (values["same_language"][key] for key in ("run", "against"))
     own |= {"model": str(judge["model"]), "prompts": str(judge["prompts"]), "temperature": judge.get("temperature")}

@@ -18,9 +18,7 @@ def label_parts(runs: Sequence[tuple[tuple[str, str], Mapping[str, str]]]) -> li
 
     What only varies between methods (lam of sft and clo) belongs to the method, what only varies between
     languages (a data path) to the language; a key that splits no cell further than those before is left out.
-
-    Args:
-        runs: ((method, language), flat configuration) of each run.
+    ``runs`` are ((method, language), flat configuration).
     """
     cells: dict[tuple[str, str], list[int]] = defaultdict(list)
     for index, (method_and_lang, _) in enumerate(runs):
@@ -28,7 +26,9 @@ def label_parts(runs: Sequence[tuple[tuple[str, str], Mapping[str, str]]]) -> li
     configs = [config for _, config in runs]
     chosen: list[str] = []
     seen: list[tuple[str, ...]] = [()] * len(runs)
-    for key in sorted({key for config in configs for key in config if not _outside(key)}, key=_key_rank):
+    outside = tuple(f"{name}." for name in _NOT_IN_LABEL)
+    keys = {key for config in configs for key in config if not f"{key}.".startswith(outside)}
+    for key in sorted(keys, key=_key_rank):
         finer = [(*old, config.get(key, "")) for old, config in zip(seen, configs, strict=True)]
         if any(len({finer[i] for i in cell}) > len({seen[i] for i in cell}) for cell in cells.values()):
             chosen.append(key)
@@ -36,15 +36,10 @@ def label_parts(runs: Sequence[tuple[tuple[str, str], Mapping[str, str]]]) -> li
     varying: dict[str, set[str]] = defaultdict(set)
     for (method, _), cell in cells.items():
         varying[method] |= {key for key in chosen if len({configs[i].get(key) for i in cell}) > 1}
-    short = {key: _short(key, chosen) for key in chosen}
     return [
-        tuple(f"{short[key]}={config.get(key, 'unset')}" for key in chosen if key in varying[method])
+        tuple(f"{_short(key, chosen)}={config.get(key, 'unset')}" for key in chosen if key in varying[method])
         for (method, _), config in runs
     ]
-
-
-def _outside(key: str) -> bool:
-    return any(key == name or key.startswith(f"{name}.") for name in _NOT_IN_LABEL)
 
 
 def _key_rank(key: str) -> tuple[bool, int, str]:

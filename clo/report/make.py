@@ -8,12 +8,9 @@ from clo.errors import UserError
 from clo.report import benchmarks, comparisons, judged, tables
 from clo.report.collect import collect
 from clo.report.figures import draw_all
-from clo.report.findings import Findings, find
+from clo.report.findings import find
 from clo.report.pages import write_pages
 from clo.storage.files import write_text
-
-FILES = (".html", ".csv", ".md", ".tex", ".png")
-"""What is uploaded."""
 
 
 def make_report(study: str, output_dir: str | Path = "outputs", compare: str | None = None) -> Path:
@@ -22,6 +19,8 @@ def make_report(study: str, output_dir: str | Path = "outputs", compare: str | N
     Raises:
         UserError: there is no such study, it has no finished run, or ``compare`` is none of its methods.
     """
+    from rich.console import Console
+
     found = find(collect(study, output_dir), compare)
     folder = found.study.folder / "report"
     files = {
@@ -39,18 +38,12 @@ def make_report(study: str, output_dir: str | Path = "outputs", compare: str | N
         else:  # a file of an earlier report would tell of other runs
             (folder / name).unlink(missing_ok=True)
     page = write_pages(found, folder, draw_all(found, folder))
-    _print(found)
-    return page
-
-
-def _print(found: Findings) -> None:
-    from rich.console import Console
-
     console = Console(highlight=False)
     console.print(tables.to_rich(found.table, f"Study {found.study.name}", console.width))
     missing = [f"Not in the table: {unfinished}" for unfinished in found.study.unfinished]
     for line in (*found.table.notes, *comparisons.summary(found.comparisons), *missing):
         console.print(line, markup=False)
+    return page
 
 
 def upload(project: str, study: str, folder: Path) -> None:
@@ -68,5 +61,5 @@ def upload(project: str, study: str, folder: Path) -> None:
     import wandb
 
     with wandb.init(project=project, name=f"report-{study}", group=study, job_type="report", dir=str(folder)):
-        files = [path for path in sorted(folder.rglob("*")) if path.suffix in FILES]
+        files = [path for path in sorted(folder.rglob("*")) if path.suffix in (".html", ".csv", ".md", ".tex", ".png")]
         log_files(f"report-{study}", "report", files, folder)

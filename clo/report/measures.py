@@ -11,12 +11,11 @@ from clo.report.formats import DASH, decimal, signed
 
 @dataclass(frozen=True)
 class Column:
-    """One measure of the table."""
+    """One measure of the table; its side is the language of the prompts, ``target`` or ``en``."""
 
     key: str
     """Name in table.csv."""
     side: str
-    """``target`` or ``en``: the language of the prompts."""
     head: str
     """Heading, with the unit."""
     score: str = ""

@@ -18,16 +18,13 @@ from clo.report.run_pages import run_page
 from clo.storage.files import write_text
 
 
-def write_pages(found: Findings, folder: Path, drawn: Mapping[str, Mapping[str, Any]]) -> Path:
-    """Write ``report.html``, ``runs/*.html`` and ``compare/*.html``; pages of runs that are gone go.
-
-    ``drawn`` are the figures that lie in the folder, with what their captions say of them.
-    """
+def write_pages(found: Findings, folder: Path, drawn: Mapping[str, Any]) -> Path:
+    """Write ``report.html`` with the figures that were drawn, ``runs/*.html`` and ``compare/*.html``; old ones go."""
     names = {run.folder.name: quote(f"{run.folder.name}.html") for run in found.study.runs}
     for run in found.study.runs:
         write_text(folder / "runs" / f"{run.folder.name}.html", run_page(found, run, names))
     below = {run: f"../runs/{name}" for run, name in names.items()}
-    addresses: dict[Comparison, str] = {}
+    links: dict[str | Comparison, str] = {run: f"runs/{name}" for run, name in names.items()}
     stems: set[str] = set()
     for both in grouped((one for one in found.comparisons if not one.halved), lambda one: one.cell).values():
         label, against, lang, size = both[0].cell
@@ -36,11 +33,10 @@ def write_pages(found: Findings, folder: Path, drawn: Mapping[str, Mapping[str, 
         stem = next(s for s in chain([first], (f"{first}-{n}" for n in count(2))) if s not in stems)
         stems.add(stem)
         write_text(folder / "compare" / f"{stem}.html", compare_page(found, both[0], below))
-        addresses |= dict.fromkeys(both, f"compare/{quote(stem)}.html")
+        links |= dict.fromkeys(both, f"compare/{quote(stem)}.html")
     for kind, kept in (("runs", {run.folder.name for run in found.study.runs}), ("compare", stems)):
         for path in (folder / kind).glob("*.html"):
             if path.stem not in kept:
                 path.unlink()
-    runs = {run: f"runs/{name}" for run, name in names.items()}
-    write_text(folder / "report.html", report_page(found, folder, drawn, runs, addresses))
+    write_text(folder / "report.html", report_page(found, folder, drawn, links))
     return folder / "report.html"

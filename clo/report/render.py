@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from clo.report.benchmarks import FURTHER
-from clo.report.formats import DASH, MINUS, SHORT_SIDES, SIDES, percent, signed, tex_escape, thousands
+from clo.report.formats import DASH, MINUS, SHORT_SIDES, SIDES, decimal, percent, signed, tex_escape, thousands
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -27,7 +27,8 @@ def environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    found.filters |= {"percent": percent, "signed": signed, "thousands": thousands, "address": quote, "tex": tex_escape}
+    found.filters |= {"percent": percent, "signed": signed, "decimal": decimal, "thousands": thousands}
+    found.filters |= {"address": quote, "tex": tex_escape}
     found.globals |= {"DASH": DASH, "MINUS": MINUS, "SIDES": SIDES, "SHORT_SIDES": SHORT_SIDES, "FURTHER": FURTHER}
     return found
 

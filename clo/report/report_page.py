@@ -17,17 +17,8 @@ from clo.report.render import render
 from clo.report.tables import assumed, spans
 
 
-def report_page(
-    found: Findings,
-    folder: Path,
-    drawn: Mapping[str, Mapping[str, Any]],
-    run_links: Mapping[str, str],
-    comparison_links: Mapping[Comparison, str],
-) -> str:
-    """The whole report, from the PNG files in ``folder`` and what the captions say of each, in the order of the page.
-
-    Links are from the folder of a run, and from a comparison, to the address of its page.
-    """
+def report_page(found: Findings, folder: Path, drawn: Mapping[str, Any], links: Mapping[str | Comparison, str]) -> str:
+    """The whole report; ``drawn`` are the PNG files in ``folder``, ``links`` lead to pages of runs and comparisons."""
     study, english = found.study, english_column(found.study)
     return render(
         "report.html",
@@ -37,8 +28,7 @@ def report_page(
         spans=spans(found.table),
         measures=[("target chrF", BY_KEY["target_chrf"]), (f"English {english.head}", english)],
         shown=shown,
-        run_links=run_links,
-        comparison_links=comparison_links,
+        links=links,
         sentences=summary(found.comparisons),
         pictures=[(name, told, *picture(folder / f"{name}.png")) for name, told in drawn.items()],
         benchmarks=[table_of(study, found.benchmarks, asked) for asked in found.benchmarks.asked],

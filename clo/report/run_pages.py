@@ -39,8 +39,7 @@ def run_page(found: Findings, run: Run, links: Mapping[str, str]) -> str:
         run=run,
         links=links,
         scores={side: rows for side in SIDES if (rows := _scores(run, side))},
-        square=_square(run),
-        responses=[f"response {name}" for name in run.square().get("languages", ())],
+        square=run.square(),
         benchmarks=[(start.get((score.asked, score.side)), score) for score in scores_of(run)],
         scorer=scorer(run),
         verdicts=[one for one in found.verdicts if one.run == run.folder.name],
@@ -64,14 +63,6 @@ def _scores(run: Run, side: str) -> list[list[str]]:
     return rows
 
 
-def _square(run: Run) -> dict[str, list[list[str]]]:
-    """Before and after -> lines of (language of the prompt, log-prob of each response) as text."""
-    found = run.square()
-    names = [str(name) for name in found.get("languages", ())]
-    lines = {when: zip(names, found[when], strict=True) for when in ("before", "after") if found}
-    return {when: [[name, *(decimal(v, 2) for v in line)] for name, line in own] for when, own in lines.items()}
-
-
 def _config(run: Run) -> list[tuple[str, str, bool]]:
     """(Key, value, whether it is assumed) of what decides a result."""
     assumed = run.part("assumed")
@@ -89,9 +80,9 @@ def _watched(run: Run) -> list[Card]:
     several = len({str(line.get("stage")) for line in lines}) > 1
     cards = []
     for (side, _), looks in grouped(lines, lambda line: (str(line.get("side")), str(line.get("id")))).items():
-        places = [f"{look.get('stage')}, step" if several else "step" for look in looks]
         rows = [
-            (f"{at} {look.get('step')}", told(look, run.lang, side)) for at, look in zip(places, looks, strict=True)
+            (f"{look.get('stage')}, " * several + f"step {look.get('step')}", told(look, run.lang, side))
+            for look in looks
         ]
         cards.append(Card(said(looks[0].get("prompt"), "en" if side == "en" else run.lang), rows))
     return cards
@@ -102,14 +93,8 @@ def _answers(run: Run, samples: Sequence[dict[str, Any]]) -> dict[str, list[Card
     start = by_key(run.samples("start_samples.jsonl"))
     columns = ([("start model", start)] if start else []) + [(run.label, by_key(samples))]
     sides = {side: [one for one in samples if one.get("side") == side] for side in SIDES}
-    english, target = len(sides["en"]), len(sides["target"])
+    every = sum(map(len, sides.values()))
     # Half of the page is either side's, and what the one does not need is the other's.
-    most = {
-        "target": max(MOST_ANSWERS // 2, MOST_ANSWERS - english),
-        "en": max(MOST_ANSWERS // 2, MOST_ANSWERS - target),
-    }
-    return {
-        side: [card(one, columns, run, side) for one in spread(own, min(len(own), most[side]))]
-        for side, own in sides.items()
-        if own
-    }
+    most = {side: max(MOST_ANSWERS // 2, MOST_ANSWERS - every + len(own)) for side, own in sides.items()}
+    shown = {side: spread(own, min(len(own), most[side])) for side, own in sides.items() if own}
+    return {side: [card(one, columns, run, side) for one in own] for side, own in shown.items()}

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from clo.errors import UserError
 from clo.report.collect import Run, Study, grouped
@@ -16,14 +17,13 @@ from clo.report.measures import COLUMNS, Column, Mean, mean_of, measure, shown
 
 @dataclass(frozen=True)
 class TableRow:
-    """One (language, data size, method) group, or a language's start model (size None)."""
+    """One (language, data size, method) group of ``n`` runs, or a language's start model (size None, no runs)."""
 
     lang: str
     lang_name: str
     size: int | None
     label: str
     n: int
-    """Runs."""
     cells: dict[str, Mean]
     """Column key -> value; a key without a value is absent."""
 
@@ -102,31 +102,25 @@ def _cells(group: Sequence[Run], wins: Mapping[Path, float], when: str = "scores
 
 
 def _win_rates(study: Study, against: str) -> dict[Path, float]:
-    """Folder -> win rate in the target language against the baseline run of equal language, size and seed."""
+    """Folder -> win rate in the target language against the baseline run of equal language, size and seed.
+
+    A run without such a rival has none, nor one with several of which not exactly one has its settings.
+    """
     from clo.evaluation.win_rate import compare, read_samples
 
+    def place(run: Run) -> tuple[Any, ...]:
+        return run.lang, run.size, run.seed, run.base
+
+    baselines = grouped((run for run in study.runs if against in (run.method, run.label)), place)
     rates = {}
     for run in study.runs:
-        rival = None if against in (run.method, run.label) else _rival(study, run, against)
-        if rival is not None:
-            with suppress(
-                UserError
-            ):  # one of the two has no samples, or they share no prompt: no win rate for this pair
-                found = compare(read_samples(run.folder), read_samples(rival.folder), "target")
+        rivals = baselines.get(place(run), [])
+        nearest = rivals if len(rivals) == 1 else [rival for rival in rivals if rival.parts == run.parts]
+        if len(nearest) == 1 and against not in (run.method, run.label):
+            with suppress(UserError):  # one of the two has no samples, or they share no prompt
+                found = compare(read_samples(run.folder), read_samples(nearest[0].folder), "target")
                 rates[run.folder] = float(found["win_rate"])
     return rates
-
-
-def _rival(study: Study, run: Run, against: str) -> Run | None:
-    """The one baseline run to compare with; None where there is none, or where several are equally near."""
-    cell = (run.lang, run.size, run.seed, run.base)
-    rivals = [
-        other
-        for other in study.runs
-        if against in (other.method, other.label) and (other.lang, other.size, other.seed, other.base) == cell
-    ]
-    same = [other for other in rivals if other.parts == run.parts]
-    return rivals[0] if len(rivals) == 1 else same[0] if len(same) == 1 else None
 
 
 def _notes(rows: Sequence[TableRow], against: str, wins: bool) -> list[str]:

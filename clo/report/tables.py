@@ -74,8 +74,7 @@ _PRIORITY = (
 def fitting(table: Table, width: int) -> list[Column]:
     """The columns that fit a terminal of ``width`` characters, the most telling ones first to stay."""
     rank = {key: number for number, key in enumerate(_PRIORITY)}
-    leads = zip(LEAD_HEADS, *map(lead, table.rows), strict=True)
-    left = width - sum(3 + max(map(len, texts)) for texts in leads)
+    left = width - sum(3 + max(map(len, texts)) for texts in zip(LEAD_HEADS, *map(lead, table.rows), strict=True))
     kept = set()
     for column in sorted(table.columns, key=lambda c: rank.get(c.key, len(rank))):
         cells = (shown(row.cells.get(column.key), column) for row in table.rows)
@@ -95,8 +94,8 @@ def to_rich(table: Table, title: str, width: int) -> RichTable:
     columns = fitting(table, width)
     hidden = len(table.columns) - len(columns)
     caption = f"{hidden} more columns in table.md" if hidden else None
-    rich = RichTable(title=title, caption=caption, box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    rich.title_justify = rich.caption_justify = "left"
+    rich = RichTable(title=title, caption=caption, title_justify="left", caption_justify="left", pad_edge=False)
+    rich.box, rich.padding = box.SIMPLE_HEAD, (0, 1)
     for head in LEAD_HEADS:
         rich.add_column(head, justify="right" if head in ("items", "runs") else "left", no_wrap=True)
     for column in columns:

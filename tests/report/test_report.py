@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import importlib.machinery
 import io
 import json
 import math
@@ -10,6 +12,7 @@ import os
 import re
 import subprocess
 import sys
+import types
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -19,9 +22,9 @@ from conftest import ROOT
 from report_fixture import write_run, write_study
 
 from clo.errors import UserError
-from clo.report.collect import Study, collect
+from clo.report.collect import Study, collect, read_lines
 from clo.report.labels import label_parts
-from clo.report.make import make_report
+from clo.report.make import make_report, upload
 from clo.report.measures import COLUMNS, Mean, mean_of
 from clo.report.summary import Table, TableRow, build
 from clo.report.tables import assumed, fitting, to_csv, to_latex, to_markdown
@@ -395,3 +398,45 @@ def test_help_is_fast_and_the_report_needs_no_torch(tmp_path: Path) -> None:
     paths = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=paths)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_line_separator_in_an_answer_breaks_no_line(tmp_path: Path) -> None:
+    """JSON writes U+2028 and U+0085 as they are; only a newline ends a line of the file."""
+    path = tmp_path / "samples.jsonl"
+    objects = [{"answer": "a\u2028b\u0085c\u000bd"}, {"answer": "e"}]
+    path.write_text("".join(json.dumps(one, ensure_ascii=False) + "\n" for one in objects) + '{"cut', encoding="utf-8")
+    assert read_lines(path) == objects
+
+
+def test_upload_sends_tables_pages_and_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One run of the study's group, one artifact, files at their place in the report; SVGs stay at home."""
+    sent: dict[str, object] = {}
+
+    class Artifact:
+        def __init__(self, name: str, type: str) -> None:
+            sent["artifact"] = (name, type)
+            self.names: list[str] = []
+
+        def add_file(self, path: str, name: str) -> None:
+            assert Path(path) == tmp_path / name
+            self.names.append(name)
+
+    def init(**told: object) -> contextlib.nullcontext[None]:
+        sent.update(told)
+        return contextlib.nullcontext()
+
+    run = types.SimpleNamespace(log_artifact=lambda artifact: sent.update(names=artifact.names))
+    fake = types.ModuleType("wandb")
+    fake.__dict__.update(__spec__=importlib.machinery.ModuleSpec("wandb", None), Artifact=Artifact, init=init, run=run)
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+    (tmp_path / "runs").mkdir()
+    for name in ("report.html", "runs/a.html", "table.csv", "table.tex", "square.png", "square.svg", ".x.png.1.tmp"):
+        (tmp_path / name).write_text("")
+    upload("project", "demo", tmp_path)
+    assert (sent["project"], sent["group"], sent["job_type"]) == ("project", "demo", "report")
+    assert sent["artifact"] == ("report-demo", "report")
+    assert sent["names"] == ["report.html", "runs/a.html", "square.png", "table.csv", "table.tex"]
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match="pip install wandb"):
+        upload("project", "demo", tmp_path)
