@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from clo.errors import UserError
+from clo.server.reply import Reply
 
 USAGE = """usage: python -m clo.commands.answer run=<folder> prompts=<file> [key=value ...]
 
@@ -29,7 +30,7 @@ USAGE = """usage: python -m clo.commands.answer run=<folder> prompts=<file> [key
 KEYS = ("run", "prompts", "lang", "name", "start", "limit", "max_new_tokens", "max_tokens", "base_url", "model")
 CHUNK = 32
 """Prompts answered and written together."""
-Answer = Callable[[Sequence[str]], list[str]]
+Answer = Callable[[Sequence[str]], list[Reply]]
 
 
 @dataclass(frozen=True)
@@ -108,12 +109,14 @@ def answer(options: dict[str, str]) -> Path:
             )
             chunk = prompts[first : first + CHUNK]
             lines = []
-            for prompt, text in zip(chunk, make([p.text for p in chunk]), strict=True):
+            for prompt, reply in zip(chunk, make([p.text for p in chunk]), strict=True):
+                text = reply.text
                 (verdict,) = identifier.verdicts([text])
                 lines.append({
                     "id": prompt.id, "group": prompt.group, "side": prompt.side, "prompt": prompt.text, "answer": text,
                     "verdict": verdict, "right_lines": identifier.right_lines(text, prompt.side),  # type: ignore[arg-type]
                     "intrusion": intrusion(text, prompt.text, codes[prompt.side]),
+                    **({"cut": True} if reply.cut else {}),
                 })  # fmt: skip
             _append(path, lines)
     return path
@@ -201,29 +204,19 @@ def _model(run: Any, place: Path, options: dict[str, str], longest: int) -> Answ
     renderer = Renderer(tokenizer, run.model.template, run.model.end_of_turn)
     budget = int(options.get("max_tokens", run.evaluation.max_tokens))
 
-    def make(texts: Sequence[str]) -> list[str]:
+    def make(texts: Sequence[str]) -> list[Reply]:
         with mixed(run.trainer.precision, device):
             ids = [renderer.prompt_ids(text) for text in texts]
-            return generate(model, tokenizer, ids, renderer.end_id, longest, budget)
+            return [Reply(text) for text in generate(model, tokenizer, ids, renderer.end_id, longest, budget)]
 
     return make
 
 
 def _server(options: dict[str, str], longest: int) -> Answer:
     """A server that renders and generates by itself; one request per prompt, several at a time."""
-    from concurrent.futures import ThreadPoolExecutor
+    from clo.server.answers import answering
 
-    from clo.judge.client import Judge
-    from clo.judge.endpoint import endpoint
-
-    asked = {key: options[key] for key in ("base_url", "model")}
-    client = Judge(endpoint({**asked, "max_tokens": str(longest)}))
-
-    def make(texts: Sequence[str]) -> list[str]:
-        with ThreadPoolExecutor(8) as pool:
-            return [reply.text for reply in pool.map(lambda text: client.reply(text, logprobs=False), texts)]
-
-    return make
+    return answering(options["base_url"], options["model"], longest)
 
 
 def show(path: Path) -> None:

@@ -96,17 +96,15 @@ def _export(options: dict[str, str]) -> None:
 
 def _judge(options: dict[str, str]) -> None:
     from clo.judge.compare import judge_runs, table
+    from clo.judge.pairs import Comparison
 
     if "side" in options:
         raise UserError("side= goes with export=; a comparison takes sides=")
     sides = [_side(word.strip(), "sides") for word in options["sides"].split(",")] if "sides" in options else None
     budget = whole_number(options, "budget", 1) if "budget" in options else None
     path, result = judge_runs(
-        Path(options["run"]),
-        Path(options["against"]),
+        Comparison(Path(options["run"]), Path(options["against"]), sides, options.get("answers")),
         endpoint(options),
-        sides=sides,
-        answers=options.get("answers"),
         budget=budget,
         parallel=whole_number(options, "parallel", 8),
         cache_dir=Path(options.get("cache_dir") or ".cache"),
