@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -33,3 +33,16 @@ def refused(words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> str:
     said = capsys.readouterr().err
     assert said.startswith("error: ") and said.count("\n") == 1, said
     return said
+
+
+def program(command: str) -> Callable[[Sequence[str]], None]:
+    """The command as a function that returns when it has done what it was asked, and exits with its last words if not."""
+
+    def run(words: Sequence[str]) -> None:
+        try:
+            main([command, *words])
+        except SystemExit as end:
+            if end.code not in (0, None):
+                raise
+
+    return run

@@ -16,7 +16,7 @@ FLOORS = (
     "study",
     "training",
     "translate judge report",
-    "evaluation",
+    "evaluation server",
     "square nano",
     "model data",
     "config storage",

@@ -55,17 +55,12 @@ def judge(asked: Options) -> None:
 
     from clo.judge.compare import judge_runs, table
     from clo.judge.endpoint import endpoint
+    from clo.judge.pairs import Comparison
 
-    given = {key: getattr(asked, key) for key in ("model", "base_url", "timeout", "max_tokens")}
+    comparison = Comparison(asked.run, asked.against, asked.sides, asked.answers)
+    judge_model = endpoint(asked.model, asked.base_url, asked.timeout, asked.max_tokens)
     path, result = judge_runs(
-        asked.run,
-        asked.against,
-        endpoint({key: str(value) for key, value in given.items() if value is not None}),
-        sides=None if asked.sides is None else list(asked.sides),
-        answers=asked.answers,
-        budget=asked.budget,
-        parallel=asked.parallel,
-        cache_dir=asked.cache_dir,
+        comparison, judge_model, budget=asked.budget, parallel=asked.parallel, cache_dir=asked.cache_dir
     )
     Console().print(table(result))
     print(f"{result['calls']} calls, {result['cached']} questions answered before; written to {path}")

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
 from clo.errors import UserError
 from clo.judge import prompts
-from clo.judge.cache import ReplyCache
-from clo.judge.client import BudgetSpent, Judge, Refused, Stopped
+from clo.judge.endpoint import LANGUAGE, QUALITY
 from clo.judge.pairs import Pair
 from clo.judge.prompts import READ, Question
+from clo.server.cache import ReplyCache
+from clo.server.client import Client
+from clo.server.faults import BudgetSpent, Refused, Stopped
+from clo.server.several import each
 
 UNPARSED = 0.2
 """A judge with more of its replies out of format than this share contradicts its format; assumed."""
@@ -64,7 +67,7 @@ def settled(question: Question, cache: ReplyCache) -> bool:
 
 
 def ask(
-    pairs: Sequence[Pair], judge: Judge, cache: ReplyCache, parallel: int, tick: Callable[[int, int], None]
+    pairs: Sequence[Pair], judge: Client, cache: ReplyCache, parallel: int, tick: Callable[[int, int], None]
 ) -> Asked:
     """Ask until every pair is judged.
 
@@ -97,7 +100,7 @@ def ask(
 class _Work:
     """One round of questions."""
 
-    def __init__(self, judge: Judge, cache: ReplyCache, tick: Callable[[int], None]) -> None:
+    def __init__(self, judge: Client, cache: ReplyCache, tick: Callable[[int], None]) -> None:
         self.judge, self.cache, self.tick = judge, cache, tick
         self.spent, self.done, self.unparsed = False, 0, 0
         self.refused: set[str] = set()
@@ -108,16 +111,9 @@ class _Work:
 
     def run(self, left: Iterable[Question], parallel: int) -> None:
         """Ask all of them; on a failure or Ctrl-C no call is begun, and those under way are waited for and kept."""
-        pool = ThreadPoolExecutor(parallel, thread_name_prefix="judge")
-        try:
-            asked = {pool.submit(self._one, question): question for question in left}
-            for future in as_completed(asked):
-                self._finished(future, asked[future])
-        finally:
-            self.judge.stop.set()
-            pool.shutdown(cancel_futures=True)
+        each(left, self._ask, self._finished, parallel, self.judge.stop)
 
-    def _finished(self, future: Future[None], question: Question) -> None:
+    def _finished(self, question: Question, future: Future[None]) -> None:
         try:
             future.result()
         except BudgetSpent:
@@ -133,33 +129,26 @@ class _Work:
         if self.done >= EARLY and self.unparsed > self.done / 2:
             raise _contradiction(self.judge, self.unparsed, self.done)
 
-    def _one(self, question: Question) -> None:
-        try:
-            self._ask(question)
-        except (BudgetSpent, UserError):
-            self.judge.stop.set()  # here, so that this thread does not begin another question first
-            raise
-
     def _ask(self, question: Question) -> None:
         for text in (question.text, question.reminded):
             reply = self.cache.get(text)
             if reply is None:
-                reply = self.judge.reply(text, logprobs=question.kind == "quality")
+                reply = self.judge.reply(text, QUALITY if question.kind == "quality" else LANGUAGE)
                 self.cache.add(text, reply)
             if READ[question.kind](reply) is not None:
                 return
 
 
-def _check_format(asked: Iterable[Question], cache: ReplyCache, judge: Judge) -> None:
+def _check_format(asked: Iterable[Question], cache: ReplyCache, judge: Client) -> None:
     for kind in READ:
         found = [answer(question, cache) for question in asked if question.kind == kind]
         if found.count(None) > UNPARSED * len(found):
             raise _contradiction(judge, found.count(None), len(found))
 
 
-def _contradiction(judge: Judge, unparsed: int, total: int) -> UserError:
+def _contradiction(judge: Client, unparsed: int, total: int) -> UserError:
     return UserError(
-        f"the judge '{judge.endpoint.model}' contradicts its format: {unparsed} of {total} replies are not the one "
-        "word it is asked for, even after a reminder; choose another model=, or a larger max_tokens= for one that "
-        "thinks first (the judgments are kept)"
+        f"the judge '{judge.endpoint.model}' at {judge.endpoint.shown_url()} contradicts its format: {unparsed} of "
+        f"{total} replies are not the one word it is asked for, even after a reminder; choose another model=, or a "
+        "larger max_tokens= for one that thinks first (the judgments are kept)"
     )

@@ -5,20 +5,20 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clo.errors import UserError
-from clo.evaluation.exact import Side
 from clo.judge import prompts
 from clo.judge.ask import ask
-from clo.judge.cache import ReplyCache
-from clo.judge.client import Judge
-from clo.judge.endpoint import TEMPERATURE, Endpoint
+from clo.judge.endpoint import QUALITY
 from clo.judge.measure import by_side, judged
-from clo.judge.pairs import read_pairs
+from clo.judge.pairs import Comparison, read_pairs
+from clo.server.cache import ReplyCache
+from clo.server.client import Client
+from clo.server.endpoint import Endpoint
 from clo.storage.files import write_json
 from clo.storage.jsonl import write_lines
 
@@ -27,12 +27,9 @@ if TYPE_CHECKING:
 
 
 def judge_runs(
-    run: Path,
-    against: Path,
+    comparison: Comparison,
     endpoint: Endpoint,
     *,
-    sides: Sequence[Side] | None = None,
-    answers: str | None = None,
     budget: int | None = None,
     parallel: int = 8,
     cache_dir: Path = Path(".cache"),
@@ -40,11 +37,8 @@ def judge_runs(
     """Judge every pair and write ``judge-<against>.json`` and ``.jsonl`` into the run's folder.
 
     Args:
-        run: folder of a finished run.
-        against: folder of another, or a JSON file of AlpacaEval's shape.
+        comparison: the run, and what it is judged against.
         endpoint: the judge.
-        sides: those to judge; None takes all that both have.
-        answers: name of answers to open prompts; None takes the test answers.
         budget: calls allowed; None allows any number.
         parallel: calls at a time.
         cache_dir: replies are kept in its ``judge`` folder.
@@ -56,17 +50,14 @@ def judge_runs(
         UserError: the answers cannot be read, the budget is spent, the judge fails or contradicts its format, or the
             result cannot be written. Whatever was judged is kept.
     """
-    pairs = read_pairs(run, against, sides, answers)
-    settings = {
-        "model": endpoint.model,
-        "prompts": prompts.version(),
-        "temperature": TEMPERATURE,
-        "max_tokens": endpoint.max_tokens,
-    }
-    cache = ReplyCache(cache_dir / "judge", settings)
+    pairs = read_pairs(comparison)
+    run, against, answers = comparison.run, comparison.against, comparison.answers
+    settings = {"model": endpoint.model, "prompts": prompts.version(), **endpoint.settings(QUALITY)}
+    # The prompts hold instruction, answers and their order: a comparison the other way round asks nothing again.
+    cache = ReplyCache(cache_dir / "judge", settings, endpoint.purpose.what)
     if cache.broken:
         print(f"{cache.broken} broken lines in {cache.path} are left out and asked again", file=sys.stderr)
-    judge = Judge(endpoint, budget)
+    judge = Client(endpoint, budget)
     try:
         with _bar(f"{run.name} against {against.name}") as tick:
             asked = ask(pairs, judge, cache, parallel, tick)
@@ -76,7 +67,7 @@ def judge_runs(
     result = {
         "run": run.resolve().name,
         "against": against.resolve().name,
-        "judge": {**settings, "log_probs": any(_soft(one) for one in found), "openai": judge.client_version},
+        "judge": {**settings, "log_probs": any(_soft(one) for one in found), "openai": judge.version},
         "sides": by_side(found),
         "calls": asked.calls,
         "cached": asked.cached,

@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike
 
 from clo.evaluation import statistics
 from clo.judge.ask import answer, questions
-from clo.judge.cache import ReplyCache
 from clo.judge.pairs import SIDES, Pair
+from clo.server.cache import ReplyCache
 
 TIE = 1e-9
 """A preference closer than this to one half is a tie."""

@@ -17,6 +17,20 @@ SIDES: tuple[Side, ...] = get_args(Side)
 
 
 @dataclass(frozen=True, slots=True)
+class Comparison:
+    """What is compared with what."""
+
+    run: Path
+    """Folder of a finished run."""
+    against: Path
+    """Folder of another run, or a JSON file ``[{instruction, output, generator, dataset}]`` (AlpacaEval's shape)."""
+    sides: Sequence[Side] | None = None
+    """Those to compare; each must have a pair. None takes every side there is."""
+    answers: str | None = None
+    """Name of answers to open prompts; None takes the test answers."""
+
+
+@dataclass(frozen=True, slots=True)
 class Pair:
     """Two answers to one instruction."""
 
@@ -61,23 +75,18 @@ def read_answers(folder: Path, name: str | None) -> Sequence[Sample | Answered]:
     return answers
 
 
-def read_pairs(run: Path, against: Path, sides: Sequence[Side] | None = None, name: str | None = None) -> list[Pair]:
-    """The pairs of answers that both have, in the order of ``run``'s samples.
-
-    Args:
-        run: folder of a finished run.
-        against: folder of another run, or a JSON file ``[{instruction, output, generator, dataset}]``.
-        sides: those to compare; each must have a pair. None takes every side there is.
-        name: of answers to open prompts; None takes the test answers.
+def read_pairs(comparison: Comparison) -> list[Pair]:
+    """The pairs of answers that both have, in the order of the run's samples.
 
     Raises:
         UserError: one of the two cannot be read, they share nothing, or one row has two prompts.
     """
-    samples = read_answers(run, name)
+    run, against, sides = comparison.run, comparison.against, comparison.sides
+    samples = read_answers(run, comparison.answers)
     if against.is_file():
         pairs = _with_file(samples, against)
     else:
-        pairs = _with_run(samples, run, against, read_answers(against, name))
+        pairs = _with_run(samples, run, against, read_answers(against, comparison.answers))
     for side in sides or ():
         if not any(pair.side == side for pair in pairs):
             raise UserError(f"'{run}' and '{against}' share no prompt on side '{side}'; leave it out of sides=")

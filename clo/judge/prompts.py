@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from clo.errors import UserError
+from clo.server.reply import Reply
 
 Kind = Literal["quality", "language"]
 """What is asked: which of two answers is better, or whether one is in the language of its instruction."""
@@ -19,15 +20,6 @@ PATH = Path(__file__).with_name("prompts.yaml")
 _HOLE = re.compile(r"\{(instruction|first|second|answer)\}")
 _THOUGHT = re.compile(r"<think>.*?</think>", re.DOTALL)
 _WORDS: Mapping[Kind, tuple[str, ...]] = {"quality": ("A", "B", "tie"), "language": ("yes", "no")}
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What the judge said to one prompt."""
-
-    text: str
-    top: dict[str, float] | None = None
-    """Log-probabilities (nats) of the likeliest first tokens, where the server gave them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +77,7 @@ def language(instruction: str, answer: str) -> Question:
 def word(kind: Kind, text: str) -> str | None:
     """The one word of a reply (``A``, ``B``, ``tie``; ``yes``, ``no``), or None where it keeps to no format.
 
-    Marks around the word and the thoughts of a reasoning model before it do not count, nor does case.
+    Signs around the word and the thoughts of a reasoning model before it do not count, nor does case.
     """
     bare = re.sub(r"^[\W_]+|[\W_]+$", "", _THOUGHT.sub("", text)).casefold()
     return next((known for known in _WORDS[kind] if known.casefold() == bare), None)

@@ -12,6 +12,7 @@ from typing import Any
 from clo.config.parse import RunConfig
 from clo.data.tables import records
 from clo.errors import UserError, plain_name
+from clo.server.reply import Reply
 from clo.storage.files import write_json
 from clo.storage.jsonl import append_lines, read_lines, write_lines
 from clo.storage.run_folder import RunFolder
@@ -19,7 +20,7 @@ from clo.study.finished import finished_run, load_trained, trained_config
 
 CHUNK = 32
 """Prompts answered and written together."""
-Answer = Callable[[Sequence[str]], list[str]]
+Answer = Callable[[Sequence[str]], list[Reply]]
 
 
 @dataclass(frozen=True)
@@ -83,12 +84,14 @@ def answer(place: Path, asked: Asked) -> Path:
             make = make or (_server(asked) if asked.server else _model(run, place, asked))
             chunk = prompts[first : first + CHUNK]
             lines = []
-            for prompt, text in zip(chunk, make([p.text for p in chunk]), strict=True):
+            for prompt, reply in zip(chunk, make([p.text for p in chunk]), strict=True):
+                text = reply.text
                 (verdict,) = identifier.verdicts([text])
                 lines.append({
                     "id": prompt.id, "group": prompt.group, "side": prompt.side, "prompt": prompt.text, "answer": text,
                     "verdict": verdict, "right_lines": identifier.right_lines(text, prompt.side),  # type: ignore[arg-type]
                     "intrusion": intrusion(text, prompt.text, codes[prompt.side]),
+                    **({"cut": True} if reply.cut else {}),
                 })  # fmt: skip
             append_lines(path, lines)
     return path
@@ -154,30 +157,20 @@ def _model(run: RunConfig, place: Path, asked: Asked) -> Answer:
     model = (load_model(run.model) if asked.start else load_trained(run, place)).to(session.device)
     budget = asked.max_tokens or run.evaluation.max_tokens
 
-    def make(texts: Sequence[str]) -> list[str]:
+    def make(texts: Sequence[str]) -> list[Reply]:
         with session.precision():
             ids = [session.renderer.prompt_ids(text) for text in texts]
-            return generate(session.subject(model), ids, asked.max_new_tokens, budget)
+            return [Reply(text) for text in generate(session.subject(model), ids, asked.max_new_tokens, budget)]
 
     return make
 
 
 def _server(asked: Asked) -> Answer:
     """A server that renders and generates by itself; one request per prompt, several at a time."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    from clo.judge.client import Judge
-    from clo.judge.endpoint import endpoint
+    from clo.server.answers import answering
 
     assert asked.server is not None
-    address, model = asked.server
-    client = Judge(endpoint({"base_url": address, "model": model, "max_tokens": str(asked.max_new_tokens)}))
-
-    def make(texts: Sequence[str]) -> list[str]:
-        with ThreadPoolExecutor(8) as pool:
-            return [reply.text for reply in pool.map(lambda text: client.reply(text, logprobs=False), texts)]
-
-    return make
+    return answering(*asked.server, asked.max_new_tokens)
 
 
 def show(path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
-from clo.config.sources import SourceConfig, TranslationConfig
+from clo.config.parse import RunConfig
 from clo.data.instructions.example import Counts
 from clo.storage.files import write_text
 from clo.translate.pipeline import Translated
@@ -16,26 +16,20 @@ EXAMPLES = 5
 
 
 def write_card(
-    path: Path,
-    languages: tuple[str, str],
-    source: SourceConfig,
-    translation: TranslationConfig,
-    counts: Counts,
-    state: Translated,
-    tokens: Callable[[str], int] | None,
+    path: Path, run: RunConfig, counts: Counts, state: Translated, tokens: Callable[[str], int] | None
 ) -> Path:
     """Write ``<path>.md``.
 
     Args:
         path: the rows.
-        languages: (source, target).
-        source: where the examples come from.
-        translation: the translator.
+        run: names the languages, where the examples come from, and the translator.
         counts: what the source's filters removed.
         state: what the file holds.
         tokens: length of a text in tokens of the model that will train; none leaves fertility out.
     """
-    first, target = languages
+    source, translation = run.data.source, run.data.translation
+    assert source is not None and translation is not None
+    first, target = run.lang.source, run.lang.code
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     texts = {
         first: [row[f"{part}_{first}"] for row in rows for part in ("prompt", "response")],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from clo.translate.segments import numbers, protected
 
@@ -13,13 +14,22 @@ Language = Callable[[str], str]
 SHORTEST_RATIO, LONGEST_RATIO = 0.15, 5.0
 """Length of a translation in characters, relative to its source; Chinese needs a third of English, some twice."""
 LONG_ENOUGH = 24
-"""Characters of a source from which on its translation's length is judged."""
+"""Characters of a source from which on its translation's length is checked."""
 SURE = 60
-"""Characters from which on its language is judged by the sentence; whole texts are judged again in the end."""
+"""Characters from which on its language is told by the sentence; whole texts are told again in the end."""
 
 
-def fault(source: str, translation: str, language: Language) -> str | None:
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """What an engine gives where it has no translation of a sentence."""
+
+    why: str
+
+
+def fault(source: str, translation: str | Failed, language: Language) -> str | None:
     """Why a translation is refused, or nothing."""
+    if isinstance(translation, Failed):
+        return translation.why
     text = translation.strip()
     if not text:
         return "empty"

@@ -2,35 +2,41 @@
 
 from __future__ import annotations
 
-import json
-import os
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, Protocol
 
 from clo.config.sources import TranslationConfig
 from clo.errors import UserError
+from clo.translate.chat import ChatEngine
+from clo.translate.checks import Failed
 from clo.translate.languages import engine_code
 
 
 class Engine(Protocol):
     """A translator between two fixed languages."""
 
-    def translate(self, sentences: Sequence[str], attempt: int) -> list[str]:
+    def translate(self, sentences: Sequence[str], attempt: int) -> Sequence[str | Failed]:
         """Translate; a later attempt (from 0) tries harder."""
 
 
-def load_engine(config: TranslationConfig, source: str, target: str, device: Any) -> Engine:
+def load_engine(
+    config: TranslationConfig, source: str, target: str, device: Any, cache_dir: Path | None = None
+) -> Engine:
     """The configured engine.
+
+    Args:
+        config: the translator.
+        source: our code of the source language.
+        target: that of the target language.
+        device: where a model here runs.
+        cache_dir: where a server's replies are kept; None keeps none.
 
     Raises:
         UserError: it lacks a language, or cannot be loaded.
     """
     if config.engine == "chat":
-        return ChatEngine(config, source, target)
+        return ChatEngine(config, source, target, cache_dir)
     codes = engine_code(config.engine, source), engine_code(config.engine, target)
     if config.backend == "ctranslate2":
         return CTranslate2Engine(config, *codes, device)
@@ -150,52 +156,3 @@ class CTranslate2Engine:
             for sentence, result in zip(tokens, results, strict=True)
         ]
         return [str(self.tokenizer.decode(row, skip_special_tokens=True)).strip() for row in ids]
-
-
-INSTRUCTION = (
-    "Translate the user's text from the language with the code {source} into the language with the code {target}. "
-    "Answer with the translation only. Leave code, formulas, addresses, numbers and placeholders as they are."
-)
-
-
-class ChatEngine:
-    """A model on any server that speaks OpenAI's protocol."""
-
-    def __init__(self, config: TranslationConfig, source: str, target: str) -> None:
-        self.config = config
-        self.instruction = INSTRUCTION.format(source=source, target=target)
-
-    def translate(self, sentences: Sequence[str], attempt: int) -> list[str]:
-        """One request per sentence, several at a time."""
-        with ThreadPoolExecutor(self.config.parallel) as pool:
-            return list(pool.map(lambda sentence: self._ask(sentence, attempt), sentences))
-
-    def _ask(self, sentence: str, attempt: int) -> str:
-        messages = [{"role": "system", "content": self.instruction}, {"role": "user", "content": sentence}]
-        body = {"model": self.config.model, "messages": messages, "temperature": 0.0 if attempt == 0 else 0.3}
-        headers = {"Content-Type": "application/json"}
-        if os.environ.get("OPENAI_API_KEY"):
-            headers["Authorization"] = f"Bearer {os.environ['OPENAI_API_KEY']}"
-        address = f"{self.config.base_url.rstrip('/')}/chat/completions"
-        trouble = ""
-        for pause in (1, 2, 4, 8, None):
-            try:
-                request = urllib.request.Request(address, json.dumps(body).encode(), headers)
-                with urllib.request.urlopen(request, timeout=self.config.timeout) as answer:
-                    return str(json.load(answer)["choices"][0]["message"]["content"]).strip()
-            except urllib.error.HTTPError as error:
-                trouble = f"it answers {error.code}"
-                if error.code in (400, 401, 403, 404):
-                    break
-            except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
-                trouble = f"{type(error).__name__}"
-            if pause is not None:
-                time.sleep(pause * PATIENCE)
-        raise UserError(
-            f"the server at data.translation.base_url={self.config.base_url} does not translate ({trouble}); what is "
-            "done is kept, the same command goes on"
-        )
-
-
-PATIENCE = 1.0
-"""Factor of the pauses between two requests for the same sentence, seconds."""

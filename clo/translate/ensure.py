@@ -28,7 +28,7 @@ def translated_rows(run: RunConfig, say: Callable[[str], None] = print) -> Path:
     from clo.translate.cache import SentenceCache
     from clo.translate.card import write_card
     from clo.translate.engines import load_engine
-    from clo.translate.pipeline import translate_examples
+    from clo.translate.pipeline import Means, translate_examples
 
     source, translation = run.data.source, run.data.translation
     assert source is not None and translation is not None
@@ -39,20 +39,16 @@ def translated_rows(run: RunConfig, say: Callable[[str], None] = print) -> Path:
         source, lambda texts: [verdict in ("en", "undecided") for verdict in identifier.verdicts(texts)]
     )
     cache = SentenceCache(Path(run.cache_dir) / "sentences", [languages, translation.identity()])
-    needed = rows_needed(run)
+    means = Means(
+        languages,
+        lambda: load_engine(translation, *languages, run_device(run.trainer.accelerator), Path(run.cache_dir)),
+        cache,
+        lambda text: identifier.verdicts([text])[0],
+    )
     with stage(RunFolder(path.parent, main=False), f"translate {run.lang.code}") as tick:
-        state = translate_examples(
-            examples,
-            path,
-            needed,
-            languages,
-            lambda: load_engine(translation, *languages, run_device(run.trainer.accelerator)),
-            cache,
-            lambda text: identifier.verdicts([text])[0],
-            tick,
-        )
+        state = translate_examples(examples, path, rows_needed(run), means, tick)
     if counts.read:
-        card = write_card(path, languages, source, translation, counts, state, _tokens(run))
+        card = write_card(path, run, counts, state, _tokens(run))
         for line in (*counts.lines(), *(f"{n:,} dropped: {why}" for why, n in state.dropped.most_common())):
             say(f"  {line}")
         say(f"{state.rows:,} rows in {path}, described in {card}")

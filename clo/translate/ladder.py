@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from clo.translate.cache import SentenceCache
-from clo.translate.checks import Language, fault
+from clo.translate.checks import Failed, Language, fault
 from clo.translate.engines import Engine
-from clo.translate.segments import around_protected, protected
+from clo.translate.segments import Piece, around_protected, protected
 
 ATTEMPTS = 2
 
@@ -25,11 +25,11 @@ def translate_sentences(
     faults: dict[str, str] = {}
     for attempt in range(ATTEMPTS):
         made = engine.translate(open_, attempt) if open_ else []
-        done = []
+        done: list[tuple[str, str | None, str | None]] = []
         for sentence, text in zip(open_, made, strict=True):
             found = fault(sentence, text, language)
             if found is None:
-                done.append((sentence, text, None))
+                done.append((sentence, str(text), None))
             else:
                 faults[sentence] = found
         cache.add(done)
@@ -49,12 +49,18 @@ def _in_fragments(
     made = dict(zip(parts, engine.translate(parts, ATTEMPTS), strict=True)) if parts else {}
     entries: list[tuple[str, str | None, str | None]] = []
     for sentence in sentences:
-        text = None
-        if sentence in cut:
-            text = "".join(
-                piece.text.replace(piece.text.strip(), made[piece.text.strip()]) if piece.translate else piece.text
-                for piece in cut[sentence]
-            )
-        found = faults[sentence] if text is None else fault(sentence, text, language)
-        entries.append((sentence, text, None) if found is None else (sentence, None, found))
+        text = _joined(cut[sentence], made) if sentence in cut else Failed(faults[sentence])
+        found = fault(sentence, text, language)
+        entries.append((sentence, str(text), None) if found is None else (sentence, None, found))
     return entries
+
+
+def _joined(pieces: Sequence[Piece], made: Mapping[str, str | Failed]) -> str | Failed:
+    """The pieces with what was made of them, or why one of them has no translation."""
+    parts = []
+    for piece in pieces:
+        text = made[piece.text.strip()] if piece.translate else piece.text
+        if isinstance(text, Failed):
+            return text
+        parts.append(piece.text.replace(piece.text.strip(), text) if piece.translate else text)
+    return "".join(parts)

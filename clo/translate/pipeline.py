@@ -37,14 +37,23 @@ class Translated:
         return self.rows + sum(self.dropped.values())
 
 
+@dataclass(frozen=True)
+class Means:
+    """How to translate."""
+
+    languages: tuple[str, str]
+    """(source, target)."""
+    engine: Callable[[], Engine]
+    """Makes the translator, if there is anything to translate."""
+    cache: SentenceCache
+    language: Language
+
+
 def translate_examples(
     examples: Iterable[Instruction],
     path: Path,
     needed: int,
-    languages: tuple[str, str],
-    engine: Callable[[], Engine],
-    cache: SentenceCache,
-    language: Language,
+    means: Means,
     tick: Callable[[int, int, str], None] | None = None,
 ) -> Translated:
     """Translate examples in order until ``path`` holds ``needed`` rows, or there are no more.
@@ -56,12 +65,10 @@ def translate_examples(
         examples: in the source language, the best first; always the same ones in the same order.
         path: rows as :func:`clo.data.rows.read_rows` reads them, one line each.
         needed: rows wanted.
-        languages: (source, target).
-        engine: makes the translator, if there is anything to translate.
-        cache: sentences.
-        language: verdict of a text: target, en, other or undecided.
+        means: how to translate.
         tick: called with (rows, rows wanted, note).
     """
+    cache = means.cache
     with _locked(path):
         state = _resume(path)
         state.broken_cache_lines = cache.broken
@@ -73,14 +80,14 @@ def translate_examples(
             cut = [(pieces(example.prompt), pieces(example.response)) for example in chunk]
             sentences = [piece.text for parts in cut for side in parts for piece in side if piece.translate]
             if translator is None and any(cache.get(sentence) is None for sentence in sentences):
-                translator = engine()
+                translator = means.engine()
             found = {s: entry for s in sentences if (entry := cache.get(s)) is not None}
             if translator is not None:
-                found = translate_sentences(sentences, translator, cache, language)
+                found = translate_sentences(sentences, translator, cache, means.language)
             for example, sides in zip(chunk, cut, strict=True):
                 if state.rows == needed:
                     break
-                _write(path, state, example, sides, found, languages, language)
+                _write(path, state, example, sides, found, means)
             if tick is not None:
                 tick(state.rows, needed, f"{sum(state.dropped.values())} dropped")
         return state
@@ -92,14 +99,13 @@ def _write(
     example: Instruction,
     sides: tuple[list[Piece], list[Piece]],
     found: dict[str, tuple[str | None, str | None]],
-    languages: tuple[str, str],
-    language: Language,
+    means: Means,
 ) -> None:
     texts = [_join(side, found) for side in sides]
     faults = [reason for text, reason in texts if text is None]
     if not faults:
-        faults = [why for text, _ in texts if (why := wrong_language(str(text), language)) is not None]
-    source, target = languages
+        faults = [why for text, _ in texts if (why := wrong_language(str(text), means.language)) is not None]
+    source, target = means.languages
     if faults:
         state.dropped[str(faults[0])] += 1
         _append(dropped_path(path), {"id": example.id, "reason": faults[0]})

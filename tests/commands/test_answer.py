@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from called import called, done
 from called import refused as refused_by
-from test_judge import serving
+from servers import completion, serving
 from warm_runs import WarmRuns, tiny
 
 import clo.evaluation.generate
@@ -121,11 +121,17 @@ def test_what_is_refused(run: Path, prompts: Path, tmp_path: Path, capsys: pytes
 
 def test_a_server_generates(run: Path, prompts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    with serving(lambda _, request, __: f"You said: {request['messages'][0]['content']}") as server:
+
+    def echo(_: Any, request: dict[str, Any], __: int) -> Any:
+        said = f"You said: {request['messages'][0]['content']}"
+        return (200, {}, completion(said, "length")) if "animal 1." in said else said
+
+    with serving(echo) as server:
         done("answer", f"run={run}", f"prompts={prompts}", "name=served", f"base_url={server.url}", "model=mine")
         assert {r["max_tokens"] for r in server.requests} == {512} and len(server.requests) == 9
     found = lines(run / "answers-served.jsonl")
     assert found[0]["answer"] == "You said: Tell me about animal 0." and found[0]["verdict"] == "en"
+    assert [line.get("cut", False) for line in found] == [k == 1 for k in range(9)]
 
 
 def test_answers_are_judged(run: Path, prompts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from called import called
 from conftest import ROOT
-from test_translate import Swahili
+from stand_ins import Swahili
 
 import clo.translate.engines
 

@@ -129,7 +129,7 @@ def write_rows(path: Path, rows: list[dict[str, str]]) -> None:
 
 
 def test_other_rows_under_the_same_path_are_another_run(warm: WarmRuns, tiny_folder: Path, tmp_path: Path) -> None:
-    """Finished: the old result is not shown as theirs. Broken: they are not mixed. Rows that are not used may change."""
+    """Finished: the old result is not shown as theirs. Broken: they are not mixed. Unused rows may change."""
     files = ["data=files", f"data.train={tmp_path}/rows.jsonl", "data.held_out=5"]
     command = tiny(tiny_folder, tmp_path, *files)
     write_rows(tmp_path / "rows.jsonl", ROWS)

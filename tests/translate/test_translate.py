@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from called import program
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stand_ins import Swahili
 
-import clo.translate.engines
 from clo.config.sources import TranslationConfig
 from clo.data.instructions.example import Instruction
 from clo.data.rows import read_rows
 from clo.errors import UserError
 from clo.translate.cache import SentenceCache
 from clo.translate.checks import fault, repeats
-from clo.translate.engines import ChatEngine, Seq2SeqEngine, batches, load_engine
+from clo.translate.engines import Seq2SeqEngine, batches, load_engine
 from clo.translate.ladder import translate_sentences
 from clo.translate.languages import M2M100, NLLB, engine_code
-from clo.translate.pipeline import dropped_path, translate_examples
+from clo.translate.pipeline import Means, dropped_path, translate_examples
 from clo.translate.segments import around_protected, numbers, pieces, protected
 
 # Segments -----------------------------------------------------------------------------------------------------------
@@ -87,7 +86,7 @@ def test_language_of_a_translation() -> None:
     assert fault(long, "Still English, other words though.", lambda _: "en") == "not translated"
     assert (
         fault("Yes, of course it is so.", "Naam, bila shaka ni hivyo.", lambda _: "other") is None
-    )  # too short to judge
+    )  # too short to tell
     assert repeats("我爱你们大家好" * 5) and not repeats("我爱你，你爱她，她爱他们大家")
 
 
@@ -149,7 +148,7 @@ EXAMPLES = [
 
 def make(path: Path, needed: int, engine: Any = None, examples: Sequence[Instruction] = EXAMPLES) -> Any:
     cache = SentenceCache(path.parent / "cache", "fake")
-    return translate_examples(examples, path, needed, ("en", "sw"), lambda: engine or Fake(), cache, target)
+    return translate_examples(examples, path, needed, Means(("en", "sw"), lambda: engine or Fake(), cache, target))
 
 
 def test_rows_grow_and_nest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -354,64 +353,6 @@ def test_throughput_is_that_of_the_engines_own_generate(m2m100: Path) -> None:
     assert sorted(ratios)[1] >= 0.9
 
 
-# A server -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], str]]:
-    """A chat server on loopback whose mood is set by the test; returns its address."""
-    monkeypatch.setattr(clo.translate.engines, "PATIENCE", 0.01)
-    mood = {"is": "well", "asked": 0}
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            mood["asked"] += 1  # type: ignore[operator]
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            assert self.headers["Authorization"] == "Bearer k3y" and self.path == "/v1/chat/completions"
-            first = int(str(mood["asked"])) <= 2
-            if mood["is"] == "drops":
-                self.connection.close()
-                return
-            if mood["is"] == "slow":
-                time.sleep(1)
-            if mood["is"] == "refuses" or (mood["is"] == "limits" and first):
-                self.send_error(401 if mood["is"] == "refuses" else 429)
-                return
-            answer = {"choices": [{"message": {"content": f" [{body['messages'][-1]['content'].upper()}] "}}]}
-            payload = b"<html>" if mood["is"] == "garbage" else json.dumps(answer).encode()
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(payload)
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    monkeypatch.setenv("OPENAI_API_KEY", "k3y")
-    found = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=found.serve_forever, daemon=True).start()
-
-    def in_mood(word: str) -> str:
-        mood.update({"is": word, "asked": 0})
-        return f"http://127.0.0.1:{found.server_port}/v1"
-
-    yield in_mood
-    found.shutdown()
-
-
-@pytest.mark.parametrize("mood", ["well", "limits"])
-def test_a_chat_server(mood: str, server: Callable[[str], str]) -> None:
-    config = TranslationConfig(engine="chat", model="any", base_url=server(mood), parallel=3)
-    assert ChatEngine(config, "en", "sw").translate(["one", "two", "three"], 0) == ["[ONE]", "[TWO]", "[THREE]"]
-
-
-@pytest.mark.parametrize(("mood", "why"), [("refuses", "401"), ("garbage", "JSON"), ("drops", ""), ("slow", "")])
-def test_a_server_that_does_not_translate(mood: str, why: str, server: Callable[[str], str]) -> None:
-    config = TranslationConfig(engine="chat", model="any", base_url=server(mood), timeout=0.2)
-    with pytest.raises(UserError) as error:
-        ChatEngine(config, "en", "sw").translate(["one"], 0)
-    assert "does not translate" in str(error.value) and why in str(error.value) and "k3y" not in str(error.value)
-
-
 def test_settings_are_checked() -> None:
     for wrong in ({"engine": "deepl"}, {"beams": 0}, {"timeout": 0}, {"engine": "chat"}, {"backend": "onnx"}):
         with pytest.raises(UserError):
@@ -421,14 +362,7 @@ def test_settings_are_checked() -> None:
 # Runs -----------------------------------------------------------------------------------------------------------------
 
 
-class Swahili:
-    """Says the same sentence about everything, with the source's numbers."""
-
-    made = 0
-
-    def translate(self, sentences: Sequence[str], attempt: int) -> list[str]:
-        Swahili.made += len(sentences)
-        return [" ".join(["Hii ni sentensi ya Kiswahili kuhusu paka na mbwa", *numbers(s)]) for s in sentences]
+translate = program("translate")
 
 
 def test_a_run_translates_what_it_needs(
@@ -439,11 +373,11 @@ def test_a_run_translates_what_it_needs(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """The first run translates, a larger one translates the rest, and so does the command ahead of a run."""
-    from test_conf import run_of
+    from composed import run_of
     from warm_runs import tiny
 
-    import clo.commands.train
-    from clo.commands.translate import main as translate
+    from clo.study.plan_table import show_plans
+    from clo.study.run import run_cell
     from clo.translate.ensure import rows_path
 
     monkeypatch.setattr(Swahili, "made", 0)
@@ -457,23 +391,21 @@ def test_a_run_translates_what_it_needs(
     planned = run_of(*tiny(tiny_folder, tmp_path, *asked, "model.max_length=256", "plan=true"))
     translator = f"data.translation.model={m2m100}"
     capsys.readouterr()
-    assert clo.commands.train.show_plans(
-        [planned, run_of(*tiny(tiny_folder, tmp_path, *asked, "plan=true", translator))]
-    )
+    assert show_plans([planned, run_of(*tiny(tiny_folder, tmp_path, *asked, "plan=true", translator))])
     said = " ".join(capsys.readouterr().out.split())
     assert said.count("target texts count as 1.5 times") == 2  # two translators, two translations
     assert "time not known" in said and re.search(r"jsonl: \d+ s, once", said)
     assert not rows_path(run).exists() and Swahili.made == 0
-    clo.commands.train.run_cell(run)
+    run_cell(run)
     first = Swahili.made
     rows = read_rows(rows_path(run), "en", "sw")
     assert len(rows) == 2 * 4 + 16 + 1 + 8 and first <= 2 * 90
     said = capsys.readouterr().out
     assert "rows in" in said and "kept" in said
-    assert clo.commands.train.show_plans([planned]) and "target texts count" not in capsys.readouterr().out
+    assert show_plans([planned]) and "target texts count" not in capsys.readouterr().out
     results = json.loads(next(tmp_path.glob("outputs/runs/*/results.json")).read_text())
     assert results["data"] == "table" and results["scores"]["target"]["all"]["n"] == 4
-    clo.commands.train.run_cell(run_of(*tiny(tiny_folder, tmp_path, *asked, "model.max_length=256", "seed=1")))
+    run_cell(run_of(*tiny(tiny_folder, tmp_path, *asked, "model.max_length=256", "seed=1")))
     assert Swahili.made == first
     translate([*tiny(tiny_folder, tmp_path, *asked), "data_size=40"])
     assert len(read_rows(rows_path(run), "en", "sw")) == 2 * 4 + 40 + 2 + 8
@@ -494,8 +426,6 @@ def test_a_run_translates_what_it_needs(
     ],
 )
 def test_bad_commands(arguments: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from clo.commands.translate import main as translate
-
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as end:
         translate([*arguments, f"cache_dir={tmp_path}/cache"])

@@ -1,4 +1,4 @@
-"""Every reply of a judge on disk: one JSON line each, written the moment it comes, found by content."""
+"""Every reply of a server on disk: one JSON line each, written the moment it comes, found by content."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ import threading
 from pathlib import Path
 
 from clo.errors import UserError
-from clo.judge.prompts import Reply
+from clo.server.reply import Reply
 
 
 class ReplyCache:
-    """Replies of one judge with one set of settings; safe for threads and for several processes.
+    """Replies of one model with one set of settings; safe for threads and for several processes.
 
-    A reply's place is the SHA-256 of the settings and the whole prompt. The prompt holds instruction, answers and
-    their order, so both orders have places of their own, and a comparison the other way round asks nothing again. A
-    torn or broken line is left out, counted in ``broken``, and asked again.
+    A reply's place is the SHA-256 of the settings and the whole prompt. A torn or broken line is left out, counted in
+    ``broken``, and asked again.
 
     Args:
         folder: where the file lies; made when the first reply is kept.
         settings: everything but the prompt that a reply depends on, as JSON can hold it.
+        what: who replies, for messages.
 
     Raises:
         UserError: the file is there and cannot be read.
     """
 
-    def __init__(self, folder: Path, settings: dict[str, object]) -> None:
+    def __init__(self, folder: Path, settings: dict[str, object], what: str) -> None:
         self._settings = json.dumps(settings, sort_keys=True)
         self.path = folder / f"{hashlib.sha256(self._settings.encode()).hexdigest()[:24]}.jsonl"
-        self.broken = 0
+        self.what, self.broken = what, 0
         self._known: dict[str, Reply] = {}
         self._lock = threading.Lock()
         try:
             lines = self.path.read_bytes().split(b"\n") if self.path.exists() else []
         except OSError as error:
             raise UserError(
-                f"the judgments in {self.path} cannot be read ({error.strerror}); set cache_dir="
+                f"the replies of the {what} in {self.path} cannot be read ({error.strerror}); set cache_dir="
             ) from error
         for line in lines:
             if line.strip():
@@ -51,13 +51,13 @@ class ReplyCache:
             whole = isinstance(key, str) and isinstance(text, str) and (top is None or isinstance(top, dict))
             if not whole or not all(isinstance(value, float | int) for value in (top or {}).values()):
                 raise ValueError
-            self._known[key] = Reply(text, top)
+            self._known[key] = Reply(text, top, record.get("cut") is True)
         except (ValueError, KeyError, TypeError):
             self.broken += 1
 
     def key(self, prompt: str) -> str:
         """The place of a reply to ``prompt``."""
-        return hashlib.sha256(f"{self._settings}\n{prompt}".encode()).hexdigest()
+        return hashlib.sha256(f"{self._settings}\n{prompt}".encode("utf-8", "replace")).hexdigest()
 
     def get(self, prompt: str) -> Reply | None:
         """The reply to that prompt, if there ever was one."""
@@ -70,7 +70,7 @@ class ReplyCache:
             UserError: the file cannot be written.
         """
         key = self.key(prompt)
-        record = {"key": key, "text": reply.text, "top": reply.top}
+        record = {"key": key, "text": reply.text, "top": reply.top, **({"cut": True} if reply.cut else {})}
         # The leading line feed closes a line that a killed process may have left torn.
         block = ("\n" + json.dumps(record) + "\n").encode()
         try:
@@ -84,5 +84,6 @@ class ReplyCache:
                 self._known[key] = reply
         except OSError as error:
             raise UserError(
-                f"the judgment cannot be kept in {self.path} ({error.strerror}); make room or set cache_dir="
+                f"a reply of the {self.what} cannot be kept in {self.path} ({error.strerror}); make room or set "
+                "cache_dir="
             ) from error
