@@ -36,7 +36,7 @@ def refused(words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def program(command: str) -> Callable[[Sequence[str]], None]:
-    """The command as a function that returns when it has done what it was asked, and exits with its last words if not."""
+    """The command as a function: it returns when all is done, and exits with its last words where not."""
 
     def run(words: Sequence[str]) -> None:
         try:

@@ -37,11 +37,11 @@ def read(cls: type[T], words: Sequence[str], command: str) -> T:
 
     Args:
         cls: a dataclass whose fields come from `option` and `dotted`.
-        words: ``key=value``.
+        words: ``key=value``; of a key that is given twice the last one counts, as in Hydra.
         command: its name, for messages.
 
     Raises:
-        UserError: an unknown, doubled or missing key, or a value of another type.
+        UserError: an unknown or missing key, or a value of another type; a wrong key's value is never shown.
     """
     fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     hints = get_type_hints(cls)
@@ -54,9 +54,7 @@ def read(cls: type[T], words: Sequence[str], command: str) -> T:
             continue
         if not equals or key not in fields or "prefix" in fields[key].metadata:
             known = ", ".join(f"{f.metadata.get('prefix', f.name)}=" for f in fields.values())
-            raise UserError(f"unknown argument {word!r}; known are {known}; `clo {command} --help` tells more")
-        if key in given:
-            raise UserError(f"{key}= is given twice; give it once")
+            raise UserError(f"unknown argument {key!r}; known are {known}; `clo {command} --help` tells more")
         given[key] = _value(key, value, hints[key], fields[key].metadata)
     for name, one in fields.items():
         if one.default is dataclasses.MISSING and name not in given:

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clo.errors import UserError
 from clo.judge import prompts
 from clo.judge.ask import ask
 from clo.judge.endpoint import QUALITY
@@ -19,8 +18,8 @@ from clo.judge.pairs import Comparison, read_pairs
 from clo.server.cache import ReplyCache
 from clo.server.client import Client
 from clo.server.endpoint import Endpoint
-from clo.storage.files import write_json
-from clo.storage.jsonl import write_lines
+from clo.storage.files import json_text, write_together
+from clo.storage.jsonl import line_of
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -75,21 +74,18 @@ def judge_runs(
         "broken_cache_lines": cache.broken,
     }
     path = run / f"judge-{slug(against)}{f'-{answers}' if answers else ''}.json"
-    try:
-        write_lines(path.with_suffix(".jsonl"), (one.to_dict() for one in found))
-        write_json(path, result)
-        _into_results(run, path.stem.removeprefix("judge-"), result)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written ({error.strerror}); make the run's folder writable") from error
+    texts = {path.with_suffix(".jsonl"): "".join(line_of(one.to_dict()) for one in found), path: json_text(result)}
+    write_together(texts | _into_results(run, path.stem.removeprefix("judge-"), result))
     return path, result
 
 
-def _into_results(run: Path, name: str, result: dict[str, Any]) -> None:
-    """Put the judgment beside the run's other scores."""
+def _into_results(run: Path, name: str, result: dict[str, Any]) -> dict[Path, str]:
+    """results.json with the judgment beside the run's other scores."""
     path = run / "results.json"
-    if path.is_file():
-        results = json.loads(path.read_text(encoding="utf-8"))
-        write_json(path, {**results, "judged": {**results.get("judged", {}), name: result}})
+    if not path.is_file():
+        return {}
+    results = json.loads(path.read_text(encoding="utf-8"))
+    return {path: json_text({**results, "judged": {**results.get("judged", {}), name: result}})}
 
 
 def _soft(one: Any) -> bool:

@@ -163,8 +163,5 @@ def export(run: Path, path: Path, side: Side = "target", name: str | None = None
         {"instruction": s.prompt, "output": s.answer, "generator": generator, "dataset": s.group or "clo"}
         for s in samples
     ]
-    try:
-        write_json(path, items)
-    except OSError as error:
-        raise UserError(f"'{path}' cannot be written ({error.strerror}); give another place in export=") from error
+    write_json(path, items)
     return len(items)

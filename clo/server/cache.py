@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
 import threading
 from pathlib import Path
+from typing import Any
 
-from clo.errors import UserError
 from clo.server.reply import Reply
+from clo.storage.jsonl import append_lines, lines_of
 
 
 class ReplyCache:
@@ -34,24 +33,18 @@ class ReplyCache:
         self.what, self.broken = what, 0
         self._known: dict[str, Reply] = {}
         self._lock = threading.Lock()
-        try:
-            lines = self.path.read_bytes().split(b"\n") if self.path.exists() else []
-        except OSError as error:
-            raise UserError(
-                f"the replies of the {what} in {self.path} cannot be read ({error.strerror}); set cache_dir="
-            ) from error
-        for line in lines:
-            if line.strip():
-                self._read(line)
+        for record in lines_of(self.path):
+            self._read(record)
 
-    def _read(self, line: bytes) -> None:
+    def _read(self, record: dict[str, Any] | None) -> None:
         try:
-            record = json.loads(line)
+            if record is None:
+                raise ValueError
             key, text, top = record["key"], record["text"], record["top"]
             whole = isinstance(key, str) and isinstance(text, str) and (top is None or isinstance(top, dict))
             if not whole or not all(isinstance(value, float | int) for value in (top or {}).values()):
                 raise ValueError
-            self._known[key] = Reply(text, top, record.get("cut") is True)
+            self._known[key] = Reply(text, top, cut=record.get("cut") is True)
         except (ValueError, KeyError, TypeError):
             self.broken += 1
 
@@ -71,19 +64,6 @@ class ReplyCache:
         """
         key = self.key(prompt)
         record = {"key": key, "text": reply.text, "top": reply.top, **({"cut": True} if reply.cut else {})}
-        # The leading line feed closes a line that a killed process may have left torn.
-        block = ("\n" + json.dumps(record) + "\n").encode()
-        try:
-            with self._lock:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                with self.path.open("ab") as file:
-                    fcntl.flock(file, fcntl.LOCK_EX)
-                    file.write(block)
-                    file.flush()
-                    os.fsync(file.fileno())
-                self._known[key] = reply
-        except OSError as error:
-            raise UserError(
-                f"a reply of the {self.what} cannot be kept in {self.path} ({error.strerror}); make room or set "
-                "cache_dir="
-            ) from error
+        with self._lock:
+            append_lines(self.path, [record])
+            self._known[key] = reply

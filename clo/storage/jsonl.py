@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from clo.errors import UserError
 from clo.storage.files import cannot_write, write_text
 
 
@@ -29,17 +30,28 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def lines_of(path: Path) -> Iterator[dict[str, Any] | None]:
-    """The objects of a file one by one; None for a line that is none. A missing file is empty."""
-    if not path.is_file():
+    """The objects of a file one by one; None for a line that is none. A missing file is empty.
+
+    Raises:
+        UserError: the file is there and cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            for raw in file:
+                if raw.strip():
+                    yield _object(raw)
+    except (FileNotFoundError, NotADirectoryError):
         return
-    with path.open("rb") as file:
-        for raw in file:
-            if raw.strip():
-                try:
-                    found = json.loads(raw)
-                except ValueError:
-                    found = None
-                yield found if isinstance(found, dict) else None
+    except OSError as error:
+        raise UserError(f"cannot read {path} ({error.strerror}); mend or move it") from error
+
+
+def _object(raw: bytes) -> dict[str, Any] | None:
+    try:
+        found = json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def append_lines(path: Path, records: Iterable[dict[str, Any]], sync: bool = True) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
+
+from clo.storage.jsonl import append_lines, lines_of
 
 
 class SentenceCache:
@@ -25,12 +25,13 @@ class SentenceCache:
         self.path = folder / f"{digest}.jsonl"
         self.broken = 0
         self._known: dict[bytes, tuple[str | None, str | None]] = {}
-        for line in self.path.read_bytes().splitlines() if self.path.is_file() else []:
+        for record in lines_of(self.path):
             try:
-                record = json.loads(line)
+                if record is None:
+                    raise ValueError
                 self._known[_key(record["source"])] = (record["text"], record["fault"])
             except (ValueError, KeyError, TypeError, AttributeError):
-                self.broken += bool(line.strip())
+                self.broken += 1
 
     def get(self, sentence: str) -> tuple[str | None, str | None] | None:
         """(translation, None) or (None, why there is none), or nothing where it was never tried."""
@@ -38,20 +39,9 @@ class SentenceCache:
 
     def add(self, entries: Iterable[tuple[str, str | None, str | None]]) -> None:
         """Keep (sentence, translation or None, fault or None)."""
-        lines = []
-        for source, text, fault in entries:
-            self._known[_key(source)] = (text, fault)
-            lines.append(json.dumps({"source": source, "text": text, "fault": fault}, ensure_ascii=False))
-        if not lines:
-            return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        # The leading line feed closes a line that a killed process may have left torn.
-        block = ("\n" + "\n".join(lines) + "\n").encode()
-        with self.path.open("ab") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            file.write(block)
-            file.flush()
-            os.fsync(file.fileno())
+        records = [{"source": source, "text": text, "fault": fault} for source, text, fault in entries]
+        append_lines(self.path, records)
+        self._known |= {_key(str(one["source"])): (one["text"], one["fault"]) for one in records}
 
 
 def _key(sentence: str) -> bytes:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from called import called, done
+from called import called, done, program
 from called import refused as refused_by
 from servers import completion, serving
 from warm_runs import WarmRuns, tiny
@@ -100,7 +100,7 @@ def test_what_is_refused(run: Path, prompts: Path, tmp_path: Path, capsys: pytes
     asked = (f"run={run}", f"prompts={prompts}")
     assert "not the folder of a finished run" in refused(f"run={tmp_path}", asked[1])
     assert "prompts=<file> is missing" in refused(asked[0])
-    assert "unknown argument 'prompt=x'" in refused("prompt=x")
+    assert "unknown argument 'prompt'" in refused("prompt=x")
     assert "not a whole number of at least 1" in refused(*asked, "limit=0")
     assert "a server needs both" in refused(*asked, "model=x")
     bad = tmp_path / "bad.jsonl"
@@ -159,7 +159,7 @@ def test_answers_are_judged(run: Path, prompts: Path, tmp_path: Path, monkeypatc
     done("judge", f"run={run}", "answers=mine", f"export={tmp_path}/out.json", "side=en")
     assert {item["dataset"] for item in json.loads((tmp_path / "out.json").read_text())} == {"made"}
     with pytest.raises(SystemExit, match="does not exist; make it with"):
-        done("judge", f"run={run}", "answers=none", f"export={tmp_path}/out.json")
+        program("judge")([f"run={run}", "answers=none", f"export={tmp_path}/out.json"])
 
 
 def lines_of_prompts() -> list[dict[str, Any]]:

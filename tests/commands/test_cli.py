@@ -96,8 +96,7 @@ def test_words_become_options_of_their_types() -> None:
     [
         ([], "run=<folder> is missing; `clo example --help` tells more"),
         (["run"], "unknown argument 'run'; known are run=, count="),
-        (["run=a", "runs=b"], "unknown argument 'runs=b'"),
-        (["run=a", "run=b"], "run= is given twice"),
+        (["run=a", "api_key=sk-1"], "unknown argument 'api_key'; known"),
         (["run="], "run= is empty; give run=<folder>"),
         (["run=a", "count=1"], "count=1 is not a whole number of at least 2"),
         (["run=a", "count=½"], "count=½ is not a whole number"),
@@ -105,7 +104,7 @@ def test_words_become_options_of_their_types() -> None:
         (["run=a", "word=c"], "word=c must be one of a, b"),
         (["run=a", "words=x,z"], "words=z must be one of x, y"),
         (["run=a", "sure=yes"], "sure=yes must be true or false"),
-        (["run=a", "more=1"], "unknown argument 'more=1'"),
+        (["run=a", "more=1"], "unknown argument 'more'"),
     ],
 )
 def test_wrong_words(words: list[str], said: str) -> None:

@@ -83,7 +83,7 @@ def test_sides(tmp_path: Path) -> None:
         sides = judge(tmp_path, server.url)["sides"]
         assert {side: values["n"] for side, values in sides.items()} == {"target": 1, "en": 1}
         assert list(judge(tmp_path, server.url, "sides=en")["sides"]) == ["en"]
-        assert "takes target or en, got 'fr'" in judge(tmp_path, server.url, "sides=en,fr", code=1)["error"]
+        assert "sides=fr must be one of target, en" in judge(tmp_path, server.url, "sides=en,fr", code=1)["error"]
 
 
 def test_export_and_a_file_to_judge_against(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -99,7 +99,7 @@ def test_export_and_a_file_to_judge_against(tmp_path: Path, capsys: pytest.Captu
     assert from_file["sides"] == from_folder["sides"] and from_file["calls"] == 0
     for wrong, said in (
         ("side=en", "no answers on side 'en'"),
-        ("side=x", "takes target or en"),
+        ("side=x", "side=x must be one of target, en"),
         ("model=m", "leave out model="),
         ("run=nowhere", "does not exist"),
     ):
@@ -143,7 +143,7 @@ def test_runs_that_cannot_be_compared(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["run=", "against=b"], "run=<folder> is missing"),
+        (["run=", "against=b"], "run= is empty; give run=<folder>"),
         (["run=a"], "against=<folder or JSON file> is missing"),
         (["run=a", "against=b"], "name is missing; give model=<name> or set CLO_JUDGE_MODEL"),
         (["run=a", "against=b", "model=m"], "address is missing; give base_url="),
@@ -153,7 +153,7 @@ def test_runs_that_cannot_be_compared(tmp_path: Path) -> None:
             ["run=a", "against=b", "model=m", "base_url=https://judge.example/v1"],
             "the judge's key is missing; set OPENAI_API_KEY",
         ),
-        (["run=a", "against=b", "budget=0"], "budget=0 is not a whole number above 0"),
+        (["run=a", "against=b", "budget=0"], "budget=0 is not a whole number of at least 1"),
         (["run=a", "against=b", "side=en"], "side= goes with export="),
         (["run=a", "against=b", "api_key=sk-1"], "unknown argument 'api_key'; known are run=, "),
         (["run=a", "against=b", "model=m", "base_url=http://[::1]/v1", "timeout=never"], "timeout=never is not"),
@@ -184,9 +184,9 @@ def test_places_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with serving(fair) as server:
         message = judge(tmp_path, server.url, f"cache_dir={tmp_path}/file", code=1)["error"]
-        assert "set cache_dir=" in message
+        assert f"cannot write {tmp_path}/file/judge/" in message
         (tmp_path / "run" / "judge-other.json").mkdir()
-        assert "cannot be written" in judge(tmp_path, server.url, code=1)["error"]
+        assert "cannot write" in judge(tmp_path, server.url, code=1)["error"]
 
 
 def test_slugs(tmp_path: Path) -> None:

@@ -381,7 +381,7 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     write_study(tmp_path / "demo", {"sw": 1}, (100,))
     assert called("report", "study=demo", f"output_dir={tmp_path}") == 0
     assert capsys.readouterr().out.splitlines()[-1] == f"Report: {tmp_path}/demo/report/report.html"
-    for argument, words in (("stdy=demo", "unknown argument 'stdy=demo'"), ("compare=sft", "study=<name> is missing")):
+    for argument, words in (("stdy=demo", "unknown argument 'stdy'"), ("compare=sft", "study=<name> is missing")):
         assert called("report", argument) == 1
         error = capsys.readouterr().err
         assert error.startswith("error: ") and error.count("\n") == 1 and words in error

@@ -133,7 +133,7 @@ def test_broken_cache_lines_are_counted_and_made_again(tmp_path: Path) -> None:
     cache = SentenceCache(tmp_path, "x")
     cache.add([("a", "A", None), ("b", "B", None)])
     lines = cache.path.read_text().splitlines()
-    cache.path.write_text("\n".join([lines[0], lines[1], '{"source": "b", "te', "[]", '{"source": "torn']))
+    cache.path.write_text("\n".join([lines[0], '{"source": "b", "te', "[]", '{"source": "torn']))
     again = SentenceCache(tmp_path, "x")
     assert again.get("a") == ("A", None) and again.get("b") is None and again.broken == 3
     again.add([("b", "B", None)])
@@ -381,7 +381,7 @@ def test_a_run_translates_what_it_needs(
     from clo.translate.ensure import rows_path
 
     monkeypatch.setattr(Swahili, "made", 0)
-    monkeypatch.setattr(clo.translate.engines, "load_engine", lambda *_: Swahili())
+    monkeypatch.setattr("clo.translate.engines.load_engine", lambda *_: Swahili())
     lines = [
         {"instruction": f"Please tell me about animal {k}.", "output": f"The animal {k} is a cat."} for k in range(90)
     ]
