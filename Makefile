@@ -1,5 +1,7 @@
 # Every target is one command; PYTHON may name another interpreter (>= 3.11).
 PYTHON ?= python3
+# Where torch comes from, as pytorch.org gives it for your machine; empty: the usual index.
+TORCH_INDEX ?=
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 
@@ -14,7 +16,7 @@ setup: $(BIN)/.ready ## Make .venv with the pinned dependencies
 $(BIN)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("clo needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch -c constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch -c constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' -c constraints.txt
 	touch $@
 
