@@ -13,6 +13,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from clo.commands.command import Command
+from clo.config.effect import check_effect
 from clo.config.messages import one_sentence
 from clo.config.parse import RunConfig, conf_dir, parse, register_schema
 from clo.errors import UserError
@@ -59,6 +60,7 @@ def compose(words: Sequence[str]) -> tuple[list[RunConfig], list[Cell]]:
     runs: list[RunConfig] = []
     cells: list[Cell] = []
     errors: list[UserError] = []
+    typed: set[str] = set()
 
     @hydra.main(version_base="1.3", config_path=conf_dir(), config_name="config")
     def task(cfg: DictConfig) -> None:
@@ -69,6 +71,7 @@ def compose(words: Sequence[str]) -> tuple[list[RunConfig], list[Cell]]:
                 if group not in job.runtime.choices:  # a list of options: Hydra lays them over each other
                     raise UserError(f"{group} needs one option; for a grid: python train.py -m {group}=<one>,<other>")
             run = parse(cfg)
+            typed.update(job.overrides.task)
             if job.mode == RunMode.RUN:
                 runs.append(run)
             elif here:
@@ -99,6 +102,9 @@ def compose(words: Sequence[str]) -> tuple[list[RunConfig], list[Cell]]:
         sys.argv = before
     if errors:
         raise errors[0]
+    asked = [*runs, *(cell.run for cell in cells)]
+    if asked:
+        check_effect(sorted(typed), asked)
     return runs, cells
 
 

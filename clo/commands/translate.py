@@ -33,7 +33,7 @@ COMMAND = Command(
     name="translate",
     summary="English examples become parallel rows, ahead of the runs that need them",
     reads="English examples (OpenAssistant, a dataset of the hub, or your file) and a translator",
-    writes="<cache_dir>/translated/: a file of rows with its card; a run with the same keys finds it",
+    writes="<cache_dir>/translations/: a file of rows with its card; a run with the same keys finds it",
     example="translate lang=sw data=oasst data_size=3200\n"
     "translate -m lang=sw,yo data=table data.source.path=english.jsonl data_size=800",
     run=translate,

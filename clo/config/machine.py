@@ -69,7 +69,7 @@ class OptimizerConfig:
     """AdamW with a linear schedule."""
 
     warmup: float = 0.1
-    """Share of the steps over which the learning rate rises from 0."""
+    """Share of the steps over which the learning rate rises from 0; assumed, as is that it falls linearly."""
     weight_decay: float = 0.0
     """Decoupled weight decay on matrices; assumed."""
     betas: list[float] = field(default_factory=lambda: [0.9, 0.999])

@@ -71,7 +71,8 @@ def small(arguments: list[str], tiny_folder: Path) -> list[str]:
     if any(word.startswith("study=") for word in words):
         words += ["method=sft,clo", "data_size=16", "seed=0"]
     if "model=llama3_8b" in words:
-        words += [f"model.path={tiny_folder}", "model.dtype=float32", "model.max_length=200", "data.held_out=4"]
+        words += [f"model.path={tiny_folder}", "model.dtype=float32", "model.max_length=200"]
+        words += ["data.held_out=4"] if "data=files" in words else []
         words += ["trainer.accelerator=cpu", "trainer.precision=32-true", "batch_size=8"]
     return [*words, *SMALL]
 
