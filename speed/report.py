@@ -22,17 +22,17 @@ from speed.shapes import lengths_of
 from speed.sides import Setup
 
 RESULTS = Path(__file__).resolve().parent / "results"
-PACKAGES = ("clo", "torch", "transformers", "trl", "accelerate", "pytorch-lightning")
+PACKAGES = ("clo", "transformers", "trl", "accelerate", "pytorch-lightning")
 FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 SETTINGS = ("OMP_NUM_THREADS", "MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_", "LD_PRELOAD", "PYTORCH_CUDA_ALLOC_CONF")
 
 
 def header(setup: Setup) -> dict[str, Any]:
-    """Everything that a number depends on."""
+    """Everything that a number depends on; the version of torch names its build (+cpu, +cu130)."""
     return {
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "python": platform.python_version(),
-        "versions": {name: _version(name) for name in PACKAGES},
+        "versions": {"torch": str(torch.__version__), **{name: _version(name) for name in PACKAGES}},
         "processor": _processor(setup.device),
         "threads": torch.get_num_threads(),
         "flush_denormal": _flushes_denormals(),

@@ -72,8 +72,9 @@ def test_a_failing_cell_is_named_at_once_and_the_others_go_on(two_rounds: tuple[
     }
     reason = "data_size=16 is beyond the 14 training rows of data=files for ko; lower data_size or bring more rows"
     assert after["nano-clo-ko-16-s0"]["error"] == reason
-    assert ended.out.index("failed clo-ko-16-s0-") < ended.out.index(reason) < ended.out.rindex("done clo-sw-16-s0-")
-    assert ended.err.startswith("failed: clo-ko-16-s0-") and ended.err.endswith(f": {reason}\n")
+    failed, done = ended.out.index("failed nano-clo-ko-16-s0-"), ended.out.rindex("done nano-clo-sw-16-s0-")
+    assert failed < ended.out.index(reason) < done
+    assert ended.err.startswith("failed: nano-clo-ko-16-s0-") and ended.err.endswith(f": {reason}\n")
     assert "Traceback" not in ended.out + ended.err
     (log,) = place.glob("outputs/runs/nano-clo-ko-16-s0-*/log.txt")
     assert f"error: {reason}" in log.read_text()
