@@ -29,12 +29,18 @@ class Asked:
     prompt: str
     template: str
     """Name of the chat template around the prompt; empty for plain text."""
+    first: str = ""
+    """Such as ``first100`` where the first rows only were asked."""
+    label: str = field(default="", compare=False)
+    """Name of the result in the run's files."""
 
     @property
     def title(self) -> str:
-        """Such as ``belebele, letters``; shots where there are any."""
+        """Such as ``belebele, letters``; shots where there are any, and how many rows where not all were asked."""
         shots = f", {self.shots} shots" if self.shots else ""
-        return f"{self.name}, {self.scoring}{shots}" + (", chat turns" if self.template else "")
+        chat = ", chat turns" if self.template else ""
+        first = f", first {self.first.removeprefix('first')} rows" if self.first else ""
+        return f"{self.name}, {self.scoring}{shots}{chat}{first}"
 
 
 @dataclass(frozen=True)
@@ -86,28 +92,30 @@ def scores_of(run: Run, when: str = "scores") -> Iterator[BenchmarkScore]:
     size, label, runs = (None, "start", 0) if when == "start" else (run.size, run.label, 1)
     for name in run.part("benchmarks", when):
         for side in SIDES:
-            for scoring, summary in run.part("benchmarks", when, name, side).items():
+            for key, summary in run.part("benchmarks", when, name, side).items():
                 mean = number(summary.get("accuracy", summary.get("exact"))) if isinstance(summary, dict) else None
                 if mean is None:
                     continue
                 shots, interval = summary.get("shots"), summary.get("interval")
-                texts = (str(summary.get(key) or "") for key in ("shots_from", "prompt", "template"))
-                asked = Asked(name, scoring, shots if isinstance(shots, int) else 0, *texts)
+                texts = [str(summary.get(text) or "") for text in ("shots_from", "prompt", "template")]
+                scoring, *how = key.split("-")
+                first = next((part for part in how if part.startswith("first")), "")
+                count = shots if isinstance(shots, int) else 0
+                asked = Asked(name, scoring, count, texts[0], texts[1], texts[2], first, key)
                 whole = isinstance(interval, list) and len(interval) == 2
                 low, high = map(number, interval) if whole else (None, None)
                 chance, n = number(summary.get("chance")), int(number(summary.get("n")) or 0)
-                further = {key: value for key in FURTHER if (value := number(summary.get(key))) is not None}
+                further = {k: value for k in FURTHER if (value := number(summary.get(k))) is not None}
                 place = (asked, run.lang, size, label, side)
                 yield BenchmarkScore(*place, mean, low, high, None, chance, n, runs, further)
 
 
 def rows_of(run: Run, asked: Asked, side: str) -> dict[str, float]:
     """Row -> 100 where right, else 0; empty where the run was not asked so, or its file is missing or broken."""
-    if not any((score.asked, score.side) == (asked, side) for score in scores_of(run)):
-        return {}
+    label = next((s.asked.label for s in scores_of(run) if (s.asked, s.side) == (asked, side)), None)
     path = run.folder / "benchmarks" / f"{asked.name}-{side}.json"
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))["rows"][asked.scoring]
+        rows = json.loads(path.read_text(encoding="utf-8"))["rows"][label]
         return {str(row["id"]): 100.0 * bool(row["right"]) for row in rows}
     except (OSError, ValueError, KeyError, TypeError):
         return {}

@@ -36,7 +36,7 @@ MOMENTS: dict[str, dict[str, Any]] = {
     "second stage": {"at": "clo.training.module:CLOModule.training_step", "call": 14},
     "evaluation": {"at": "clo.evaluation.evaluate:generate", "call": 4},
     "model folder": {"at": "clo.study.outcome:model_card", "call": 1},
-    "results": {"at": "clo.study.outcome:write_json", "call": 1},
+    "results": {"at": "clo.study.outcome:write_together", "call": 1},
 }
 
 
