@@ -4,12 +4,26 @@ from __future__ import annotations
 
 import math
 
+LONGEST = 2000
+"""Characters of a message."""
+
 
 class UserError(Exception):
     """A mistake of the user, told in one sentence: what is wrong, where, and how to mend it.
 
-    The command line prints it as ``error: …`` with exit code 1 and without a traceback.
+    The command line prints it as ``error: …`` with exit code 1 and without a traceback. Whatever a message quotes, it
+    is one line that can be printed and written, and no longer than a screen.
     """
+
+    def __init__(self, message: str) -> None:
+        line = " ".join(message.splitlines()).encode("utf-8", "backslashreplace").decode("utf-8")
+        super().__init__(line if len(line) <= LONGEST else f"{line[: LONGEST // 2]} … {line[-LONGEST // 2 :]}")
+
+
+def cause(error: BaseException) -> str:
+    """The first line of what a library says, short enough to quote; its kind where it says nothing."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:240].rstrip(" .:;")
 
 
 def check(ok: bool, key: str, meaning: str, value: object) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from clo.data.tables import records
+from clo.data.tables import id_of, records
 from clo.errors import UserError
 
 
@@ -27,22 +27,22 @@ class Row:
 
 
 def read_rows(path: str | Path, source: str, target: str) -> list[Row]:
-    """Read parallel rows from a JSONL, CSV or Parquet file, in file order.
+    """Read parallel rows from a JSONL, JSON, CSV, TSV or Parquet file, in file order.
 
     Two forms are read: long (``id, lang, prompt, response``, one line per language, joined on ``id``) and paired
     (``id, prompt_<source>, response_<source>, prompt, response, lang``, one line per example).
 
     Raises:
-        UserError: the file is missing, not UTF-8 or malformed; an id is missing or doubled; a text is empty; an
-            example lacks one of the two languages.
+        UserError: the file is missing, not UTF-8 or malformed; an id is missing, doubled or neither text nor whole
+            number; a text is empty; an example lacks one of the two languages.
     """
     path = Path(path)
     rows: dict[str, Row] = {}
     for where, record in records(path, "data.train (data.dev, data.test)"):
-        row_id = record.get("id")
-        if not isinstance(row_id, str | int) or row_id == "":
+        row_id = id_of(record, where)
+        if row_id is None:
             raise UserError(f"{where}: the field 'id' is missing or empty; give every example an id of its own")
-        row = rows.setdefault(str(row_id), Row(str(row_id), {}, {}))
+        row = rows.setdefault(row_id, Row(row_id, {}, {}))
         for lang, prompt, response in _texts(where, record, source):
             if lang in row.prompts:
                 raise UserError(f"{where}: id {row.id!r} has {lang!r} twice; ids must be unique per language")
@@ -52,7 +52,7 @@ def read_rows(path: str | Path, source: str, target: str) -> list[Row]:
     for row in rows.values():
         for lang in (source, target):
             if lang not in row.prompts:
-                has = ", ".join(sorted(row.prompts))
+                has = ", ".join(sorted(row.prompts))[:80]
                 raise UserError(
                     f"{path}: id {row.id!r} has no {lang!r} text (it has {has}); add the translation or drop the id"
                 )

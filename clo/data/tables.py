@@ -1,108 +1,104 @@
-"""Records of any table, one by one: local files or a dataset of the hub, never held whole."""
+"""Records of any table, one by one: local files or a dataset of the hub, held whole only where the kind asks for it."""
 
 from __future__ import annotations
 
-import csv
-import gzip
 import json
-from collections.abc import Iterator
+import zlib
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
-from clo.errors import UserError
+from clo.data.formats import Records, read_csv, read_json, read_jsonl, read_parquet
+from clo.errors import UserError, cause
 
 if TYPE_CHECKING:
     from clo.config.sources import SourceConfig
 
-Records = Iterator[tuple[str, dict[str, Any]]]
-"""(place for messages, record)."""
+READERS = {
+    ".jsonl": read_jsonl,
+    ".json": read_json,
+    ".csv": read_csv,
+    ".tsv": read_csv,
+    ".parquet": read_parquet,
+}
+KINDS = "a .jsonl, .json, .csv, .tsv (each also .gz) or .parquet file"
 
 
 def records(path: Path, key: str) -> Records:
     """All records of a local file.
 
     Args:
-        path: JSONL, JSON, CSV (each also gzipped) or Parquet.
+        path: JSONL, JSON, CSV or TSV (each also gzipped) or Parquet.
         key: the setting that named it, for messages.
 
     Raises:
         UserError: it is missing, of an unknown kind, not UTF-8 or malformed; the place is named.
     """
-    if not path.is_file():
-        raise UserError(f"{key}={path} does not exist")
-    readers = {".jsonl": _jsonl, ".json": _json, ".csv": _csv, ".parquet": _parquet}
-    suffix = path.suffixes[-2] if path.suffix == ".gz" and len(path.suffixes) > 1 else path.suffix
-    if suffix not in readers:
-        raise UserError(f"{key}={path}: give a .jsonl, .jsonl.gz, .json, .csv or .parquet file")
-    return readers[suffix](path)
-
-
-def _open(path: Path) -> IO[bytes]:
-    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
-
-
-def _text(raw: bytes, where: str) -> str:
     try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{where} is not UTF-8 (byte {error.start}); convert the file to UTF-8") from error
+        if path.is_dir():
+            raise UserError(f"{key}={path} is a folder; give {KINDS}")
+        if not path.is_file():
+            raise UserError(f"{key}={path} {'is no ordinary file' if path.exists() else 'does not exist'}")
+    except OSError as error:
+        raise UserError(f"{key}={path} cannot be read ({error.strerror}); give {KINDS}") from error
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    zipped = suffixes[-1:] == [".gz"]
+    suffix = (suffixes[:-1] if zipped else suffixes)[-1:]
+    if not suffix or suffix[0] not in READERS or (zipped and suffix[0] == ".parquet"):
+        raise UserError(f"{key}={path}: give {KINDS}")
+    return _guarded(READERS[suffix[0]](path), path)
 
 
-def _jsonl(path: Path) -> Records:
-    with _open(path) as file:
-        for number, line in enumerate(file, 1):
-            if line.strip():
-                where = f"{path}, line {number}"
-                yield where, _object(_text(line, where), where)
-
-
-def _object(text: str, where: str) -> dict[str, Any]:
+def _guarded(found: Records, path: Path) -> Records:
+    """The same records, checked; a file that cannot be read is told in one sentence, also in its middle."""
+    place = "at its beginning"
     try:
-        found = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{where} is not JSON ({error.msg}, column {error.colno})") from error
-    if not isinstance(found, dict):
-        raise UserError(f"{where} is not a JSON object")
-    return found
+        for where, record in found:
+            place = "after" + where.removeprefix(f"{path},")
+            _check_text(record, where)
+            yield where, record
+    except (EOFError, zlib.error) as error:
+        raise UserError(f"{path} is cut or damaged ({place}); make or download it again") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({cause(error)}, {place}); make or download it again") from error
+    except MemoryError as error:
+        raise UserError(f"{path} needs more memory than there is ({place}); split it, or mend it") from error
 
 
-def _json(path: Path) -> Records:
-    with _open(path) as file:
-        text = _text(file.read(), str(path))
-    try:
-        found = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}, line {error.lineno} is not JSON ({error.msg})") from error
-    if not isinstance(found, list):
-        raise UserError(f"{path} is not a JSON list of objects; one object per line goes into a .jsonl file")
-    for number, record in enumerate(found, 1):
-        if not isinstance(record, dict):
-            raise UserError(f"{path}, entry {number} is not a JSON object")
-        yield f"{path}, entry {number}", record
+def _check_text(record: dict[str, Any], where: str) -> None:
+    """Refuse half characters: JSON can spell them, no file and no tokenizer can hold them."""
+    for name, value in record.items():
+        try:
+            f"{name}{_spelt(value)}".encode()
+        except UnicodeEncodeError as error:
+            raise UserError(
+                f"{where}: the field {name!r} holds half a character ({error.object[error.start]!r}, a lone "
+                "surrogate); write the text anew"
+            ) from error
+        except RecursionError as error:
+            raise UserError(f"{where}: the field {name!r} is nested too deeply; drop it") from error
 
 
-def _csv(path: Path) -> Records:
-    with _open(path) as file:
-        lines = (_text(line, f"{path}, line {number}") for number, line in enumerate(file, 1))
-        reader = csv.DictReader(lines)
-        for number, record in enumerate(reader, 1):
-            if None in record or None in record.values():
-                raise UserError(f"{path}, row {number} has another number of fields than the header")
-            yield f"{path}, row {number}", dict(record)
+def _spelt(value: Any) -> str:
+    """A value as text, for its characters alone."""
+    if isinstance(value, str):
+        return value
+    if value is None or isinstance(value, int | float | bytes):
+        return ""
+    return json.dumps(value, ensure_ascii=False, default=repr, skipkeys=True)
 
 
-def _parquet(path: Path) -> Records:
-    import pyarrow.parquet as pq
+def id_of(record: dict[str, Any], where: str) -> str | None:
+    """The id of a record as text, None where it has none: the number 1 and the text "1" are one id.
 
-    try:
-        file = pq.ParquetFile(path)
-    except Exception as error:
-        raise UserError(f"{path} is not a readable Parquet file ({error})") from error
-    number = 0
-    for batch in file.iter_batches(batch_size=512):
-        for record in batch.to_pylist():
-            number += 1
-            yield f"{path}, row {number}", record
+    Raises:
+        UserError: it is neither a text nor a whole number (true and 1.0 are not).
+    """
+    given = record.get("id")
+    if given is None or given == "":
+        return None
+    if isinstance(given, bool) or not isinstance(given, str | int):
+        raise UserError(f"{where}: the field 'id' is {given!r:.40}; an id is a text or a whole number")
+    return str(given)
 
 
 def hub_records(config: SourceConfig) -> Records:
@@ -118,10 +114,13 @@ def hub_records(config: SourceConfig) -> Records:
             config.dataset, config.config, split=config.split, revision=config.revision, streaming=True
         )
         for number, record in enumerate(found, 1):
-            yield f"{config.dataset}, row {number}", dict(record)
-    except (OSError, ValueError, datasets.exceptions.DatasetNotFoundError) as error:
-        cause = str(error).strip().splitlines()[0]
+            where = f"{config.dataset}, row {number}"
+            _check_text(record, where)
+            yield where, dict(record)
+    except UserError:
+        raise
+    except Exception as error:  # the library raises many kinds, none of which a user can mend but in these ways
         raise UserError(
-            f"cannot read the dataset {config.dataset} ({cause}); check its name and the network, or set "
+            f"cannot read the dataset {config.dataset} ({cause(error)}); check its name and the network, or set "
             "data.source.path to a local file"
         ) from error

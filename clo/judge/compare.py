@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -10,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clo.errors import UserError, cause
 from clo.judge import prompts
 from clo.judge.ask import ask
 from clo.judge.endpoint import QUALITY
@@ -18,8 +18,9 @@ from clo.judge.pairs import Comparison, read_pairs
 from clo.server.cache import ReplyCache
 from clo.server.client import Client
 from clo.server.endpoint import Endpoint
-from clo.storage.files import json_text, write_together
+from clo.storage.files import json_text, read_object, write_together
 from clo.storage.jsonl import line_of
+from clo.storage.run_folder import AGAIN
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -84,7 +85,10 @@ def _into_results(run: Path, name: str, result: dict[str, Any]) -> dict[Path, st
     path = run / "results.json"
     if not path.is_file():
         return {}
-    results = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        results = read_object(path)
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {path} ({cause(error)}); {AGAIN}") from error
     return {path: json_text({**results, "judged": {**results.get("judged", {}), name: result}})}
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from clo.config import ModelConfig
 from clo.errors import UserError
+from clo.model.folder import check_finite, check_place, told
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -35,7 +36,8 @@ def load_model(config: ModelConfig) -> Any:
     """Load the weights, in the stored dtype or the one asked for, in evaluation mode.
 
     Raises:
-        UserError: not found, gated, offline, or broken; or ``max_length`` is over the model's window.
+        UserError: not found, gated, offline, or broken; weights that are missing or not finite; or ``max_length`` is
+            over the model's window.
     """
     from transformers import AutoModelForCausalLM
 
@@ -51,8 +53,9 @@ def load_model(config: ModelConfig) -> Any:
             f"cannot load model.path={config.path}: its weights lack {bad[0]} or hold it in another shape "
             f"({len(bad)} in all); it must be a whole causal language model"
         )
+    check_finite(config.path, model.named_parameters())
     window = getattr(model.config, "max_position_embeddings", None)
-    if window is not None and config.max_length > window:
+    if isinstance(window, int) and config.max_length > window:
         raise UserError(
             f"model.max_length={config.max_length} is over the window of {config.path}; set it to at most {window}"
         )
@@ -61,14 +64,30 @@ def load_model(config: ModelConfig) -> Any:
 
 def _merged(config: ModelConfig) -> Any:
     """The base of an adapter folder with the adapter folded in: it is then the start model, and the reference."""
-    from peft import PeftConfig, PeftModel
+    from peft import PeftConfig
 
     path = resolve_path(config.path)
-    base = PeftConfig.from_pretrained(path).base_model_name_or_path
+    with told(config.path, path):
+        base = PeftConfig.from_pretrained(path).base_model_name_or_path
     if not base:
         raise UserError(f"model.path={config.path} is an adapter that does not name its base model")
     model = load_model(replace(config, path=base, revision=None))
-    return PeftModel.from_pretrained(model, path).merge_and_unload().eval()
+    return adapted(model, config).merge_and_unload().eval()
+
+
+def adapted(model: Any, config: ModelConfig) -> Any:
+    """A base model with the adapter of a folder on it, in evaluation mode.
+
+    Raises:
+        UserError: the adapter is broken, or of another base.
+    """
+    from peft import PeftModel
+
+    path = resolve_path(config.path)
+    with told(config.path, path):
+        found = PeftModel.from_pretrained(model, path).eval()
+    check_finite(config.path, ((name, weight) for name, weight in found.named_parameters() if "lora_" in name))
+    return found
 
 
 def _quantization(config: ModelConfig) -> Any:
@@ -95,37 +114,41 @@ def _quantization(config: ModelConfig) -> Any:
 
 
 def _load(auto_class: Any, config: ModelConfig, **kwargs: Any) -> Any:
-    from safetensors import SafetensorError
-
     path = resolve_path(config.path)
-    try:
+    check_place(config.path, path)
+    with told(config.path, path):
         return auto_class.from_pretrained(
             path, revision=config.revision, trust_remote_code=config.trust_remote_code, **kwargs
         )
-    except (OSError, ValueError, SafetensorError) as error:
-        cause = str(error).strip().splitlines()[0]
-        if "gated" in str(error).lower():
-            advice = "accept its licence on its hub page, then run `hf auth login`"
-        elif Path(path).exists():
-            advice = "the folder must hold a Hugging Face causal language model with its tokenizer"
-        else:
-            advice = "set model.path to a local folder or a hub id, and check the network"
-        raise UserError(f"cannot load model.path={config.path}: {cause}; {advice}") from error
 
 
 def shape_only(config: ModelConfig) -> Any:
     """The model without weights, on the meta device: its configuration is all that is read.
 
     Raises:
-        UserError: not found, gated or offline.
+        UserError: not found, gated, offline, or broken.
     """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
     shape = _load(AutoConfig, config)
     stored = shape.dtype if config.dtype == "auto" else getattr(torch, config.dtype)
-    with torch.device("meta"):
+    with told(config.path, resolve_path(config.path)), torch.device("meta"):
         return AutoModelForCausalLM.from_config(shape, dtype=stored or torch.float32).eval()
+
+
+def stored_dtype(config: ModelConfig) -> str | None:
+    """Name of the dtype that the model is to be kept in: the one asked for, else the one it is stored in, if it says.
+
+    Raises:
+        UserError: not found, gated, offline, or broken.
+    """
+    from transformers import AutoConfig
+
+    if config.dtype != "auto":
+        return str(config.dtype)
+    found = _load(AutoConfig, config).dtype
+    return None if found is None else str(found).removeprefix("torch.")
 
 
 def run_device(accelerator: str) -> Any:

@@ -32,6 +32,22 @@ def json_text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
 
 
+def read_object(path: Path) -> dict[str, Any]:
+    """The object that a JSON file holds.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is cut, damaged, or holds something else; the message says which.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    if not isinstance(found, dict):
+        raise ValueError("it holds no JSON object")
+    return found
+
+
 def write_together(texts: Mapping[Path, str]) -> None:
     """Write several files, all of them complete on disk before the first takes its name; in the order given.
 

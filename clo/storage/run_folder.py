@@ -8,14 +8,22 @@ shown, a broken one resumes.
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import time
 from pathlib import Path
 from typing import IO, Any
 
-from clo.errors import UserError
-from clo.storage.files import write_json, write_text
+from clo.errors import UserError, cause
+from clo.storage.files import read_object, write_json, write_text
+
+AGAIN = "bring it back, or delete the run's status.json: the run's command then makes it again"
+"""How to mend a finished run's folder that something has happened to."""
+WRITTEN: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("lang", "method"), str),
+    **dict.fromkeys(("data_size", "seed"), int),
+    **dict.fromkeys(("start", "scores"), dict),
+}
+"""What every finished run's results.json holds (more besides), and as what."""
 
 
 class RunFolder:
@@ -34,16 +42,15 @@ class RunFolder:
         self._written = 0.0
 
     def state(self) -> str:
-        """``new``, ``running`` (also: killed), ``failed`` or ``done``."""
+        """``new``, ``running`` (also: killed, or status.json is spoilt), ``failed`` or ``done``; raises nothing."""
         try:
-            state = json.loads((self.path / "status.json").read_text(encoding="utf-8"))["state"]
+            state = read_object(self.path / "status.json").get("state")
+            whole = state in ("running", "failed", "done")
+            return str(state) if whole and (state != "done" or (self.path / "results.json").is_file()) else "running"
         except (FileNotFoundError, NotADirectoryError):
             return "new"
-        except (ValueError, KeyError):
+        except (OSError, ValueError):
             return "running"
-        if state == "done" and not (self.path / "results.json").is_file():
-            return "running"
-        return str(state)
 
     def acquire(self, config: str) -> None:
         """Create the folder if need be, take its lock (see `lock`), write config.yaml."""
@@ -91,6 +98,17 @@ class RunFolder:
             write_json(self.path / "status.json", {"pid": os.getpid(), **self._status})
 
     def results(self) -> dict[str, Any]:
-        """The finished run's results.json."""
-        found: dict[str, Any] = json.loads((self.path / "results.json").read_text(encoding="utf-8"))
+        """The finished run's results.json.
+
+        Raises:
+            UserError: it is missing, cut, or lacks what every finished run writes.
+        """
+        path = self.path / "results.json"
+        try:
+            found = read_object(path)
+            lacking = [key for key, kind in WRITTEN.items() if not isinstance(found.get(key), kind)]
+            if lacking:
+                raise ValueError(f"it lacks {lacking[0]}")
+        except (OSError, ValueError) as error:
+            raise UserError(f"cannot read {path} ({cause(error)}); {AGAIN}") from error
         return found

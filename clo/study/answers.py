@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from clo.config.parse import RunConfig
-from clo.data.tables import records
+from clo.data.tables import id_of, records
 from clo.errors import UserError, plain_name
 from clo.server.reply import Reply
 from clo.storage.files import write_json
@@ -117,7 +117,7 @@ def read_prompts(path: Path, languages: dict[str, str], lang: str | None) -> lis
         if code not in languages:
             has = " or ".join(languages)
             raise UserError(f"{where}: its language is {code!r}, the run knows {has}; set lang= or the field 'lang'")
-        key = str(record.get("id") or number)
+        key = id_of(record, where) or str(number)
         if key in prompts:
             raise UserError(f"{where}: id {key!r} comes twice; give every prompt an id of its own")
         prompts[key] = Prompt(key, str(record.get("dataset") or ""), languages[code], text)

@@ -25,7 +25,7 @@ def export(run: Path, to: Path, merge: bool = True, dtype: str | None = None) ->
     Raises:
         UserError: not a finished run, or the folder is taken.
     """
-    from clo.model.load import load_tokenizer
+    from clo.model.load import load_tokenizer, stored_dtype
     from clo.training.loggers import quiet_libraries
 
     folder, config = finished_run(run)
@@ -53,18 +53,6 @@ def export(run: Path, to: Path, merge: bool = True, dtype: str | None = None) ->
             card = card.replace("library_name: peft", "library_name: transformers")
         (path / "README.md").write_text(card, encoding="utf-8")
     print(f"written to {to}")
-
-
-def stored_dtype(config: Any) -> str | None:
-    """Dtype that the start model is stored in; what trained was float32 only for training."""
-    from transformers import AutoConfig
-
-    from clo.model.load import resolve_path
-
-    if config.dtype != "auto":
-        return str(config.dtype)
-    found = AutoConfig.from_pretrained(resolve_path(config.path), revision=config.revision).dtype
-    return None if found is None else str(found).removeprefix("torch.")
 
 
 def generation_settings(settings: Any, renderer: Any) -> Any:

@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from clo.config.parse import RunConfig, parse
-from clo.errors import UserError
-from clo.storage.run_folder import RunFolder
+from clo.errors import UserError, cause
+from clo.storage.run_folder import AGAIN, RunFolder
 
 if TYPE_CHECKING:
     from clo.study.session import Session
@@ -21,10 +21,28 @@ def recorded(path: Path, changes: Sequence[str] = ()) -> RunConfig:
     """The configuration that a run's folder records, with ``changes`` (``key=value``) laid over it.
 
     Raises:
-        UserError: a key does not exist.
+        UserError: it cannot be read, or a key does not exist.
     """
-    config = OmegaConf.create((path / "config.yaml").read_text(encoding="utf-8"))
-    return parse(OmegaConf.merge(config, OmegaConf.from_dotlist(list(changes))))  # type: ignore[arg-type]
+    config = _read(path / "config.yaml")
+    if not changes:
+        return parse(config)
+    try:
+        laid = OmegaConf.merge(config, OmegaConf.from_dotlist(list(changes)))
+    except Exception as error:  # a key below one that is no group, a value that is no YAML
+        raise UserError(f"{' '.join(changes)}: {cause(error)}; give key=value as of the run's configuration") from error
+    return parse(laid)  # type: ignore[arg-type]
+
+
+def _read(file: Path) -> DictConfig:
+    """A run's config.yaml, checked; its YAML makes plain values alone, whatever tags it holds."""
+    try:
+        config = OmegaConf.create(file.read_text(encoding="utf-8"))
+        if not isinstance(config, DictConfig):
+            raise ValueError("it holds no keys")
+        parse(config)
+    except Exception as error:  # YAML, its types, interpolations and bounds fail in many ways
+        raise UserError(f"cannot read {file} ({cause(error)}); {AGAIN}") from error
+    return config
 
 
 def finished_run(path: Path, changes: Sequence[str] = ()) -> tuple[RunFolder, RunConfig]:
@@ -50,15 +68,13 @@ def load_trained(run: RunConfig, path: Path) -> Any:
     Raises:
         UserError: the model is not there.
     """
-    from clo.model.load import load_model
+    from clo.model.load import adapted, load_model
 
     model = path / "model"
     if not model.is_dir():
-        raise UserError(f"{model} is missing; the run's command makes it again after status.json is deleted")
+        raise UserError(f"{model} is missing; {AGAIN}")
     if (model / "adapter_config.json").is_file():
-        from peft import PeftModel
-
-        return PeftModel.from_pretrained(load_model(run.model), model).eval()
+        return adapted(load_model(run.model), trained_config(run, path))
     return load_model(trained_config(run, path))
 
 

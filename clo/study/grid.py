@@ -5,7 +5,6 @@ No torch here: the parent only starts processes and reads run folders.
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from typing import IO, Any
 
 from clo.config.parse import RunConfig
 from clo.errors import UserError
+from clo.storage.files import read_object
 from clo.storage.run_folder import RunFolder
 from clo.study.table import print_table
 
@@ -50,8 +50,7 @@ class Cell:
     def status(self) -> dict[str, Any]:
         """status.json, empty while there is none."""
         try:
-            found: dict[str, Any] = json.loads((self.path / "status.json").read_text(encoding="utf-8"))
-            return found
+            return read_object(self.path / "status.json")
         except (OSError, ValueError):
             return {}
 

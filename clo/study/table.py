@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from clo.storage.run_folder import RunFolder
+from clo.errors import UserError, cause
+from clo.storage.run_folder import AGAIN, RunFolder
 
 
 def print_table(paths: Sequence[Path]) -> None:
@@ -21,9 +23,31 @@ def print_table(paths: Sequence[Path]) -> None:
     for name in ("target chrF", "target exact", "target language", "English content", "English exact"):
         table.add_column(name, justify="right")
     for path in paths:
-        r = RunFolder(path).results()
+        table.add_row(*_row(path))
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    print("chrF 0-100, the others in %; target language: answers in the language asked, of those decided")
+    benchmarks = [_benchmark_lines(path) for path in paths]
+    if len(paths) == 1:
+        print("".join(f"{line}\n" for line in benchmarks[0]), end="")
+    elif any(benchmarks):
+        print("benchmarks: see the report")
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[dict[str, Any]]:
+    """A run's results; what they lack is told as what is wrong with their file."""
+    results = RunFolder(path).results()
+    try:
+        yield results
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        kind = "it lacks" if isinstance(error, KeyError) else "it is damaged:"
+        raise UserError(f"cannot read {path / 'results.json'} ({kind} {cause(error)}); {AGAIN}") from error
+
+
+def _row(path: Path) -> list[str]:
+    with _whole(path) as r:
         before, after = r["start"], r["scores"]
-        table.add_row(
+        return [
             r["lang"],
             r["method"],
             str(r["data_size"]),
@@ -33,14 +57,12 @@ def print_table(paths: Sequence[Path]) -> None:
             _change(before, after, "target", "language_ok", 100),
             _change(before, after, "en", "content", 100),
             _change(before, after, "en", "exact", 100),
-        )
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
-    print("chrF 0-100, the others in %; target language: answers in the language asked, of those decided")
-    benchmarks = [benchmark_lines(RunFolder(path).results()) for path in paths]
-    if len(paths) == 1:
-        print("".join(f"{line}\n" for line in benchmarks[0]), end="")
-    elif any(benchmarks):
-        print("benchmarks: see the report")
+        ]
+
+
+def _benchmark_lines(path: Path) -> list[str]:
+    with _whole(path) as results:
+        return benchmark_lines(results)
 
 
 def benchmark_lines(results: dict[str, Any]) -> list[str]:

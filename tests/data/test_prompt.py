@@ -150,6 +150,8 @@ def test_end_of_turn_may_be_another_token() -> None:
         ("{prompt} {prompt}", None, "model.template needs {prompt} exactly once"),
         ("chat", None, "no chat template; set model.template to a text with {prompt} in it"),
         (PLAIN, "<|nope|>", r"no end-of-turn token <\|nope\|>; set model.end_of_turn"),
+        (PLAIN, "", r"^model\.end_of_turn='' is blank; name a token"),
+        (PLAIN, " \t", r"^model\.end_of_turn=' \\t' is blank; name a token"),
     ],
 )
 def test_bad_templates_are_named(template: str, end: str | None, said: str) -> None:
@@ -170,3 +172,31 @@ def test_control_tokens_in_a_text_are_refused() -> None:
     item = Item("r7", prompts, (tuple(render.response_ids("x<|end|>y")), tuple(render.response_ids("z"))))
     with pytest.raises(UserError, match=r"item 'r7': the end-of-turn token must close the response, once"):
         check_items([item], render)
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        ("{% for m in messages %}\n{{ m.content }", r"fails at its line 2 \(.*\); mend it, or set model\.template to"),
+        ("{{ raise_exception('Only\\nsystems') }}", r"fails \(Only\); mend it"),
+        ("{{ nothing.at.all }}", r"fails \('nothing' is undefined\)"),
+        ("{{ messages[0].content + 1 }}", "fails"),
+        ("hello", "loses the prompt .*; mend the template, or set model.template"),
+        ("{{ messages[0].role }}", "loses the prompt"),
+        ("{{ messages[0].content[:5] }}", "loses the prompt"),
+    ],
+)
+def test_bad_chat_templates_are_told(template: str, said: str) -> None:
+    tokenizer = byte_level_tokenizer()
+    tokenizer.chat_template = template
+    with pytest.raises(UserError, match=said) as caught:
+        Renderer(tokenizer, "chat")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_chat_template_that_refuses_some_prompts_is_told_when_it_does() -> None:
+    tokenizer = byte_level_tokenizer()
+    tokenizer.chat_template = "{{ raise_exception('no') if 'x' in messages[0].content else messages[0].content }}"
+    render = Renderer(tokenizer, "chat")
+    with pytest.raises(UserError, match=r"chat template fails \(no\)"):
+        render.prompt_ids("x")

@@ -128,7 +128,7 @@ def test_bad_rows_are_named(tmp_path: Path, content: bytes | list[Any], place: s
 def test_bad_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"data\.train .*nothing\.jsonl does not exist"):
         read_rows(tmp_path / "nothing.jsonl", "en", "sw")
-    with pytest.raises(UserError, match="does not exist"):
+    with pytest.raises(UserError, match=r"is a folder; give a \.jsonl"):
         read_rows(tmp_path, "en", "sw")
     (tmp_path / "rows.parquet").write_bytes(b"PAR1 not really")
     with pytest.raises(UserError, match=r"rows\.parquet is not a readable Parquet file"):

@@ -117,3 +117,43 @@ def test_a_folder_appears_when_it_is_complete(tmp_path: Path) -> None:
         (inside / "b").write_text("3")
     assert [child.name for child in tmp_path.iterdir()] == ["model"]
     assert [child.name for child in path.iterdir()] == ["b"]
+
+
+SPOILT = ["", "{", "[]", "[1]", "null", "0", '"done"', '{"state": ["done"]}', '{"state": 1}', "[" * 100_000, "9" * 5000]
+
+
+@pytest.mark.parametrize("text", SPOILT, ids=[text[:20] for text in SPOILT])
+def test_a_spoilt_status_is_a_run_that_is_not_finished(text: str, tmp_path: Path) -> None:
+    (tmp_path / "status.json").write_text(text)
+    (tmp_path / "results.json").write_text("{}")
+    assert RunFolder(tmp_path).state() == "running"
+
+
+def test_a_state_is_always_told(tmp_path: Path) -> None:
+    (tmp_path / "status.json").write_bytes(b"\xff\xfe{}")
+    assert RunFolder(tmp_path).state() == "running"
+    (tmp_path / "status.json").unlink()
+    (tmp_path / "status.json").mkdir()
+    assert RunFolder(tmp_path).state() == "running"
+    assert RunFolder(tmp_path / ("x" * 300)).state() == "running"  # the name is too long: taking it says so
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, "No such file or directory"),
+        ('{"lang": "sw", "meth', "Unterminated string"),
+        ("[1]", "it holds no JSON object"),
+        ("{}", "it lacks lang"),
+        ('{"lang": "sw", "method": "clo", "data_size": 1, "seed": 0, "start": {}, "scores": []}', "it lacks scores"),
+        ("[" * 100_000, "it is nested too deeply"),
+    ],
+)
+def test_spoilt_results_are_told(text: str | None, said: str, tmp_path: Path) -> None:
+    if text is not None:
+        (tmp_path / "results.json").write_text(text)
+    with pytest.raises(UserError) as caught:
+        RunFolder(tmp_path).results()
+    message = str(caught.value)
+    assert message.startswith(f"cannot read {tmp_path / 'results.json'} (") and said in message
+    assert message.endswith("bring it back, or delete the run's status.json: the run's command then makes it again")

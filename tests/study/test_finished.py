@@ -172,3 +172,47 @@ def test_a_failure_before_training_binds_to_nothing(warm: WarmRuns, tiny_folder:
     write_rows(tmp_path / "rows.jsonl", [{**row, "response": row["response"] + " Yes."} for row in ROWS])
     ended = warm.run(tiny(tiny_folder, tmp_path, *files, "tuning.layers=[5,6]"), tmp_path)
     assert "is not a range within this model's layers" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("results.json", '{"lang": "sw", "meth'),
+        ("results.json", "[1]"),
+        ("results.json", "{}"),
+        ("config.yaml", "a: [b"),
+        ("config.yaml", "- a"),
+        ("config.yaml", "seed: many"),
+        ("config.yaml", "seed: ${nothing}"),
+        ("config.yaml", "seed: -1"),
+        ("config.yaml", "unknown: 1"),
+        ("config.yaml", "seed: !!python/object/apply:os.mkdir [made]"),
+    ],
+)
+def test_a_spoilt_file_of_a_finished_run(name: str, text: str, finished: Path, warm: WarmRuns, tmp_path: Path) -> None:
+    """Every command that reads it names the file and how to mend it, and changes nothing."""
+    whole = (finished / name).read_bytes()
+    (finished / name).write_text(text)
+    before = files(finished)
+    (tmp_path / "p.jsonl").write_text('{"prompt": "x", "lang": "en"}\n')
+    commands = [("evaluate", [f"run={finished}"])]
+    if name == "config.yaml":
+        commands += [("export", [f"run={finished}", f"to={tmp_path}/x"])]
+        commands += [("answer", [f"run={finished}", f"prompts={tmp_path}/p.jsonl"])]
+    try:
+        for command, words in commands:
+            ended = warm.run(words, tmp_path, command=command)
+            assert ended.code == 1 and ended.err.count("\n") == 1, ended.err
+            assert ended.err.startswith(f"error: cannot read {finished / name} (")
+            assert ended.err.endswith("delete the run's status.json: the run's command then makes it again\n")
+            assert files(finished) == before
+        assert not (tmp_path / "x").exists() and not (tmp_path / "made").exists()
+    finally:
+        (finished / name).write_bytes(whole)
+
+
+def test_changes_that_do_not_fit_are_not_blamed_on_the_file(finished: Path, warm: WarmRuns, tmp_path: Path) -> None:
+    for change in ("evaluation.no_such=1", "evaluation.max_tokens.x=1", "evaluation.max_tokens=[", "seed.x=1"):
+        ended = warm.run([f"run={finished}", change], tmp_path, command="evaluate")
+        assert ended.code == 1 and ended.err.startswith("error: ") and ended.err.count("\n") == 1, ended.err
+        assert "config.yaml" not in ended.err

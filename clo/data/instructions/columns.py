@@ -9,8 +9,8 @@ from clo.errors import UserError
 
 if TYPE_CHECKING:
     from clo.config.sources import SourceConfig
+    from clo.data.formats import Records
     from clo.data.instructions.example import Counts, Instruction
-    from clo.data.tables import Records
 
 PAIRS = (
     ("prompt", "response"),

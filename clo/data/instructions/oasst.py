@@ -8,6 +8,7 @@ questions that open a thread, then later ones that can be understood alone; with
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,8 +18,8 @@ from clo.errors import UserError
 
 if TYPE_CHECKING:
     from clo.config.sources import SourceConfig
+    from clo.data.formats import Records
     from clo.data.instructions.example import Counts, Instruction
-    from clo.data.tables import Records
 
 _OPENERS = re.compile(
     r"^(?:and|but|so|wow|well|hmm+|ok(?:ay)?|thanks?|thank you|yes|no|yeah|what about|how about|why(?: not)?\s*\?|then|"
@@ -118,9 +119,10 @@ def _messages(record: dict[str, Any], where: str) -> Iterator[dict[str, Any]]:
     while waiting:
         parent, message = waiting.pop()
         yield {**message, "parent_id": parent, "replies": None}
-        for reply in message.get("replies") or []:
-            if not isinstance(reply, dict):
-                raise UserError(f"{where}: a reply is not an object")
+        replies = message.get("replies") or []
+        if not isinstance(replies, list) or not all(isinstance(reply, dict) for reply in replies):
+            raise UserError(f"{where}: the field 'replies' is not a list of objects; is this an OpenAssistant file?")
+        for reply in replies:
             waiting.append((str(message.get("message_id")), reply))
 
 
@@ -130,6 +132,8 @@ def _message(record: dict[str, Any], where: str) -> _Message:
             raise UserError(f"{where}: the field {name!r} is missing or not a text; is this an OpenAssistant file?")
     rank: Any = record.get("rank")
     missing = rank is None or rank != rank  # a table may hold the missing ones as NaN
+    if not missing and (not isinstance(rank, int | float) or abs(rank) == math.inf):
+        raise UserError(f"{where}: the field 'rank' is {rank!r:.40}, not a number; 0 is the best")
     parent = record.get("parent_id")
     return _Message(
         record["message_id"],
@@ -145,7 +149,12 @@ def _quality(labels: Any) -> float:
     """Value of the label ``quality``, 0 where there is none: a struct of lists on the hub, a dict in the trees."""
     if not isinstance(labels, dict):
         return 0.0
-    if isinstance(labels.get("name"), list) and isinstance(labels.get("value"), list):
-        return float(dict(zip(labels["name"], labels["value"], strict=False)).get("quality") or 0.0)
+    names, values = labels.get("name"), labels.get("value")
+    if isinstance(names, list) and isinstance(values, list):
+        return next((_real(value) for name, value in zip(names, values, strict=False) if name == "quality"), 0.0)
     quality = labels.get("quality")
-    return float(quality.get("value") or 0.0) if isinstance(quality, dict) else 0.0
+    return _real(quality.get("value")) if isinstance(quality, dict) else 0.0
+
+
+def _real(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0

@@ -1,0 +1,94 @@
+"""A model folder as other people made it: where it is, what is wrong with a spoilt one, whether it can be used."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from clo.errors import UserError, cause, was_stopped
+
+
+def check_place(shown: str, path: str) -> None:
+    """Refuse a path that is no folder before transformers takes it for a hub id.
+
+    Args:
+        shown: what the user called the model.
+        path: the folder that this stands for, or a hub id.
+
+    Raises:
+        UserError: it is a file, or the path of a folder that is not there.
+    """
+    if Path(path).is_dir():
+        return
+    if Path(path).exists():
+        raise UserError(f"cannot load model.path={shown}: it is a file; set model.path to the folder around it")
+    if path.startswith(("/", "./", "../", "~")) or path.count("/") > 1 or path in (".", ".."):
+        raise UserError(f"cannot load model.path={shown}: no such folder; set model.path to a local folder or a hub id")
+
+
+@contextmanager
+def told(shown: str, path: str) -> Iterator[None]:
+    """Tell whatever the libraries raise for a folder or a hub id in one sentence, without their reports before it.
+
+    A folder is other people's files: transformers, tokenizers, safetensors, peft and pickle each fail in ways of their
+    own. Pickled weights are read by torch's reader of tensors alone, which runs nothing. Arguments as of `check_place`.
+
+    Raises:
+        UserError: what failed, and how to mend it.
+    """
+    from transformers.utils import logging as transformers_logging
+
+    level = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity(logging.CRITICAL)
+    try:
+        yield
+    except BaseException as error:
+        # A panic of the tokenizers library is no Exception.
+        panic = type(error).__name__ == "PanicException"
+        if isinstance(error, UserError) or was_stopped(error) or not (isinstance(error, Exception) or panic):
+            raise
+        raise UserError(f"cannot load model.path={shown}: {cause(error)}; {_advice(error, path)}") from error
+    finally:
+        transformers_logging.set_verbosity(level)
+
+
+def check_finite(shown: str, weights: Iterable[tuple[str, Any]]) -> None:
+    """Refuse weights with NaN or infinity, of which nothing but NaN comes. One sum per tensor; no copy is made.
+
+    Args:
+        shown: what the user called the model.
+        weights: (name, tensor) pairs; those that are not float (quantized ones) are passed over.
+
+    Raises:
+        UserError: names the first such tensor.
+    """
+    import torch
+
+    for name, weight in weights:
+        if weight.dtype in (torch.float16, torch.bfloat16, torch.float32) and not weight.is_meta:
+            finite = bool(weight.detach().sum(dtype=torch.float32).isfinite()) or bool(weight.isfinite().all())
+            if not finite:
+                raise UserError(
+                    f"model.path={shown}: the weights hold NaN or infinity, first in {name}; download or make the "
+                    "model again"
+                )
+
+
+def _advice(error: BaseException, path: str) -> str:
+    """How to mend a failure to load."""
+    import pickle
+
+    import torch
+
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return "it needs more memory than there is; choose a smaller model"
+    if isinstance(error, pickle.UnpicklingError) or "weights_only" in str(error):
+        return "its pickled weights hold more than tensors, and nothing of them was run; save them as safetensors"
+    if "gated" in str(error).lower():
+        return "accept its licence on its hub page, then run `hf auth login`"
+    if Path(path).exists():
+        return "the folder must hold a Hugging Face causal language model with its tokenizer"
+    return "set model.path to a local folder or a hub id, and check the network"
