@@ -58,7 +58,7 @@ def test_every_command_of_the_walk(
         code = called(*words[1:])
         assert code == 0, f"{command}: {code}\n{capsys.readouterr().out}"
         done.append(words[1])
-    assert done == ["translate", "train", "train", "report", "export"]
+    assert done == ["translate", "train", "train", "report", "chat", "export"]
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "my_model")
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "my_model")
     turns = [{"role": "user", "content": "Sannu"}]
