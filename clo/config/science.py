@@ -68,7 +68,7 @@ class LangConfig:
     """The target language."""
 
     code: str = "sw"
-    """ISO 639 code, lower case; the name of its file in conf/lang."""
+    """ISO 639 code, lower case; the name of its file in conf/lang, where it has one."""
     name: str = "Swahili"
     """English name of the language."""
     tier: str = "low"
@@ -77,6 +77,8 @@ class LangConfig:
     """Language that the model speaks well and that the data come from."""
 
     def __post_init__(self) -> None:
+        if not (self.code and self.name):
+            raise UserError("lang=any needs a code and a name, such as lang=any lang.code=ha lang.name=Hausa")
         plain_name("lang.code", self.code)
         check(
             self.code != self.source,
