@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from clo.config.choices import Cells, LengthPolicy, NllReduction, PairReduction, Prompts, Trains
+from clo.config.choices import Cells, Identify, LengthPolicy, NllReduction, PairReduction, Prompts, Trains
 from clo.config.sources import SourceConfig, TranslationConfig
 from clo.errors import UserError, check, plain_name, positive
 
@@ -75,6 +75,8 @@ class LangConfig:
     """Resource tier of the paper (high, medium, low) or any word of yours."""
     source: str = "en"
     """Language that the model speaks well and that the data come from."""
+    identify: Identify = Identify.auto
+    """How the language of answers is told: py3langid, which must know both codes; ``script``; or ``none``."""
 
     def __post_init__(self) -> None:
         if not (self.code and self.name):

@@ -98,7 +98,7 @@ def open_chat(place: Path, max_new_tokens: int) -> Chat:
     from clo.study.session import open_session
 
     folder, run = finished_run(place)
-    identifier = LanguageIdentifier(run.lang.code, run.lang.source)
+    identifier = LanguageIdentifier.of(run.lang)
     session = open_session(run, folder)
     with Console(stderr=True).status("loading the start model and the trained model"):
         trained = load_trained(run, place).to(session.device)
