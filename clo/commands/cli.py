@@ -17,7 +17,7 @@ from clo import __version__
 from clo.commands.command import Command
 from clo.errors import UserError
 
-NAMES = ("train", "plan", "report", "evaluate", "answer", "judge", "translate", "export")
+NAMES = ("train", "plan", "report", "evaluate", "answer", "chat", "judge", "translate", "export")
 STOPPED = 130
 
 

@@ -53,6 +53,14 @@ class ReferenceMode(Enum):
     swapped = "swapped"
 
 
+class Identify(Enum):
+    """How the language of an answer is told: by py3langid, by its script alone, or not at all."""
+
+    auto = "auto"
+    script = "script"
+    none = "none"
+
+
 class LengthPolicy(Enum):
     """What happens to an item longer than the window."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from clo.config.choices import Cells, LengthPolicy, NllReduction, PairReduction, Prompts, Trains
+from clo.config.choices import Cells, Identify, LengthPolicy, NllReduction, PairReduction, Prompts, Trains
 from clo.config.sources import SourceConfig, TranslationConfig
 from clo.errors import UserError, check, plain_name, positive
 
@@ -68,15 +68,19 @@ class LangConfig:
     """The target language."""
 
     code: str = "sw"
-    """ISO 639 code, lower case; the name of its file in conf/lang."""
+    """ISO 639 code, lower case; the name of its file in conf/lang, where it has one."""
     name: str = "Swahili"
     """English name of the language."""
     tier: str = "low"
     """Resource tier of the paper (high, medium, low) or any word of yours."""
     source: str = "en"
     """Language that the model speaks well and that the data come from."""
+    identify: Identify = Identify.auto
+    """How the language of answers is told: py3langid, which must know both codes; ``script``; or ``none``."""
 
     def __post_init__(self) -> None:
+        if not (self.code and self.name):
+            raise UserError("lang=any needs a code and a name, such as lang=any lang.code=ha lang.name=Hausa")
         plain_name("lang.code", self.code)
         check(
             self.code != self.source,

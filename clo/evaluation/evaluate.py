@@ -41,7 +41,7 @@ def evaluate(
     Raises:
         UserError: there are no rows, a row lacks a language, or a language is unknown to the identifier.
     """
-    identifier = LanguageIdentifier(lang.code, lang.source)
+    identifier = LanguageIdentifier.of(lang)
     _check(rows, (lang.source, lang.code))
     scores: dict[str, Any] = {}
     samples: list[Sample] = []

@@ -1,7 +1,7 @@
 """In which language is an answer: the target, the source, another one, or too little text to tell.
 
 The identifier is py3langid; `docs/language_identification.md` has the measurement behind that choice and
-behind every rule below.
+behind every rule below. A language that it does not know is told by its script alone, or not at all.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, get_args
 
+from clo.config import LangConfig
+from clo.config.choices import Identify
 from clo.errors import UserError
+from clo.evaluation.scripts import known_scripts, letters_by_script, scripts_of
 
 if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier as Detector
@@ -46,6 +49,8 @@ _NO_LATIN = (
 )
 """Languages that are not written in Latin letters: there, an English word stands out."""
 
+_DENSE = ("CJK", "HIRAGANA", "KATAKANA", "HANGUL")
+
 _WORD = re.compile(r"(?<![A-Za-z\u00c0-\u024f])[a-z]{3,}(?![A-Za-z\u00c0-\u024f])")
 _FENCED = re.compile(r"(```|~~~).*?(?:\1|\Z)", re.DOTALL)
 _INLINE = re.compile(r"`[^`\n]+`")
@@ -65,21 +70,37 @@ def prose(text: str) -> str:
 class LanguageIdentifier:
     """Tells target, source and other languages apart, offline."""
 
-    def __init__(self, target: str, source: str = "en") -> None:
+    def __init__(self, target: str, source: str = "en", by: Identify = Identify.auto) -> None:
         """Choose the candidates.
 
         Args:
-            target: ISO 639-1 code of the run's target language; a region or script (``zh-Hans``) is ignored.
+            target: ISO 639-1 code of the run's target language; a region or script (``zh-Hans``) is ignored where
+                py3langid decides.
             source: code of the language whose verdict is ``"en"``.
+            by: what decides. By ``script``, a text is in the language whose script most of its letters have, and every
+                text is undecided where target and source share one; by ``none``, every text is undecided.
 
         Raises:
-            UserError: a code is unknown to the identifier, or both are the same.
+            UserError: a code is unknown to py3langid where that decides, a script is unknown where it decides, or both
+                are the same language.
         """
-        self.target, self.source = _code(target), _code(source)
+        self.by = by
+        self.target, self.source = (_code(target), _code(source)) if by is Identify.auto else (target, source)
         if self.target == self.source:
             raise UserError(f"target and source are both '{target}': name a target other than the source")
-        given_way = {RIVALS.get(self.target)} - {self.source}
-        self.candidates = tuple(sorted({*CANDIDATES, self.target, self.source} - given_way))
+        self.candidates: tuple[str, ...] = ()
+        self._scripts: tuple[frozenset[str], frozenset[str]] | None = None
+        if by is Identify.auto:
+            given_way = {RIVALS.get(self.target)} - {self.source}
+            self.candidates = tuple(sorted({*CANDIDATES, self.target, self.source} - given_way))
+        elif by is Identify.script:
+            scripts = _script(target), _script(source)
+            self._scripts = None if scripts[0] & scripts[1] else scripts
+
+    @classmethod
+    def of(cls, lang: LangConfig) -> LanguageIdentifier:
+        """The identifier of a run's languages; raises as the constructor does."""
+        return cls(lang.code, lang.source, lang.identify)
 
     def verdicts(self, texts: Sequence[str]) -> list[Verdict]:
         """The verdict for every text, in order."""
@@ -92,6 +113,8 @@ class LanguageIdentifier:
         return sum(decided) / len(decided) if decided else None
 
     def _verdict(self, text: str) -> Verdict:
+        if self.by is not Identify.auto:
+            return self._by_script(text)
         han, kana, hangul = (len(script.findall(text)) for script in (_HAN, _KANA, _HANGUL))
         dense = DENSE_WEIGHT * (han + kana + hangul)
         letters = sum(map(str.isalpha, text)) - (han + kana + hangul) + dense
@@ -107,6 +130,20 @@ class LanguageIdentifier:
             # Foreign names in a short sentence scatter over many languages; a third one must win a majority.
             best = max((self.target, self.source), key=probabilities.__getitem__)
         return self._word(best)
+
+    def _by_script(self, text: str) -> Verdict:
+        if self._scripts is None:
+            return "undecided"
+        weights = {
+            script: count * (DENSE_WEIGHT if script in _DENSE else 1)
+            for script, count in letters_by_script(text).items()
+        }
+        if sum(weights.values()) < MIN_LETTERS:
+            return "undecided"
+        target, source = (sum(weights.get(script, 0) for script in scripts) for scripts in self._scripts)
+        other = sum(weights.values()) - target - source
+        best = max(target, source, other)
+        return "target" if best == target else "en" if best == source else "other"
 
     def _word(self, code: str) -> Verdict:
         return "target" if code == self.target else "en" if code == self.source else "other"
@@ -131,10 +168,20 @@ def _code(language: str) -> str:
     code = ALIASES.get(code, code)
     if code not in _known():
         raise UserError(
-            f"language code '{language}' is unknown to the language identifier (py3langid), which checks the "
-            "language of answers: use an ISO 639-1 code such as 'sw'"
+            f"language code '{language}' is unknown to the language identifier (py3langid): unless it is mistyped, set "
+            "lang.identify=script, which tells languages by their script alone and nothing where both share one, or "
+            "lang.identify=none, which leaves every score of language empty"
         )
     return code
+
+
+def _script(language: str) -> frozenset[str]:
+    found = scripts_of(language)
+    if found is None:
+        raise UserError(
+            f"lang.identify=script does not know the script of '{language}'; it has {' '.join(known_scripts())}"
+        )
+    return found
 
 
 @lru_cache(maxsize=1)

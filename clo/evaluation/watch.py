@@ -30,7 +30,7 @@ def watch(renderer: Renderer, rows: Sequence[Row], lang: LangConfig, evaluation:
         A function of the model. A rate is the share in the language of the prompt among the answers that can be
         decided, and absent where there is none.
     """
-    identifier = LanguageIdentifier(lang.code, lang.source)
+    identifier = LanguageIdentifier.of(lang)
     sides: tuple[tuple[Side, str], ...] = (("target", lang.code), ("en", lang.source))
     asked = [(side, row, row.prompts[code]) for side, code in sides for row in rows[: evaluation.watch]]
     prompts = [renderer.prompt_ids(prompt) for _, _, prompt in asked]

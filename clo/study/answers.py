@@ -76,7 +76,7 @@ def answer(place: Path, asked: Asked) -> Path:
     path = place / f"answers-{name}.jsonl"
     settings = {"max_new_tokens": asked.max_new_tokens, "template": run.model.template, "start": asked.start}
     done = _go_on(path, prompts, settings)
-    identifier, codes = LanguageIdentifier(run.lang.code, run.lang.source), {v: k for k, v in languages.items()}
+    identifier, codes = LanguageIdentifier.of(run.lang), {v: k for k, v in languages.items()}
     make: Answer | None = None
     with stage(RunFolder(place, main=False), f"answer {name}") as tick:
         for first in range(done, len(prompts), CHUNK):

@@ -95,7 +95,7 @@ def answer_scores(
 def _asked(session: Session, rows: Sequence[Row]) -> list[Any]:
     """What answers depend on beside the weights."""
     run = session.run
-    asked = [run.lang.code, run.lang.source, run.evaluation.max_new_tokens, run.model.template]
+    asked = [run.lang.code, run.lang.source, run.lang.identify.name, run.evaluation.max_new_tokens, run.model.template]
     return [asked, versions(), [(row.id, row.prompts, row.responses) for row in rows]]
 
 

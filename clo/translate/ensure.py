@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from clo.config.choices import Identify
 from clo.config.parse import RunConfig, plain
 from clo.data.instructions import instructions
 from clo.errors import UserError
@@ -34,11 +35,11 @@ def translated_rows(run: RunConfig, say: Callable[[str], None] = print) -> Path:
     assert source is not None and translation is not None
     languages = (run.lang.source, run.lang.code)
     path = rows_path(run)
-    identifier = LanguageIdentifier(run.lang.code, run.lang.source)
+    identifier = LanguageIdentifier.of(run.lang)
     examples, counts = instructions(
         source, lambda texts: [verdict in ("en", "undecided") for verdict in identifier.verdicts(texts)]
     )
-    cache = SentenceCache(Path(run.cache_dir) / "sentences", [languages, translation.identity()])
+    cache = SentenceCache(Path(run.cache_dir) / "sentences", [languages, translation.identity(), *_checked(run)])
     means = Means(
         languages,
         lambda: load_engine(translation, *languages, run_device(run.trainer.accelerator), Path(run.cache_dir)),
@@ -75,7 +76,7 @@ def rows_path(run: RunConfig) -> Path:
     """Where the translated rows lie: by the content of everything they depend on but the number of rows."""
     source, translation = run.data.source, run.data.translation
     assert source is not None and translation is not None
-    content = [plain(source), translation.identity(), run.lang.source]
+    content = [plain(source), translation.identity(), run.lang.source, *_checked(run)]
     if source.path is not None:
         local = Path(source.path)
         if not local.is_file():
@@ -84,3 +85,8 @@ def rows_path(run: RunConfig) -> Path:
             content.append(hashlib.file_digest(file, "sha256").hexdigest())
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
     return Path(run.cache_dir) / "translations" / digest / f"{run.lang.code}.jsonl"
+
+
+def _checked(run: RunConfig) -> list[str]:
+    """How the language of a translation was told, where it was not by py3langid: it decides which ones are kept."""
+    return [] if run.lang.identify is Identify.auto else [run.lang.identify.name]

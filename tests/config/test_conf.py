@@ -25,7 +25,7 @@ from clo.errors import UserError
 CONF = ROOT / "conf"
 COUNTS = {
     "model": 6,
-    "lang": 6,
+    "lang": 7,
     "method": 6,
     "tuning": 4,
     "data": 4,
@@ -59,11 +59,12 @@ def test_every_file_is_counted() -> None:
 
 @pytest.mark.parametrize(("group", "name"), [pair for pair in FILES if pair[0] != "study"])
 def test_every_file_composes_and_is_named_like_its_value(group: str, name: str) -> None:
-    more = ["data.train=rows.jsonl"] if (group, name) == ("data", "files") else []
+    needed = {("data", "files"): ["data.train=rows.jsonl"], ("lang", "any"): ["lang.code=any", "lang.name=Any"]}
+    more = needed.get((group, name), [])
     run = run_of(f"{group}={name}", *more)
     value = getattr(run, group)
     if group == "lang":
-        assert value.code == name and value.name.isascii() and value.tier in ("high", "medium", "low")
+        assert value.code == name and value.name.isascii() and value.tier in ("high", "medium", "low", "unknown")
     elif group != "trainer":
         assert value.name == name
 
@@ -102,9 +103,17 @@ def test_a_method_brings_its_tuning_and_the_command_line_wins() -> None:
 def test_language_codes_are_texts() -> None:
     import yaml
 
-    for path in (CONF / "lang").glob("*.yaml"):
+    for path in {*(CONF / "lang").glob("*.yaml")} - {CONF / "lang" / "any.yaml"}:
         assert isinstance(yaml.safe_load(path.read_text(encoding="utf-8"))["code"], str)
         assert f'code: "{path.stem}"' in path.read_text(encoding="utf-8")  # quoted: an unquoted `no` is a boolean
+
+
+def test_any_language_takes_nothing_from_another() -> None:
+    lang = run_of("lang=any", "lang.code=ha", "lang.name=Hausa").lang
+    assert (lang.code, lang.name, lang.tier, lang.source) == ("ha", "Hausa", "unknown", "en")
+    for given in ([], ["lang.code=ha"], ["lang.name=Hausa"]):
+        with pytest.raises(UserError, match="lang=any needs a code and a name, such as lang=any"):
+            run_of("lang=any", *given)
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from clo.config import LangConfig
+from clo.config.choices import Identify
 from clo.errors import UserError
 from clo.evaluation.fidelity import CANDIDATES, LanguageIdentifier, Verdict, intrusion, prose
+from clo.evaluation.scripts import known_scripts, letters_by_script, scripts_of
 
 LONG = {
     "en": "The teacher explained why the river floods the valley every spring.",
@@ -130,6 +133,63 @@ def test_codes() -> None:
 def test_unknown_code_is_named(code: str) -> None:
     with pytest.raises(UserError, match=f"'{code}' is unknown to the language identifier"):
         LanguageIdentifier(code)
+
+
+def test_an_unknown_code_is_told_what_else_there_is() -> None:
+    with pytest.raises(UserError, match=r"lang\.identify=script, .* lang\.identify=none, .*empty$") as refused:
+        LanguageIdentifier.of(LangConfig(code="mi", name="Maori"))
+    assert "\n" not in str(refused.value)
+
+
+def test_by_script_alone() -> None:
+    """Target, source, or a third script; what is short stays undecided, and code is no prose."""
+    texts = [LONG["zh"], LONG["en"], LONG["sw"], LONG["ru"], LONG["ko"], "Да.", f"`{'x' * 40}`", ""]
+    by_script = LanguageIdentifier("zh", by=Identify.script).verdicts(texts)
+    assert by_script == ["target", "en", "en", "other", "other", "undecided", "undecided", "undecided"]
+    tigrinya = "እቲ መምህር ሩባ ስለምንታይ ኣብ ጽድያ ንሸንጥሮ ከም ዘዕለቕልቕ ገሊጹ።"
+    identifier = LanguageIdentifier.of(LangConfig(code="ti", name="Tigrinya", identify=Identify.script))
+    mixed = f"{tigrinya}\n{LONG['en']}\n{tigrinya}"
+    assert identifier.verdicts([tigrinya, LONG["en"], LONG["ja"], mixed]) == ["target", "en", "other", "target"]
+    assert identifier.right_lines(mixed, "target") == pytest.approx(2 / 3)
+    assert LanguageIdentifier("ja", by=Identify.script).verdicts([LONG["ja"], LONG["ru"]]) == ["target", "other"]
+
+
+def test_languages_of_one_script_are_not_told_by_it() -> None:
+    identifier = LanguageIdentifier("mi", by=Identify.script)
+    assert set(identifier.verdicts(list(LONG.values()))) == {"undecided"}
+    assert identifier.right_lines(LONG["en"], "en") is None
+    assert set(LanguageIdentifier("ja", "zh", Identify.script).verdicts([LONG["ja"], LONG["zh"]])) == {"undecided"}
+
+
+def test_the_script_of_a_code_wins_over_the_table() -> None:
+    text = LONG["ru"]
+    assert LanguageIdentifier("sr", by=Identify.script).verdicts([text]) == ["target"]
+    assert LanguageIdentifier("sr-Latn", by=Identify.script).verdicts([text]) == ["undecided"]
+    assert LanguageIdentifier("tt-cyrl", by=Identify.script).verdicts([text]) == ["target"]
+    with pytest.raises(UserError, match="does not know the script of 'en-Xxxx'; it has Arab Armn "):
+        LanguageIdentifier("en-Xxxx", "de", Identify.script)
+
+
+def test_nothing_is_told() -> None:
+    identifier = LanguageIdentifier("mi", by=Identify.none)
+    assert set(identifier.verdicts(list(LONG.values()))) == {"undecided"}
+    assert identifier.right_lines(LONG["en"], "en") is None
+    with pytest.raises(UserError, match="both 'en'"):
+        LanguageIdentifier("en", by=Identify.none)
+
+
+def test_every_script_of_the_table_has_letters() -> None:
+    """A slip in the first words of the Unicode names would find none."""
+    there = letters_by_script("".join(map(chr, range(0x20000))))
+    for code in known_scripts():
+        assert all(there[word] > 20 for word in scripts_of(f"xx-{code}") or ["none"]), code
+
+
+def test_the_two_tables_of_scripts_agree() -> None:
+    from clo.evaluation import fidelity
+
+    for language in vars(fidelity)["_NO_LATIN"].split():
+        assert "LATIN" not in (scripts_of(language) or {"LATIN"}), language
 
 
 def test_target_must_differ_from_source() -> None:
