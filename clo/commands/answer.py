@@ -16,7 +16,7 @@ class Options:
 
     run: Path = option("a finished run; its model answers", shape="<folder>")
     prompts: Path = option(
-        "JSONL, JSON, CSV or Parquet with prompt (or instruction), and where they exist id, lang, dataset",
+        "JSONL, JSON, CSV, TSV or Parquet with prompt (or instruction), and where they exist id, lang, dataset",
         shape="<file>",
     )
     lang: str | None = option("language of prompts that name none: the run's target or source", None, "<code>")

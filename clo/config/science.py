@@ -194,7 +194,7 @@ class DataConfig:
     kind: str = "cldr"
     """``cldr`` (embedded), ``files`` (parallel rows) or ``translated`` (English examples and a translator)."""
     train: str | None = None
-    """files: JSONL, CSV or Parquet with parallel rows; ``${lang.code}`` in the path stands for the target's code."""
+    """files: JSONL, JSON, CSV, TSV or Parquet with parallel rows; ``${lang.code}`` in the path stands for the target's code."""
     dev: str | None = None
     """files: rows for validation; null holds some of the training file out."""
     test: str | None = None
@@ -214,5 +214,7 @@ class DataConfig:
         if self.kind == "translated" and (self.source is None or self.translation is None):
             raise UserError("data.kind=translated needs data.source and data.translation; start from data=table")
         if self.kind == "files" and not self.train:
-            raise UserError("data=files needs data.train=<file>, a JSONL, CSV or Parquet file of parallel rows")
+            raise UserError(
+                "data=files needs data.train=<file>, a JSONL, JSON, CSV, TSV or Parquet file of parallel rows"
+            )
         check(self.held_out >= 1, "data.held_out", "a number of rows, at least 1", self.held_out)

@@ -17,7 +17,7 @@ class SourceConfig:
     kind: str = "oasst"
     """``oasst`` (trees or the flat table of OpenAssistant) or ``table`` (any columns with a prompt and a response)."""
     path: str | None = None
-    """Local file: JSONL (also gzipped), JSON, CSV or Parquet; null takes ``dataset`` from the hub."""
+    """Local file: JSONL, JSON, CSV, TSV (each also gzipped) or Parquet; null takes ``dataset`` from the hub."""
     dataset: str = "OpenAssistant/oasst2"
     """Hub dataset; the paper's release is unknown, oasst2 is assumed."""
     config: str | None = None

@@ -56,6 +56,8 @@ def test_an_evaluation_that_ends_early_changes_nothing(
     moment: str, how: str, finished: Path, belebele: list[str], warm: WarmRuns, tmp_path: Path
 ) -> None:
     """The run is done and every file of it is as before; the same command then does the rest."""
+    for kept in finished.glob("answers-*.partial.jsonl"):  # of the moment before: nothing would be left to answer
+        kept.unlink()
     before = files(finished)
     again = [f"run={finished}", "evaluation.max_tokens=60", *belebele]
     if how == "killed":
