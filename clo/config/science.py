@@ -194,7 +194,7 @@ class DataConfig:
     kind: str = "cldr"
     """``cldr`` (embedded), ``files`` (parallel rows) or ``translated`` (English examples and a translator)."""
     train: str | None = None
-    """files: JSONL, JSON, CSV, TSV or Parquet with parallel rows; ``${lang.code}`` in the path stands for the target's code."""
+    """files: JSONL, JSON, CSV, TSV or Parquet with parallel rows; ``${lang.code}`` in the path is the target's code."""
     dev: str | None = None
     """files: rows for validation; null holds some of the training file out."""
     test: str | None = None
