@@ -106,7 +106,6 @@ READ_BY: dict[str, tuple[Reads, str]] = {
         "evaluation.benchmarks.harness=[…]",
     ),
     "trainer.reference": _COMPARES,
-    "trainer.grad_norms_every": (_both_terms, "a method with an NLL term and comparisons"),
     "trainer.memory_gb": _PLAN,
     "trainer.tflops": _PLAN,
     "logger.project": (_wandb, "logger=wandb"),
