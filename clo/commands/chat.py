@@ -91,7 +91,7 @@ COMMAND = Command(
     summary="talk to a run: its start and its trained model answer side by side",
     reads="<run>/model, the start model, and a prompt: prompt=, a pipe, or what you type",
     writes="nothing; both answers with their language are printed",
-    example='chat run=outputs/runs/<run>\nchat run=outputs/runs/<run> prompt="Mji mkuu wa Kenya ni upi?"',
+    example='chat run=outputs/runs/<run>\nchat run=outputs/runs/<run> prompt="Ni nchi gani yenye msimbo RU?"',
     run=chat,
     options=Options,
     stopped="of a chat nothing is kept",
