@@ -32,7 +32,7 @@ class TrainerConfig:
     gradient_checkpointing: bool = False
     """Make each layer's activations again in the backward pass: less memory, about a third more time."""
     compile: bool = False
-    """Compile each layer; the first steps are slow."""
+    """Compile each layer; the first steps are slow. Decides results: part of a run's name."""
     reference: ReferenceMode = ReferenceMode.cached
     """Reference log-probs: computed once and kept on disk, adapters switched off, or swapped-in start weights."""
     checkpoints: int = 10
