@@ -49,7 +49,7 @@ MACHINE = {
 
 SCIENCE = {
     "trainer.precision": "bf16-mixed rounds every product to 8 bits: losses differ from the third digit on",
-    "trainer.compile": "fused kernels round elsewhere, and AdamW's first steps turn that into 1e-3 of a loss (measured)",
+    "trainer.compile": "fused kernels round elsewhere, and AdamW's first steps make 1e-3 of a loss of that (measured)",
 }
 """What could be taken for the machine's and is not."""
 
