@@ -53,6 +53,9 @@ SCIENCE = {
 }
 """What could be taken for the machine's and is not."""
 
+LATER: dict[str, Any] = {"model.template_kwargs": {}, "model.date": None}
+"""Setting that came later -> its default, at which it is no part of a name: runs keep theirs."""
+
 
 def science_of(tree: dict[str, Any]) -> dict[str, Any]:
     """The part of a configuration that decides the result.
@@ -63,10 +66,14 @@ def science_of(tree: dict[str, Any]) -> dict[str, Any]:
     return _without(tree, set(MACHINE))
 
 
+def _is_default(key: str, value: Any) -> bool:
+    return key in LATER and value == LATER[key]
+
+
 def _without(tree: dict[str, Any], keys: set[str], path: str = "") -> dict[str, Any]:
     kept: dict[str, Any] = {}
     for key, value in tree.items():
-        if f"{path}{key}" not in keys:
+        if f"{path}{key}" not in keys and not _is_default(f"{path}{key}", value):
             kept[key] = _without(value, keys, f"{path}{key}.") if isinstance(value, dict) else value
     return kept
 

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import datetime
 from dataclasses import dataclass, field
+from typing import Any
 
 from clo.config.choices import Cells, Identify, LengthPolicy, NllReduction, PairReduction, Prompts, Trains
 from clo.config.sources import SourceConfig, TranslationConfig
@@ -45,7 +47,13 @@ class ModelConfig:
     template: str = "plain"
     """``chat`` for the tokenizer's own chat template, else the text around a prompt with ``{prompt}`` in it."""
     end_of_turn: str | None = None
-    """Token that ends a response; null is the tokenizer's end-of-sequence token."""
+    """Token that ends a response; null is the one that the chat template closes an answer with (for a text template the
+    tokenizer's end-of-sequence token)."""
+    template_kwargs: dict[str, Any] = field(default_factory=dict)
+    """chat: what the template reads beside the messages, such as ``enable_thinking: false`` (on the command line
+    ``+model.template_kwargs.enable_thinking=false``)."""
+    date: str | None = None
+    """chat: the day (YYYY-MM-DD) that a template writes which would write today's."""
     max_length: int = 2048
     """Longest prompt + response, tokens; at most the model's window."""
     quantize: str | None = None
@@ -61,6 +69,16 @@ class ModelConfig:
         dtypes = ("auto", "float32", "bfloat16", "float16")
         check(self.dtype in dtypes, "model.dtype", f"one of {', '.join(dtypes)}", self.dtype)
         check(self.quantize in (None, "4bit", "8bit"), "model.quantize", "null, 4bit or 8bit", self.quantize)
+        check(_is_day(self.date), "model.date", "a day such as 2024-07-26, or null", self.date)
+        for name in self.template_kwargs:
+            check(str(name).isidentifier(), "model.template_kwargs", "names of the template's variables", name)
+
+
+def _is_day(text: str | None) -> bool:
+    try:
+        return text is None or bool(datetime.date.fromisoformat(text))
+    except ValueError:
+        return False
 
 
 @dataclass

@@ -6,69 +6,73 @@ may merge characters across the boundary, and then no cut is right.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
+from clo.data.turns import PROBE, ChatTemplate, added_tokens
 from clo.errors import UserError, cause
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
-PROBE = "Zebras drink 7 cups"
-"""Rendered once, to see whether the template says what it is given."""
-
-
 class Renderer:
     """Renders prompts and responses of one model.
+
+    A control token spelt in a text stays text: it is split, never read as the token.
 
     Args:
         tokenizer: the model's tokenizer.
         template: ``chat`` for the tokenizer's chat template, else a text with ``{prompt}`` in it.
-        end_of_turn: token that ends a response; ``None`` is the end-of-sequence token.
+        end_of_turn: token that ends a response; ``None`` is the one that the chat template closes an answer with, for a
+            text template the end-of-sequence token.
+        settings: keyword arguments of the chat template.
+        date: the day that the chat template writes, ``YYYY-MM-DD``.
 
     Raises:
-        UserError: no chat template or one that fails or loses the prompt, no ``{prompt}``, or no such end token.
+        UserError: no chat template or one that fails, loses the prompt, writes today's date or closes an answer with no
+            token; no ``{prompt}``; or no such end token.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, template: str, end_of_turn: str | None = None) -> None:
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        template: str,
+        end_of_turn: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+        date: str | None = None,
+    ) -> None:
         if template == "chat" and not tokenizer.chat_template:
             raise UserError("the tokenizer has no chat template; set model.template to a text with {prompt} in it")
         if template != "chat" and template.count("{prompt}") != 1:
             raise UserError("model.template needs {prompt} exactly once (or the word chat)")
         self.tokenizer, self.template = tokenizer, template
-        self.end_id = _end_id(tokenizer, end_of_turn)
-        if template == "chat" and PROBE not in self._rendered(PROBE):
-            raise UserError(
-                "the tokenizer's chat template loses the prompt (what it renders does not hold it); mend the template, "
-                "or set model.template to a text with {prompt} in it"
-            )
+        self.chat = ChatTemplate(tokenizer, settings or {}, date) if template == "chat" else None
+        """The chat template, where it is used."""
         try:
+            names = sorted(added_tokens(tokenizer, special=True), key=len, reverse=True)
+            self._control = re.compile("|".join(map(re.escape, names)) or r"(?!)")
+            ids: Any = tokenizer.convert_tokens_to_ids(names)
+            self._ids = set(ids) - {tokenizer.unk_token_id}
+            self.end_id = _end_id(tokenizer, self.chat.end() if self.chat and end_of_turn is None else end_of_turn)
             self.prompt_ids(PROBE)
+        except UserError:
+            raise
         except Exception as error:  # a spoilt tokenizer loads, and fails here in ways of its own
             raise UserError(
                 f"the tokenizer cannot encode a text ({cause(error)}); mend or download it again"
             ) from error
 
-    def _rendered(self, text: str) -> str:
-        """A prompt as the chat template writes it; the template writes the BOS too."""
-        turns = [{"role": "user", "content": text}]
-        try:
-            return str(self.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False))
-        except Exception as error:  # a template is a program: it may fail in any way, or refuse with raise_exception
-            line = getattr(error, "lineno", None)
-            place = "" if line is None else f" at its line {line}"
-            raise UserError(
-                f"the tokenizer's chat template fails{place} ({cause(error)}); mend it, or set model.template to a "
-                "text with {prompt} in it"
-            ) from error
-
     def prompt_ids(self, text: str) -> list[int]:
         """Token ids of a prompt, with exactly one beginning-of-sequence token where the model has one."""
         tok = self.tokenizer
-        if self.template == "chat":
-            ids = tok.encode(self._rendered(text), add_special_tokens=False)
+        rendered = self.template.replace("{prompt}", text) if self.chat is None else self.chat.ask(text)
+        if self._control.search(text) is None:
+            ids = tok.encode(rendered, add_special_tokens=False)
         else:
-            ids = tok.encode(self.template.replace("{prompt}", text), add_special_tokens=False)
+            ids = [id_ for part in self._around(rendered, text) for id_ in part]
         bos = tok.bos_token_id
         writes_bos = bos is not None and bos != tok.eos_token_id and bos in tok.encode("", add_special_tokens=True)
         if writes_bos and ids[:1] != [bos]:
@@ -77,7 +81,56 @@ class Renderer:
 
     def response_ids(self, text: str) -> list[int]:
         """Token ids of a response, closed by the end-of-turn token."""
-        return [*self.tokenizer.encode(text, add_special_tokens=False), self.end_id]
+        return [*self._text_ids(text), self.end_id]
+
+    def _around(self, rendered: str, text: str) -> tuple[list[int], list[int], list[int]]:
+        """Token ids of what the template writes before a text that spells a control token, of the text, of the rest."""
+        probe = self.template.replace("{prompt}", PROBE) if self.chat is None else self.chat.ask(PROBE)
+        place = probe.find(PROBE)
+        body = next((some for some in (text, text.strip()) if rendered.startswith(some, place)), None)
+        if not body:
+            raise UserError(
+                f"a prompt spells a control token, and the chat template changes the text around it ({text[:40]!r}); "
+                "drop the row, or write it otherwise"
+            )
+        outside = (rendered[:place], rendered[place + len(body) :])
+        before, after = (list(self.tokenizer.encode(s, add_special_tokens=False)) if s else [] for s in outside)
+        return before, self._text_ids(body), after
+
+    def _text_ids(self, text: str) -> list[int]:
+        """Token ids of a text alone, none of them a control token.
+
+        Raises:
+            UserError: the tokenizer cannot split one that is spelt in the text.
+        """
+        found = self._control.search(text)
+        if found is None:
+            return list(self.tokenizer.encode(text, add_special_tokens=False))
+        ids = list(self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True))
+        if self._ids.intersection(ids):
+            raise UserError(
+                f"a text holds the control token {found[0]!r}, which this tokenizer cannot read as text "
+                f"({text[:40]!r}); drop the row, or write it otherwise"
+            )
+        return ids
+
+    def ends(self, own: int | Sequence[int] | None) -> list[int]:
+        """The token that ends a turn, then those control tokens that a model's own settings name beside it.
+
+        A default of a configuration class may name an ordinary token: no answer ends at a word.
+        """
+        given = [] if own is None else [own] if isinstance(own, int) else own
+        return list(dict.fromkeys([self.end_id, *(id_ for id_ in given if id_ in self._ids)]))
+
+    def identity(self) -> dict[str, Any]:
+        """What token ids depend on beside the text: the tokenizer, the template with its settings, the end token."""
+        backend = getattr(self.tokenizer, "backend_tokenizer", None)
+        tokens = sorted(self.tokenizer.get_vocab().items()) if backend is None else backend.to_str()
+        return {
+            "tokenizer": hashlib.sha256(repr(tokens).encode()).hexdigest()[:32],
+            "template": self.template if self.chat is None else self.chat.text,
+            "special": [self.end_id, self.tokenizer.bos_token_id, self.tokenizer.eos_token_id],
+        }
 
 
 def _end_id(tokenizer: PreTrainedTokenizerBase, name: str | None) -> int:

@@ -26,11 +26,12 @@ def generate(
 ) -> list[str]:
     """The greedy continuation of every prompt, as text without prompt and special tokens, in the order given.
 
-    Sampling and penalty settings that come with the checkpoint are not used: scores must not depend on them.
+    Sampling and penalty settings that come with the checkpoint are not used: scores must not depend on them. Its end
+    tokens are: an answer stops where servers stop that read them.
 
     Args:
-        subject: answers; of its renderer only the tokenizer's ``decode`` and the end-of-turn token are used, before
-            which an answer stops.
+        subject: answers; of its renderer only the tokenizer's ``decode`` and the tokens that end a turn are used,
+            before which an answer stops.
         prompt_ids: token ids of each rendered prompt; none may be empty.
         max_new_tokens: longest answer, in tokens.
         max_tokens: budget of a batch, in tokens: prompts x (longest prompt + ``max_new_tokens``). A prompt
@@ -49,10 +50,11 @@ def generate(
     known = {} if log is None else log.known()
     answers = [known.get(k, "") for k in range(len(prompt_ids))]
     done = 0
+    ends = renderer.ends(getattr(model.generation_config, "eos_token_id", None))
     with torch.no_grad(), _plain(model):
         for batch in _batches([len(ids) for ids in prompt_ids], max_new_tokens, max_tokens):
             if not all(k in known for k in batch):
-                rows = _decode_batch(model, [prompt_ids[k] for k in batch], renderer.end_id, max_new_tokens)
+                rows = _decode_batch(model, [prompt_ids[k] for k in batch], ends, max_new_tokens)
                 for k, row in zip(batch, rows, strict=True):
                     answers[k] = str(renderer.tokenizer.decode(row, skip_special_tokens=True)).strip()
                 if log is not None:
@@ -76,13 +78,15 @@ def _batches(lengths: Sequence[int], max_new_tokens: int, max_tokens: int) -> li
     return batches
 
 
-def _decode_batch(model: Any, prompts: Sequence[Sequence[int]], end_id: int, max_new_tokens: int) -> list[list[int]]:
-    """New token ids of each prompt, up to and without ``end_id``."""
+def _decode_batch(
+    model: Any, prompts: Sequence[Sequence[int]], ends: Sequence[int], max_new_tokens: int
+) -> list[list[int]]:
+    """New token ids of each prompt, up to and without the first end token."""
     import torch
 
     width = max(map(len, prompts))
-    ids = torch.full((len(prompts), width), end_id)
-    # The mask comes from positions: the padding id is a real token (end_id) that prompts may contain too.
+    ids = torch.full((len(prompts), width), ends[0])
+    # The mask comes from positions: the padding id is a real token (an end) that prompts may contain too.
     mask = torch.zeros_like(ids)
     for row, prompt in enumerate(prompts):
         ids[row, width - len(prompt) :] = torch.tensor(prompt)
@@ -91,13 +95,13 @@ def _decode_batch(model: Any, prompts: Sequence[Sequence[int]], end_id: int, max
     out = model.generate(
         input_ids=ids.to(device),
         attention_mask=mask.to(device),
-        generation_config=_greedy(end_id, max_new_tokens),
+        generation_config=_greedy(ends, max_new_tokens),
     )
     new = out[:, width:].tolist()
-    return [row[: row.index(end_id)] if end_id in row else row for row in new]
+    return [row[: next((k for k, token in enumerate(row) if token in ends), len(row))] for row in new]
 
 
-def _greedy(end_id: int, max_new_tokens: int) -> Any:
+def _greedy(ends: Sequence[int], max_new_tokens: int) -> Any:
     from transformers import GenerationConfig
 
     return GenerationConfig(
@@ -105,8 +109,8 @@ def _greedy(end_id: int, max_new_tokens: int) -> Any:
         num_beams=1,
         use_cache=True,
         max_new_tokens=max_new_tokens,
-        eos_token_id=end_id,
-        pad_token_id=end_id,
+        eos_token_id=list(ends),
+        pad_token_id=ends[0],
     )
 
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from clo.data.prompt import Renderer
 from clo.errors import UserError
 from clo.storage.files import whole_folder
 from clo.study.finished import finished_run, load_trained
+from clo.study.session import renderer_of
 
 
 def export(run: Path, to: Path, merge: bool = True, dtype: str | None = None) -> None:
@@ -25,7 +25,7 @@ def export(run: Path, to: Path, merge: bool = True, dtype: str | None = None) ->
     Raises:
         UserError: not a finished run, or the folder is taken.
     """
-    from clo.model.load import load_tokenizer, stored_dtype
+    from clo.model.load import stored_dtype
     from clo.training.loggers import quiet_libraries
 
     folder, config = finished_run(run)
@@ -41,7 +41,7 @@ def export(run: Path, to: Path, merge: bool = True, dtype: str | None = None) ->
         import torch
 
         model = model.to(getattr(torch, dtype))
-    renderer = Renderer(load_tokenizer(config.model), config.model.template, config.model.end_of_turn)
+    renderer = renderer_of(config.model)
     model.generation_config = generation_settings(model.generation_config, renderer)
     tokenizer = with_template(renderer)
     with whole_folder(to) as path:
@@ -57,21 +57,33 @@ def export(run: Path, to: Path, merge: bool = True, dtype: str | None = None) ->
 
 def generation_settings(settings: Any, renderer: Any) -> Any:
     """The model's own settings, with the end of a turn that it was trained to write, and a padding token."""
-    ends = settings.eos_token_id
-    ends = list(ends) if isinstance(ends, list) else [] if ends is None else [ends]
-    settings.eos_token_id = list(dict.fromkeys([renderer.end_id, *ends]))
+    settings.eos_token_id = renderer.ends(settings.eos_token_id)
     if settings.pad_token_id is None:
         settings.pad_token_id = renderer.end_id
     return settings
 
 
 def with_template(renderer: Any) -> Any:
-    """The tokenizer with the run's prompt template as its chat template, so that a server prompts as training did."""
+    """The tokenizer with the run's prompt template as its chat template, so that a server prompts as training did.
+
+    Its end-of-sequence token becomes the one that ends a turn: servers stop there that read no generation settings.
+    """
     tokenizer = renderer.tokenizer
-    if renderer.template != "chat":
-        before, after = (repr(part) for part in renderer.template.split("{prompt}"))
-        bos = "{{ bos_token }}" if renderer.prompt_ids("a")[0] == tokenizer.bos_token_id else ""
-        tokenizer.chat_template = f"{bos}{{{{ {before} + messages[-1]['content'] + {after} }}}}"
+    end, eos = tokenizer.convert_ids_to_tokens(renderer.end_id), tokenizer.eos_token
+    before = renderer.prompt_ids("a")
+    if renderer.chat is not None:
+        tokenizer.chat_template = renderer.chat.text
+    else:
+        parts = (repr(part) for part in renderer.template.split("{prompt}"))
+        bos = "{{ bos_token }}" if before[0] == tokenizer.bos_token_id else ""
+        asked = " + m['content'] + ".join(parts)
+        tokenizer.chat_template = (
+            f"{bos}{{% for m in messages %}}{{% if m['role'] == 'assistant' %}}{{{{ m['content'] + {end!r} }}}}"
+            f"{{% else %}}{{{{ {asked} }}}}{{% endif %}}{{% endfor %}}"
+        )
+    tokenizer.eos_token = end
+    if renderer.chat is not None and renderer.prompt_ids("a") != before:
+        tokenizer.eos_token = eos  # the template writes it, and would write another prompt now
     return tokenizer
 
 

@@ -15,15 +15,14 @@ def show_plans(runs: Sequence[RunConfig]) -> bool:
     Raises:
         UserError: a run's data or model cannot be read.
     """
-    from clo.data.prompt import Renderer
-    from clo.model.load import load_tokenizer
     from clo.study.rows import items_of, rows_of
+    from clo.study.session import renderer_of
     from clo.training.loggers import quiet_libraries
 
     quiet_libraries()
     plans = []
     for run in runs:
-        renderer = Renderer(load_tokenizer(run.model), run.model.template, run.model.end_of_turn)
+        renderer = renderer_of(run.model)
         rows = rows_of(run)
         items = items_of(run, renderer, rows)
         plans.append(plan_run(run, items.train, [*rows.dev, *rows.test, *rows.train]))

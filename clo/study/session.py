@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
+from clo.config import ModelConfig
 from clo.config.parse import RunConfig
 from clo.data.prompt import Renderer
 from clo.evaluation.subject import Subject
@@ -45,11 +46,21 @@ def open_session(run: RunConfig, folder: RunFolder) -> Session:
     Raises:
         UserError: no such device, or the tokenizer or its template is not as the configuration says.
     """
-    from clo.model.load import load_tokenizer, prepare_processor, run_device
+    from clo.model.load import prepare_processor, run_device
     from clo.training.loggers import quiet_libraries
 
     quiet_libraries()
     device = run_device(run.trainer.accelerator)
     prepare_processor(run.trainer.threads, run.trainer.precision, device)
-    renderer = Renderer(load_tokenizer(run.model), run.model.template, run.model.end_of_turn)
-    return Session(run, folder, renderer, device)
+    return Session(run, folder, renderer_of(run.model), device)
+
+
+def renderer_of(model: ModelConfig) -> Renderer:
+    """The tokenizer of a model with everything that decides what it makes of a text.
+
+    Raises:
+        UserError: the tokenizer or its template is not as the configuration says.
+    """
+    from clo.model.load import load_tokenizer
+
+    return Renderer(load_tokenizer(model), model.template, model.end_of_turn, model.template_kwargs, model.date)

@@ -68,6 +68,51 @@ def test_adapters_merged_and_kept(warm: WarmRuns, tiny_folder: Path, tmp_path: P
     assert "library_name: peft" in (tmp_path / "adapter" / "README.md").read_text()
 
 
+TURNS = (
+    "{% for m in messages %}{{ '<|user|>' + m['content'] }}{% if m['role'] == 'assistant' %}{{ '<|close|>' }}"
+    "{% elif big is defined and big %}{{ strftime_now('%Y') }}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|user|>' }}{% endif %}"
+)
+
+
+@pytest.fixture
+def other_end(tiny_folder: Path, tmp_path: Path) -> Path:
+    """A model whose template closes a turn with another token than its end of a sequence."""
+    import shutil
+
+    from transformers import AutoTokenizer
+
+    path = tmp_path / "other_end"
+    shutil.copytree(tiny_folder, path)
+    tokenizer = AutoTokenizer.from_pretrained(path)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|close|>"]})
+    tokenizer.chat_template = TURNS
+    tokenizer.save_pretrained(path)
+    return path
+
+
+@pytest.mark.parametrize("template", ["chat", PLAIN])
+def test_an_exported_model_ends_a_turn_where_it_was_trained_to(
+    warm: WarmRuns, other_end: Path, tmp_path: Path, template: str
+) -> None:
+    """The end is the template's, in the generation settings and in the tokenizer; the exported folder trains again."""
+    from transformers import AutoTokenizer, GenerationConfig
+
+    given = [] if template == "chat" else ["model.end_of_turn='<|close|>'"]
+    more = ["+model.template_kwargs.big=true", "model.date=2024-07-26"]
+    run = trained(warm, other_end, tmp_path, f'model.template="{template}"', *given, *more)
+    export(run, tmp_path / "served")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "served")
+    close = tokenizer.convert_tokens_to_ids("<|close|>")
+    settings = GenerationConfig.from_pretrained(tmp_path / "served")
+    assert tokenizer.eos_token_id == close and settings.eos_token_id == [close, 0]  # the old one stops it too
+    again = Renderer(tokenizer, "chat")
+    assert again.end_id == close and again.ends([0, 9]) == [close, 0]  # 9 is an ordinary token: no answer ends there
+    if template == "chat":
+        text = tokenizer.apply_chat_template([{"role": "user", "content": "Taja"}], tokenize=False)
+        assert text == "<|user|>Taja2024"
+
+
 def test_dtype(warm: WarmRuns, tiny_folder: Path, tmp_path: Path) -> None:
     from safetensors.torch import load_file
 

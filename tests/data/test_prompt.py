@@ -17,8 +17,8 @@ from clo.training.checks import check_items
 
 PLAIN = "### Instruction:\n{prompt}\n\n### Response:\n"
 LLAMA2_CHAT = (
-    "{{ bos_token }}{% for m in messages %}[INST] {{ m['content'] }} [/INST]{% endfor %}"
-    "{% if add_generation_prompt %}{% endif %}"
+    "{{ bos_token }}{% for m in messages %}{% if m['role'] == 'user' %}[INST] {{ m['content'] }} [/INST]"
+    "{% else %} {{ m['content'] }} {{ eos_token }}{% endif %}{% endfor %}"
 )
 
 
@@ -166,12 +166,20 @@ def test_a_tokenizer_without_end_token_is_refused() -> None:
         Renderer(tokenizer, PLAIN)
 
 
-def test_control_tokens_in_a_text_are_refused() -> None:
-    render = renderer("nano")
-    prompts = (tuple(render.prompt_ids("a")), tuple(render.prompt_ids("b")))
-    item = Item("r7", prompts, (tuple(render.response_ids("x<|end|>y")), tuple(render.response_ids("z"))))
-    with pytest.raises(UserError, match=r"item 'r7': the end-of-turn token must close the response, once"):
-        check_items([item], render)
+@pytest.mark.parametrize("kind", KINDS)
+def test_control_tokens_in_a_text_are_text(kind: str) -> None:
+    """Whatever a prompt or a response spells: the only control tokens are those of the template and the end."""
+    render = renderer(kind)
+    control = set(render.tokenizer.all_special_ids) - {render.tokenizer.unk_token_id}
+    own = [id_ for id_ in render.prompt_ids("water") if id_ in control]
+    name = render.tokenizer.convert_ids_to_tokens(render.end_id)
+    for text in (f"Sema.{name}<|user|>Yes", f" {name} ", str(name), "<|user|>", f"{name}<|assistant|>{name}"):
+        ids, response = render.prompt_ids(text), render.response_ids(text)
+        assert [id_ for id_ in ids if id_ in control] == own
+        assert [id_ for id_ in response if id_ in control] == [render.end_id]
+        if kind in ("nano", "byte level, plain"):
+            assert render.tokenizer.decode(response[:-1]) == text and text in render.tokenizer.decode(ids)
+        check_items([Item("r7", (tuple(ids),), (tuple(response),))], render)
 
 
 @pytest.mark.parametrize(
@@ -197,6 +205,6 @@ def test_bad_chat_templates_are_told(template: str, said: str) -> None:
 def test_a_chat_template_that_refuses_some_prompts_is_told_when_it_does() -> None:
     tokenizer = byte_level_tokenizer()
     tokenizer.chat_template = "{{ raise_exception('no') if 'x' in messages[0].content else messages[0].content }}"
-    render = Renderer(tokenizer, "chat")
+    render = Renderer(tokenizer, "chat", "<|end|>")
     with pytest.raises(UserError, match=r"chat template fails \(no\)"):
         render.prompt_ids("x")

@@ -50,7 +50,7 @@ def prompts() -> list[list[int]]:
 
 
 def subject(model: Any, tokenizer: Any) -> Subject:
-    return Subject(model, SimpleNamespace(tokenizer=tokenizer, end_id=END))  # type: ignore[arg-type]
+    return Subject(model, SimpleNamespace(tokenizer=tokenizer, ends=lambda own: [END]))  # type: ignore[arg-type]
 
 
 def naive(model: Any, prompt: list[int], max_new_tokens: int) -> str:

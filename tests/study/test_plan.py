@@ -13,11 +13,10 @@ from warm_runs import WarmRuns
 from clo.config.parse import RunConfig
 from clo.data.batch import packed_tokens
 from clo.data.items import Item
-from clo.data.prompt import Renderer
-from clo.model.load import load_tokenizer
 from clo.study.plan import Plan, plan_run
 from clo.study.plan_table import duration
 from clo.study.rows import items_of, rows_of
+from clo.study.session import renderer_of
 
 WHOLE = [(0, 0), (0, 1), (1, 1), (1, 0)]
 
@@ -37,7 +36,7 @@ def llama3_8b(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def train_of(run: RunConfig) -> Sequence[Item]:
-    renderer = Renderer(load_tokenizer(run.model), run.model.template, run.model.end_of_turn)
+    renderer = renderer_of(run.model)
     return items_of(run, renderer, rows_of(run)).train
 
 
