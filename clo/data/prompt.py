@@ -7,8 +7,10 @@ may merge characters across the boundary, and then no cut is right.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from clo.data.turns import PROBE, ChatTemplate, added_tokens
@@ -122,12 +124,18 @@ class Renderer:
         given = [] if own is None else [own] if isinstance(own, int) else own
         return list(dict.fromkeys([self.end_id, *(id_ for id_ in given if id_ in self._ids)]))
 
+    @cached_property
+    def _tokens(self) -> str:
+        """Content hash of the tokenizer; padding and cutting, which a call may leave set, are no part of it."""
+        backend = getattr(self.tokenizer, "backend_tokenizer", None)
+        whole: Any = self.tokenizer.get_vocab() if backend is None else json.loads(backend.to_str())
+        kept = {key: value for key, value in whole.items() if key not in ("padding", "truncation")}
+        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:32]
+
     def identity(self) -> dict[str, Any]:
         """What token ids depend on beside the text: the tokenizer, the template with its settings, the end token."""
-        backend = getattr(self.tokenizer, "backend_tokenizer", None)
-        tokens = sorted(self.tokenizer.get_vocab().items()) if backend is None else backend.to_str()
         return {
-            "tokenizer": hashlib.sha256(repr(tokens).encode()).hexdigest()[:32],
+            "tokenizer": self._tokens,
             "template": self.template if self.chat is None else self.chat.text,
             "special": [self.end_id, self.tokenizer.bos_token_id, self.tokenizer.eos_token_id],
         }

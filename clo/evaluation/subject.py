@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 from clo.data.prompt import Renderer
+from clo.storage.digest import digest_of
 
 
 @dataclass(frozen=True)
@@ -18,3 +20,14 @@ class Subject:
     """Its tokenizer, prompt template and end-of-turn token."""
     max_tokens: int = 8192
     """Tokens of a forward pass that scores given texts."""
+
+    def key(self, precision: str) -> str:
+        """Content hash of all that its scores and answers depend on beside the texts: every cache goes by it.
+
+        That is the weights, the configuration, the precision and the libraries (`weights_key`); the tokenizer, the
+        prompt template with its settings and date, and the end of a turn (`Renderer.identity`).
+        """
+        from clo.square.reference import weights_key
+
+        ends = self.renderer.ends(getattr(self.model.generation_config, "eos_token_id", None))
+        return digest_of([weights_key(self.model, precision), self.renderer.identity(), ends, version("tokenizers")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -27,6 +28,36 @@ def check_place(shown: str, path: str) -> None:
         raise UserError(f"cannot load model.path={shown}: it is a file; set model.path to the folder around it")
     if path.startswith(("/", "./", "../", "~")) or path.count("/") > 1 or path in (".", ".."):
         raise UserError(f"cannot load model.path={shown}: no such folder; set model.path to a local folder or a hub id")
+
+
+def resolve_path(path: str) -> str:
+    """The folder of a shipped model's weights, else the path itself (a folder or a hub id)."""
+    shipped = Path(__file__).parent.parent / path / "weights"
+    return str(shipped) if path.isidentifier() and shipped.is_dir() else path
+
+
+def local_folder(path: str, revision: str | None) -> Path | None:
+    """Where a model's files lie on this machine: its folder, or the hub's cache of its revision; None if nowhere."""
+    folder = Path(resolve_path(path))
+    if folder.is_dir():
+        return folder
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        found = try_to_load_from_cache(path, "config.json", revision=revision)
+    except HFValidationError:  # not the form of a hub id
+        return None
+    return Path(found).parent if isinstance(found, str) else None
+
+
+def adapter_base(folder: Path) -> str | None:
+    """The path or hub id of the model that an adapter folder names as its base; None where it is no adapter."""
+    try:
+        base = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8")).get("base_model_name_or_path")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return base if isinstance(base, str) and base else None
 
 
 @contextmanager

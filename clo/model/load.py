@@ -9,16 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from clo.config import ModelConfig
 from clo.errors import UserError
-from clo.model.folder import check_finite, check_place, told
+from clo.model.folder import check_finite, check_place, resolve_path, told
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-
-def resolve_path(path: str) -> str:
-    """The folder of a shipped model's weights, else the path itself (a folder or a hub id)."""
-    shipped = Path(__file__).parent.parent / path / "weights"
-    return str(shipped) if path.isidentifier() and shipped.is_dir() else path
 
 
 def load_tokenizer(config: ModelConfig) -> PreTrainedTokenizerBase:

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import math
 from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from torch import Tensor
 
 from clo.data.batch import Cell
 from clo.data.items import Item
+from clo.model.layers import base_model
 from clo.square.scores import score_items
 from clo.storage.jsonl import append_lines, read_lines
 
@@ -27,14 +30,37 @@ BLOCK = 64
 """Items scored and stored together."""
 
 
-def weights_key(model: torch.nn.Module, precision: str) -> str:
-    """Content hash of every weight, and of the precision that scores are computed in."""
-    digest = hashlib.sha256(f"{precision}|{torch.__version__}".encode())
+def weights_key(model: Any, precision: str) -> str:
+    """Content hash of all that the score of given tokens depends on.
+
+    That is every weight, the model's configuration (rotary base, windows, caps, scales), the precision, and the
+    versions of the libraries that compute.
+    """
+    versions = [version(name) for name in ("torch", "transformers", "peft")]
+    digest = hashlib.sha256(json.dumps([precision, versions, _configuration(model)], sort_keys=True).encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
         raw = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
         digest.update(raw.numpy().data)
     return digest.hexdigest()[:32]
+
+
+NO_MATTER = ("_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version", "use_cache")
+"""Of a configuration: where it came from, the dtype (that of the weights counts), and whether keys are kept."""
+
+
+def _configuration(model: Any) -> dict[str, Any]:
+    """What a forward pass reads beside the weights, as plain values."""
+
+    def plain(node: Any) -> Any:
+        if isinstance(node, dict):
+            return {str(key): plain(value) for key, value in node.items() if key not in NO_MATTER}
+        if isinstance(node, list | tuple):
+            return [plain(value) for value in node]
+        return node if node is None or isinstance(node, bool | int | float | str) else str(node)
+
+    found: dict[str, Any] = plain(base_model(model).config.to_dict())
+    return found
 
 
 class ReferenceCache:

@@ -9,14 +9,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from clo.config.parse import RunConfig
+from clo.config.parse import RunConfig, plain
 from clo.data.tables import id_of, records
 from clo.errors import UserError, plain_name
+from clo.model.folder import local_folder
 from clo.server.reply import Reply
+from clo.storage.digest import digest_of, files_digest, model_files
 from clo.storage.files import write_json
 from clo.storage.jsonl import append_lines, read_lines, write_lines
 from clo.storage.run_folder import RunFolder
 from clo.study.finished import finished_run, load_trained, trained_config
+from clo.study.versions import versions
 
 CHUNK = 32
 """Prompts answered and written together."""
@@ -74,7 +77,7 @@ def answer(place: Path, asked: Asked) -> Path:
     plain_name("name=", asked.name or asked.prompts.stem)
     name = (asked.name or asked.prompts.stem) + ("-start" if asked.start else "")
     path = place / f"answers-{name}.jsonl"
-    settings = {"max_new_tokens": asked.max_new_tokens, "template": run.model.template, "start": asked.start}
+    settings = {"max_new_tokens": asked.max_new_tokens, "start": asked.start, "by": _made_by(run, place, asked)}
     done = _go_on(path, prompts, settings)
     identifier, codes = LanguageIdentifier.of(run.lang), {v: k for k, v in languages.items()}
     make: Answer | None = None
@@ -163,6 +166,17 @@ def _model(run: RunConfig, place: Path, asked: Asked) -> Answer:
             return [Reply(text) for text in generate(session.subject(model), ids, asked.max_new_tokens, budget)]
 
     return make
+
+
+def _made_by(run: RunConfig, place: Path, asked: Asked) -> str:
+    """Content hash of what answers: a server by its address and name, else the model's files and what reads them."""
+    if asked.server is not None:
+        return digest_of(asked.server)
+    folder = local_folder(run.model.path, run.model.revision) if asked.start else place / "model"
+    files = files_digest(model_files(folder)) if folder is not None else [run.model.path, run.model.revision]
+    model = {key: value for key, value in plain(run.model).items() if key not in ("name", "path", "recipe")}
+    libraries = {name: versions().get(name) for name in ("torch", "transformers", "peft")}
+    return digest_of([files, model, run.trainer.precision, libraries])
 
 
 def _server(asked: Asked) -> Answer:

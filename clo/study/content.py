@@ -6,60 +6,46 @@ refused, whether the run is finished (its result is of the old rows) or has begu
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from clo.config.parse import RunConfig
-from clo.data.rows import Row
 from clo.data.splits import Splits
 from clo.errors import UserError
+from clo.storage.digest import digest_of, files_digest, model_files
 from clo.storage.files import write_json
 from clo.storage.run_folder import RunFolder
 
 NAME = "content.json"
-WHOLE = 64 << 20
-"""Bytes up to which a file is hashed whole; of a larger one its size and SAMPLES pieces, evenly spaced."""
-SAMPLES, PIECE = 64, 1 << 20
-MODEL_FILES = (".json", ".safetensors", ".bin", ".model", ".jinja", ".txt")
-
-
-def file_digest(path: Path) -> str:
-    """Content hash of a file; of one over 64 MiB a hash of its size and 64 pieces of 1 MiB."""
-    size = path.stat().st_size
-    digest = hashlib.sha256(str(size).encode())
-    with path.open("rb") as file:
-        starts = [0] if size <= WHOLE else [k * (size - PIECE) // (SAMPLES - 1) for k in range(SAMPLES)]
-        for start in starts:
-            file.seek(start)
-            digest.update(file.read(WHOLE if size <= WHOLE else PIECE))
-    return digest.hexdigest()[:32]
 
 
 def files_of(run: RunConfig) -> dict[str, str]:
-    """Setting -> content hash of the local files behind it; hub names are held by their revision."""
+    """Setting -> content hash of the files behind it; a hub model's are those that were downloaded, if they are."""
     found = {}
     for key, paths in _paths(run):
-        there = sorted(path for path in paths if path.is_file())
-        if there:
-            parts = "".join(f"{path.name} {file_digest(path)}\n" for path in there)
-            found[key] = hashlib.sha256(parts.encode()).hexdigest()[:32]
+        digest = files_digest(paths)
+        if digest is not None:
+            found[key] = digest
     return found
 
 
 def _paths(run: RunConfig) -> Iterator[tuple[str, Iterable[Path]]]:
-    from clo.model.load import resolve_path
+    from clo.model.folder import adapter_base, local_folder
 
     for name in ("train", "dev", "test"):
         if run.data.kind == "files" and getattr(run.data, name) is not None:
             yield f"data.{name}", [Path(getattr(run.data, name))]
     if run.data.kind == "translated" and run.data.source is not None and run.data.source.path is not None:
         yield "data.source.path", [Path(run.data.source.path)]
-    model = Path(resolve_path(run.model.path))
-    if model.is_dir():
-        yield "model.path", [path for path in model.iterdir() if path.suffix in MODEL_FILES]
+    model = local_folder(run.model.path, run.model.revision)
+    if model is not None:
+        yield "model.path", model_files(model)
+        base = adapter_base(model)
+        below = None if base is None else local_folder(base, None)
+        if below is not None:
+            yield "model.path (base of the adapter)", model_files(below)
     asked = run.evaluation.benchmarks
     if asked.data is not None:
         for name in asked.names:
@@ -73,12 +59,7 @@ def rows_digest(run: RunConfig, rows: Splits) -> dict[str, str]:
         "dev": rows.dev[: run.evaluation.val_items],
         "test": rows.evaluated(run.evaluation),
     }
-    return {name: _digest(some) for name, some in used.items()}
-
-
-def _digest(rows: Iterable[Row]) -> str:
-    texts = [[row.id, row.prompts, row.responses] for row in rows]
-    return hashlib.sha256(json.dumps(texts, sort_keys=True).encode()).hexdigest()[:32]
+    return {name: digest_of([[row.id, row.prompts, row.responses] for row in some]) for name, some in used.items()}
 
 
 def check_content(run: RunConfig, folder: RunFolder) -> None:
@@ -91,7 +72,8 @@ def check_content(run: RunConfig, folder: RunFolder) -> None:
     if before is None or folder.state() != "done":
         return
     now = files_of(run)
-    changed = [key for key, digest in before["files"].items() if now.get(key) != digest]
+    gone = [key for key in before["files"] if key.startswith("model.path") and key not in now]  # nothing is read of it
+    changed = [key for key, digest in before["files"].items() if now.get(key) != digest and key not in gone]
     if changed and all(key.startswith("data.") for key in changed) and run.data.kind == "files":
         from clo.study.rows import rows_of
 
@@ -114,7 +96,8 @@ def record_content(run: RunConfig, folder: RunFolder, rows: Splits) -> None:
     before = recorded_content(folder.path)
     if before is not None and any((folder.path / "checkpoint").rglob("*.safetensors")):
         parts = [f"rows for {name}" for name, digest in before["rows"].items() if now["rows"].get(name) != digest]
-        parts += ["model.path"] if before["files"].get("model.path") != now["files"].get("model.path") else []
+        models = [key for key in {**before["files"], **now["files"]} if key.startswith("model.path")]
+        parts += [key for key in models if before["files"].get(key) != now["files"].get(key)]
         if parts:
             raise UserError(
                 f"{' and '.join(parts)} changed after {folder.path} began to train; going on would mix both: bring the "

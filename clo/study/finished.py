@@ -117,12 +117,11 @@ def evaluate_again(path: Path, changes: Sequence[str] = ()) -> None:
 def _benchmarks_again(session: Session, run: RunConfig, model: Any, before: dict[str, Any]) -> dict[str, Any]:
     """Benchmarks that are there, with those that are asked for now laid over them by name and settings."""
     from clo.model.load import load_model
-    from clo.square.reference import weights_key
     from clo.study.run_benchmarks import benchmark_scores, merged, start_benchmark_scores, with_start
 
     found = benchmark_scores(session, model)
     if not found:
         return before
     start = load_model(run.model).to(session.device)
-    key = weights_key(start, run.trainer.precision)
+    key = session.subject(start).key(run.trainer.precision)
     return merged(before, with_start(found, start_benchmark_scores(session, start, key)))

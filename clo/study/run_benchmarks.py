@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from clo.evaluation.benchmarks.lm_eval import evaluate_lm_eval, harness_tasks
 from clo.evaluation.benchmarks.options import BenchmarkOptions
 from clo.evaluation.benchmarks.run import Store, evaluate_benchmarks
 from clo.evaluation.benchmarks.task_files import write_task_files
+from clo.storage.digest import digest_of
 from clo.storage.files import write_json
 from clo.storage.progress import stage
 from clo.study.session import Session
@@ -94,14 +94,13 @@ def start_benchmark_scores(session: Session, model: Any, key: str) -> dict[str, 
     Args:
         session: as of `benchmark_scores`.
         model: the start model, on its device.
-        key: content hash of its weights.
+        key: content hash of what its scores depend on, see :meth:`clo.evaluation.subject.Subject.key`.
     """
     run = session.run
     asked = run.evaluation.benchmarks
     if not asked.names and not asked.harness:
         return {}
-    content = [key, plain(asked), run.lang.code, run.lang.source, run.model.template]
-    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
+    digest = digest_of([key, plain(asked), run.lang.code, run.lang.source])
     place = Path(run.cache_dir) / "benchmarks"
     kept = place / f"{digest}.json"
     if asked.harness and kept.is_file():  # the harness keeps nothing by itself

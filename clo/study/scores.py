@@ -5,7 +5,6 @@ The start model's are made once per weights, rows and settings, and kept in the 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Sequence
@@ -17,8 +16,8 @@ from clo.data.items import Item
 from clo.data.rows import Row
 from clo.evaluation.answer_log import AnswerLog
 from clo.evaluation.evaluate import evaluate
-from clo.square.reference import weights_key
 from clo.square.scores import score_items
+from clo.storage.digest import digest_of
 from clo.storage.files import write_json
 from clo.storage.progress import stage
 from clo.study.run_benchmarks import benchmark_scores, start_benchmark_scores
@@ -53,7 +52,7 @@ def start_scores(session: Session, model: Any, rows: Sequence[Row], held_out: Se
         held_out: items of the square.
     """
     with session.precision():
-        key = weights_key(model, session.run.trainer.precision)
+        key = session.subject(model).key(session.run.trainer.precision)
         answers, samples = _start_answers(session, model, rows, key)
         square = mean_square(session, model, held_out)
         return Scores(answers, samples, square, start_benchmark_scores(session, model, key))
@@ -85,7 +84,7 @@ def answer_scores(
     content = [weights, run.evaluation.max_tokens, _asked(session, rows)]
 
     def log(side: str) -> AnswerLog:
-        return AnswerLog(place / f"answers-{side}.partial.jsonl", _digest([side, *content]))
+        return AnswerLog(place / f"answers-{side}.partial.jsonl", digest_of([side, *content]))
 
     with stage(session.folder, name) as tick:
         scores, samples = evaluate(session.subject(model), rows, run.lang, run.evaluation, tick, log)
@@ -93,19 +92,15 @@ def answer_scores(
 
 
 def _asked(session: Session, rows: Sequence[Row]) -> list[Any]:
-    """What answers depend on beside the weights."""
+    """What answers depend on beside the model."""
     run = session.run
-    asked = [run.lang.code, run.lang.source, run.lang.identify.name, run.evaluation.max_new_tokens, run.model.template]
-    return [asked, versions(), [(row.id, row.prompts, row.responses) for row in rows]]
-
-
-def _digest(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
+    asked = [run.lang.code, run.lang.source, run.lang.identify.name, run.evaluation.max_new_tokens]
+    return [asked, session.renderer.identity(), versions(), [(row.id, row.prompts, row.responses) for row in rows]]
 
 
 def _start_answers(session: Session, model: Any, rows: Sequence[Row], key: str) -> Any:
     """The start model's scores and samples, from the cache, or made and kept."""
-    digest = _digest([FORMAT, key, *_asked(session, rows)])
+    digest = digest_of([FORMAT, key, *_asked(session, rows)])
     folder = Path(session.run.cache_dir) / "start"
     kept = folder / f"{digest}.json"
     try:
@@ -122,7 +117,7 @@ def _start_answers(session: Session, model: Any, rows: Sequence[Row], key: str) 
 def trained_stamp(folder: Path) -> str:
     """What tells the trained weights of a run's folder from those of another training in it."""
     files = sorted([*folder.glob("checkpoint/*.safetensors"), *folder.glob("model/*.safetensors")])
-    return _digest([[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files])
+    return digest_of([[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files])
 
 
 def mean_square(session: Session, model: Any, items: Sequence[Item]) -> list[list[float]]:

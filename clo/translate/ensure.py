@@ -6,16 +6,22 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from clo.config.choices import Identify
 from clo.config.parse import RunConfig, plain
 from clo.data.instructions import instructions
 from clo.errors import UserError
+from clo.storage.digest import files_digest, model_files
 from clo.storage.progress import stage
 from clo.storage.run_folder import RunFolder
 
 SPARE = 0.05
 """Share of rows made beyond those needed: some will not fit the model's window."""
+
+
+FORMAT = 2
+"""Raise it when what is asked of a translation changes: kept ones are then made again."""
 
 
 def translated_rows(run: RunConfig, say: Callable[[str], None] = print) -> Path:
@@ -39,7 +45,7 @@ def translated_rows(run: RunConfig, say: Callable[[str], None] = print) -> Path:
     examples, counts = instructions(
         source, lambda texts: [verdict in ("en", "undecided") for verdict in identifier.verdicts(texts)]
     )
-    cache = SentenceCache(Path(run.cache_dir) / "sentences", [languages, translation.identity(), *_checked(run)])
+    cache = SentenceCache(Path(run.cache_dir) / "sentences", [languages, *_translator(run)])
     means = Means(
         languages,
         lambda: load_engine(translation, *languages, run_device(run.trainer.accelerator), Path(run.cache_dir)),
@@ -74,9 +80,9 @@ def rows_needed(run: RunConfig) -> int:
 
 def rows_path(run: RunConfig) -> Path:
     """Where the translated rows lie: by the content of everything they depend on but the number of rows."""
-    source, translation = run.data.source, run.data.translation
-    assert source is not None and translation is not None
-    content = [plain(source), translation.identity(), run.lang.source, *_checked(run)]
+    source = run.data.source
+    assert source is not None
+    content = [plain(source), run.lang.source, *_translator(run)]
     if source.path is not None:
         local = Path(source.path)
         if not local.is_file():
@@ -87,6 +93,14 @@ def rows_path(run: RunConfig) -> Path:
     return Path(run.cache_dir) / "translations" / digest / f"{run.lang.code}.jsonl"
 
 
-def _checked(run: RunConfig) -> list[str]:
-    """How the language of a translation was told, where it was not by py3langid: it decides which ones are kept."""
-    return [] if run.lang.identify is Identify.auto else [run.lang.identify.name]
+def _translator(run: RunConfig) -> list[Any]:
+    """What a translation depends on beside its sentence: the engine with its files and settings, and the checks.
+
+    How its language is told is among them where it is not by py3langid: it decides which translations are kept.
+    """
+    translation = run.data.translation
+    assert translation is not None
+    folder = Path(translation.model)
+    files = files_digest(model_files(folder)) if translation.engine != "chat" else None
+    told = [] if run.lang.identify is Identify.auto else [run.lang.identify.name]
+    return [FORMAT, translation.identity(), files, *told]

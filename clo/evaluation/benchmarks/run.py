@@ -145,7 +145,7 @@ def _key(renderer: Renderer, side: BenchmarkSide, scoring: str, options: Benchma
     for name in ("data", "revision", "max_tokens"):  # rows are hashed themselves
         del asked[name]
     content = [
-        *(FORMAT, weights, side.lang, renderer.template, renderer.end_id, sorted(asked.items())),
+        *(FORMAT, weights, side.lang, renderer.identity(), sorted(asked.items())),
         *(dataclasses.asdict(side.task), [dataclasses.astuple(row) for row in side.rows]),
     ]
     return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()[:32]
