@@ -125,6 +125,8 @@ def autocast_dtype(device: str) -> torch.dtype | None:
 
 def _refuse(module: torch.nn.Module, others: dict[str, Any]) -> None:
     """Refuse what would change the scores: soft-capped logits, sinks, biases, windows that only a mask tells."""
+    if "plan" not in others:
+        raise NotImplementedError("the model does not hand the segments on to its attention")
     for name in ("softcap", "s_aux", "position_bias"):
         if others.get(name) is not None:
             raise NotImplementedError(f"packed attention has no {name}")

@@ -22,6 +22,7 @@ from clo.data.items import Item
 from clo.model.layers import LowerLayers, base_model
 from clo.square.attention import AttentionPlan, packed
 from clo.square.head import token_log_probs
+from clo.square.kinds import head_is_last, unpackable
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,8 @@ def score_with_reference(model: Any, batch: PackedBatch | PaddedBatch, as_refere
         return score(model, batch), reference
     with lower.kept() as found:
         policy = score(model, batch)
-    with torch.no_grad(), without_dropout(model), as_reference, lower.skipped():
-        return policy, _packed_scores(model, batch, found[0])
+    with torch.no_grad(), without_dropout(model), as_reference, lower.skipped(found[0]):
+        return policy, _packed_scores(model, batch)
 
 
 def score(model: Any, batch: PackedBatch | PaddedBatch) -> Scores:
@@ -68,13 +69,12 @@ def score(model: Any, batch: PackedBatch | PaddedBatch) -> Scores:
     return _packed_scores(model, batch) if isinstance(batch, PackedBatch) else _padded_scores(model, batch)
 
 
-def _packed_scores(model: Any, batch: PackedBatch, embedded_1NH: Tensor | None = None) -> Scores:
+def _packed_scores(model: Any, batch: PackedBatch) -> Scores:
     base = base_model(model)
     plan = AttentionPlan(batch.segments)
-    inputs = {"input_ids": batch.ids_1N} if embedded_1NH is None else {"inputs_embeds": embedded_1NH}
     with packed(base):
         hidden_NH = base.base_model(
-            **inputs, position_ids=batch.positions_1N, use_cache=False, plan=plan
+            input_ids=batch.ids_1N, position_ids=batch.positions_1N, use_cache=False, plan=plan
         ).last_hidden_state[0]
     if not plan.calls:
         raise NotImplementedError("the model has an attention of its own")
@@ -127,11 +127,14 @@ def _agree(model: Any, item: Item) -> bool:
     languages = len(item.prompts)
     cells = [(i, j) for i in range(languages) for j in range(languages)]
     device = next(model.parameters()).device
+    batch = pad([item], cells).to(device)
     with without_dropout(model):
-        padded_way = score(model, pad([item], cells).to(device))
+        if unpackable(model) or not head_is_last(model, batch):
+            return False
+        padded_way = score(model, batch)
         try:
             packed_way = score(model, pack([item], cells).to(device))
-        except (NotImplementedError, AttributeError, TypeError):
+        except NotImplementedError:
             return False
     torch.clear_autocast_cache()  # it holds casts without a graph
     per_token = (packed_way.S_BLL - padded_way.S_BLL).abs() / padded_way.count_BLL
