@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,20 +61,6 @@ def check_vocabulary(items: Sequence[Item], embeddings: int) -> None:
             f"the tokenizer gives token {top}, but the model has {embeddings} embeddings; "
             "set model.path to a folder whose tokenizer belongs to it"
         )
-
-
-def check_step_zero(metrics: Mapping[str, float], tolerance: float) -> None:
-    """Before the first update policy and reference are one model: margins 0, so the preference loss is ln 2.
-
-    Raises:
-        UserError: a margin is not 0: the reference was made from other weights, data or precision.
-    """
-    for name, value in metrics.items():
-        if name.startswith("margin_") and not abs(value) <= tolerance:  # refuses NaN too
-            raise UserError(
-                f"step 0: {name} is {value:.4g}, not 0, so the reference is not the start model (preference loss off "
-                f"ln 2 = {math.log(2):.4f}); delete the reference cache (cache_dir) and run again"
-            )
 
 
 def check_finite(value: float, name: str, stage: str, step: int, lr: float) -> None:

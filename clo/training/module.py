@@ -22,12 +22,13 @@ from clo.errors import UserError
 from clo.square.objective import Terms, objective_terms, square_metrics
 from clo.square.reference import swapped
 from clo.square.scores import batch_of, groups_of, halved, packs, score, score_items, score_with_reference
-from clo.training.checks import check_finite, check_step_zero
+from clo.training.checks import check_finite
 from clo.training.layers import training_layers
 from clo.training.optimizer import adamw, linear_schedule, trained
 from clo.training.sharding import clip_gradients, gather_into, most_of_any_rank, sharded_copy
 from clo.training.stage_plan import Base, StagePlan
 from clo.training.step_sums import StepSums
+from clo.training.step_zero import check_step_zero, rounding, undrawn
 from clo.training.strategy import ShardedStrategy
 from clo.training.throughput import peak_flops, step_rates
 from clo.training.zero import ZeroStrategy
@@ -70,6 +71,7 @@ class CLOModule(pl.LightningModule):
         self.references: dict[str, Tensor] = {}
         self.max_tokens = trainer.max_tokens
         self.note = ""
+        self._rounded = 0.0
         self._open = ExitStack()
         self._whole: list[Any] = []  # the whole model, while this one is split over devices
 
@@ -139,8 +141,9 @@ class CLOModule(pl.LightningModule):
         sums = self._backward_within_memory(items, denominators, step % self.hardware.grad_norms_every == 0)
         metrics = sums.means()
         check_finite(metrics["loss"], "loss", self.plan.name, step, self.plan.lr)
-        if step == 0 and not any(isinstance(m, torch.nn.Dropout) and m.training for m in self.model.modules()):
-            check_step_zero(metrics, self._tolerance())
+        if step == 0:
+            still = undrawn(self.model, metrics, lambda: self._terms(items[:1]))
+            check_step_zero(still, self._rounded, items, self.plan.objective.beta)
         metrics["lr"] = scheduler.get_last_lr()[0]
         if self._zero is None:
             metrics |= sums.gradient_norms(self.trained())
@@ -275,12 +278,9 @@ class CLOModule(pl.LightningModule):
             terms = objective_terms(objective, scores.S_BLL, R_BLL)
             metrics |= {name: float(total / count) for name, (total, count) in terms.metrics.items()}
             if self.global_step == 0:
-                check_step_zero(metrics, self._tolerance())
+                self._rounded = rounding(self.model, items, cells)
+                check_step_zero(metrics, self._rounded, items, objective.beta)
         return metrics
-
-    def _tolerance(self) -> float:
-        """Largest |margin| at step 0 that rounding explains: the reference took other micro-batches."""
-        return 1e-3 if self.trainer.precision == "32-true" else 0.2
 
     # Logging and checkpoints -----------------------------------------------------------------------------------------
 
