@@ -97,6 +97,23 @@ def tiny_model(family: str = "llama", seed: int = 0, vocab: int = 400, layers: i
     return AutoModelForCausalLM.from_config(config).eval()
 
 
+def tiny_with_images() -> Any:
+    """A Gemma 3 with its tower for images."""
+    import torch
+    from transformers import AutoModelForCausalLM, Gemma3Config
+
+    torch.manual_seed(0)
+    text: dict[str, Any] = dict(
+        vocab_size=400, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=8,
+    )  # fmt: skip
+    sight: dict[str, Any] = dict(
+        hidden_size=24, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=28, patch_size=14
+    )
+    config = Gemma3Config(text_config=text, vision_config=sight, mm_tokens_per_image=4)
+    return AutoModelForCausalLM.from_config(config).eval()
+
+
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random two-layer Llama with its tokenizer, as a Hugging Face folder."""

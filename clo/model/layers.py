@@ -20,6 +20,13 @@ def text_config(model: Any) -> Any:
     return base_model(model).config.get_text_config(decoder=True)
 
 
+def text_decoder(model: Any) -> Any:
+    """The part of a model that reads and writes text, without towers for images or sound beside it."""
+    base = base_model(model)
+    found = base.get_decoder() if hasattr(base, "get_decoder") else None
+    return getattr(base, "base_model", base) if found is None else found
+
+
 def decoder_layers(model: Any) -> torch.nn.ModuleList | None:
     """The decoder's layers in order, or nothing where the model keeps them elsewhere."""
     layers = getattr(base_model(model).base_model, "layers", None)

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from clo.config import TuningConfig
 from clo.config.choices import Trains
 from clo.errors import UserError
+from clo.model.layers import base_model, text_decoder
 
 _BLOCKS = {
     Trains.attention: re.compile(r"(^|\.)(self_attn|attn|attention|self_attention)(\.|$)"),
     Trains.mlp: re.compile(r"(^|\.)(mlp|feed_forward|ffn|block_sparse_moe)(\.|$)"),
 }
 _LAYER = re.compile(r"\.(\d+)\.")
+_MIXED = re.compile(r"vision|visual|image|audio|speech|video|multi_modal|projector")
+"""Names of parts for other kinds of input than text."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,8 @@ class Ledger:
     """AdamW's two moments."""
     checkpoint_bytes: int
     """A checkpoint on disk: what trains and its moments, nothing frozen."""
+    beside: tuple[str, ...] = ()
+    """What the names of kinds do not say: layers without attention, towers that texts do not reach."""
 
     def trains(self) -> int:
         """Number of parameters that train."""
@@ -46,6 +52,7 @@ class Ledger:
         return [
             f"trains {self.trains():,} of {self.total:,} parameters ({share:.1f} %): {kinds}",
             f"memory before activations: {memory}; a checkpoint: {self.checkpoint_bytes / 2**20:,.1f} MiB",
+            *self.beside,
         ]
 
 
@@ -87,15 +94,26 @@ def apply_tuning(model: Any, tuning: TuningConfig, seed: int = 0) -> Any:
 
 
 def _matching_modules(model: Any, tuning: TuningConfig) -> list[str]:
-    """Names of the modules whose own parameters train; in attention and MLP only matrices, not their norms."""
-    owners = {name: m for name, m in model.named_modules() if any(True for _ in m.parameters(recurse=False))}
+    """Names of the modules whose own parameters train; in attention and MLP only matrices, not their norms.
+
+    Towers for images or sound do not train: texts do not reach them, and weight decay alone would.
+    """
+    text, head = _text_prefix(model), model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+    owners = {
+        name: m
+        for name, m in model.named_modules()
+        if any(True for _ in m.parameters(recurse=False)) and (f"{name}.".startswith(text) or m is head)
+    }
     if tuning.trains is not Trains.full:
         block = _BLOCKS[tuning.trains]
-        owners = {
-            n: m
-            for n, m in owners.items()
-            if block.search(n) and getattr(m, "weight", None) is not None and m.weight.dim() == 2
-        }
+        widest = 2 if tuning.trains is Trains.attention else 3  # experts keep their matrices in one tensor
+        owners = {n: m for n, m in owners.items() if block.search(n) and _matrix(m) in range(2, widest + 1)}
+    experts = [n for n, m in owners.items() if tuning.trains is Trains.mlp and _matrix(m) == 3]
+    if experts and tuning.lora is not None:
+        raise UserError(
+            f"tuning.lora has no adapters for the experts of this model ({experts[0]}); set tuning.lora=null to train "
+            "them themselves, or tuning=attention_lora"
+        )
     if not owners:
         found = sorted({re.sub(r"\.\d+\.", ".*.", name) for name, _ in model.named_modules() if name})
         raise UserError(
@@ -109,6 +127,52 @@ def _matching_modules(model: Any, tuning: TuningConfig) -> list[str]:
     if not 0 <= first <= last < count:
         raise UserError(f"tuning.layers={tuning.layers} is not a range within this model's layers 0 to {count - 1}")
     return [n for n in owners if (match := _LAYER.search(n)) and first <= int(match[1]) <= last]
+
+
+def _matrix(module: Any) -> int:
+    """Dimensions of the largest of a module's own parameters: 2 is a matrix, 3 a stack of them, 1 a norm or a bias."""
+    return max(parameter.dim() for parameter in module.parameters(recurse=False))
+
+
+def _text_prefix(model: Any) -> str:
+    """What the names of the text decoder's modules begin with; empty where the model is nothing else."""
+    base = base_model(model)
+    decoder = text_decoder(model)
+    if decoder is base or decoder is getattr(base, "base_model", base):
+        return ""
+    name = next((name for name, module in model.named_modules() if module is decoder), "")
+    return f"{name}." if _towers(model, name) else ""
+
+
+def _towers(model: Any, decoder: str) -> dict[str, int]:
+    """Parameters by part that stands beside the text decoder, the head aside."""
+    parts: Counter[str] = Counter()
+    parent, _, own = decoder.rpartition(".")
+    head = {id(p) for p in model.get_output_embeddings().parameters()}
+    for name, parameter in model.named_parameters():
+        inside = name.removeprefix(f"{parent}.")
+        part = inside.split(".")[0]
+        if "." in inside and part != own and id(parameter) not in head and _MIXED.search(f"{part}."):
+            parts[part] += parameter.numel()
+    return dict(parts)
+
+
+def _beside(model: Any) -> Iterator[str]:
+    prefix = _text_prefix(model)
+    for part, count in (_towers(model, prefix.rstrip(".")) if prefix else {}).items():
+        yield f"{part}: {count:,} parameters stay as they are, texts do not reach them"
+    names: dict[int, set[str]] = {}
+    for name, _ in model.named_parameters():
+        if (match := _LAYER.search(name)) and f"{name}.".startswith(prefix):
+            names.setdefault(int(match[1]), set()).add(name[match.end() :].split(".")[0])
+    with_attention = [k for k, parts in names.items() if any(_BLOCKS[Trains.attention].search(p) for p in parts)]
+    usual = set().union(*(names[k] for k in with_attention)) if with_attention else set()
+    others = sorted({part for k, parts in names.items() if k not in with_attention for part in parts - usual})
+    if with_attention and len(with_attention) < len(names):
+        yield (
+            f"attention is in {len(with_attention)} of {len(names)} layers; the others mix tokens by "
+            f"{', '.join(others) or 'nothing'}, which no tuning but full trains"
+        )
 
 
 def ledger(model: Any) -> Ledger:
@@ -127,4 +191,5 @@ def ledger(model: Any) -> Ledger:
         gradient_bytes=trained,
         optimizer_bytes=2 * trained,
         checkpoint_bytes=3 * trained,
+        beside=tuple(_beside(model)),
     )

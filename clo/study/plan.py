@@ -113,7 +113,7 @@ def _translation(run: RunConfig, rows: Sequence[Row], peak: float | None) -> tup
 
 def memory_of(run: RunConfig, model: Any, train: Sequence[Item]) -> dict[str, float]:
     """Bytes by part while a stage trains; activations are those of the largest packed row."""
-    from clo.model.layers import LowerLayers, base_model, decoder_layers
+    from clo.model.layers import LowerLayers, base_model, decoder_layers, text_config
     from clo.model.tuning import ledger
     from clo.training.stages import plan_stages
 
@@ -121,7 +121,7 @@ def memory_of(run: RunConfig, model: Any, train: Sequence[Item]) -> dict[str, fl
     cells = plan_stages(run, len(train), len(train[0].prompts))[-1].objective.cells()
     most = max(packed_tokens(item, cells) for item in train)
     tokens = max(most, min(run.trainer.max_tokens, sum(packed_tokens(item, cells) for item in train)))
-    config, width = base.config, 2 if run.trainer.precision == "bf16-mixed" else 4
+    config, width = text_config(model), 2 if run.trainer.precision == "bf16-mixed" else 4
     layers = config.num_hidden_layers - LowerLayers(model).count
     layer = _layer_bytes(config, width)
     saved = 2 * config.hidden_size * layers + layer if run.trainer.gradient_checkpointing else layer * layers

@@ -11,7 +11,7 @@ import torch
 
 from clo.data.batch import Cell, packed_tokens, padded_tokens
 from clo.data.items import Item
-from clo.model.layers import LowerLayers, base_model
+from clo.model.layers import LowerLayers, base_model, text_config, text_decoder
 from clo.square.scores import groups_of, packs
 
 DENSE_BF16_TFLOPS = {
@@ -30,7 +30,7 @@ DENSE_BF16_TFLOPS = {
 def forward_flops(model: Any, items: Sequence[Item], cells: Sequence[Cell]) -> float:
     """Floating-point operations of scoring the items once, without gradients; attention scores are left out (1 %)."""
     base = base_model(model)
-    matrices = sum(p.numel() for name, p in base.base_model.named_parameters() if p.dim() == 2 and "embed" not in name)
+    matrices = sum(size for _, size, _ in _matrices(model))
     responses = sum(len(item.responses[j]) for item in items for _, j in cells)
     head = base.get_output_embeddings().weight.numel()
     return 2.0 * matrices * sum(packed_tokens(item, cells) for item in items) + 2.0 * responses * head
@@ -42,20 +42,37 @@ def step_flops(model: Any, items: Sequence[Item], cells: Sequence[Cell]) -> floa
     Every token passes every matrix once; it passes it back where something below trains, and once more where the
     matrix itself trains; response tokens pass the head, and come back. Attention scores count by causal pairs.
     """
-    base = base_model(model)
-    matrices = [(name, p) for name, p in base.base_model.named_parameters() if p.dim() == 2 and "embed" not in name]
+    matrices = _matrices(model)
     first = LowerLayers(model).count
-    above = sum(p.numel() for name, p in matrices if _layer(name) >= first)
-    trained = sum(p.numel() for _, p in matrices if p.requires_grad)
+    above = sum(size for name, size, _ in matrices if _layer(name) >= first)
+    trained = sum(size for _, size, trains in matrices if trains)
     tokens = sum(packed_tokens(item, cells) for item in items)
-    head = base.get_output_embeddings().weight
+    head = base_model(model).get_output_embeddings().weight
     responses = sum(len(item.responses[j]) for item in items for _, j in cells)
-    body = 2.0 * tokens * (sum(p.numel() for _, p in matrices) + above + trained)
-    config = base.config
-    width = config.num_attention_heads * getattr(config, "head_dim", config.hidden_size // config.num_attention_heads)
+    body = 2.0 * tokens * (sum(size for _, size, _ in matrices) + above + trained)
+    config = text_config(model)
+    heads = config.num_attention_heads
+    width = heads * (getattr(config, "head_dim", None) or config.hidden_size // heads)
     layers = config.num_hidden_layers
     pairs = 4.0 * width * sum(_pairs(item, cells) for item in items)
     return body + pairs * (layers + 2 * (layers - first)) + 4.0 * responses * head.numel()
+
+
+def _matrices(model: Any) -> list[tuple[str, float, bool]]:
+    """(name, weights that a token passes, whether it trains) of the text decoder's matrices, embeddings aside.
+
+    Of a stack of experts a token passes those that its router chooses.
+    """
+    config = text_config(model)
+    chosen = getattr(config, "num_experts_per_tok", None)
+    found = []
+    for name, p in text_decoder(model).named_parameters():
+        if p.dim() == 2 and "embed" not in name:
+            found.append((name, float(p.numel()), p.requires_grad))
+        elif p.dim() == 3:
+            share = 1.0 if chosen is None else min(1.0, chosen / p.shape[0])
+            found.append((name, share * p.numel(), p.requires_grad))
+    return found
 
 
 def _layer(name: str) -> int:

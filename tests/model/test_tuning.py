@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import tiny_model
+from conftest import tiny_model, tiny_with_images
 from tiny_runs import LORA
 
 from clo.config import LoraConfig, TuningConfig
@@ -246,3 +246,50 @@ def test_quantizing_needs_a_gpu_and_adapters(tiny_folder: Path) -> None:
     if not torch.cuda.is_available():
         with pytest.raises(UserError, match="needs a GPU"):
             load_model(ModelConfig(path=str(tiny_folder), max_length=200, quantize="4bit"))
+
+
+# Models that are more than attention and MLP -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("trains", list(Trains))
+def test_a_tower_for_images_never_trains(trains: Trains) -> None:
+    """Texts do not reach it: it would be counted as attention, and weight decay alone would change it."""
+    model = apply_tuning(tiny_with_images(), TuningConfig("x", trains))
+    names = trained(model)
+    assert names and not [name for name in names if "vision" in name or "projector" in name]
+    book = ledger(model)
+    if trains is Trains.attention:
+        assert book.trains() == 2 * ATTENTION_WEIGHTS
+    towers = [n for n in dict(model.named_modules()) if n in ("model.vision_tower", "model.multi_modal_projector")]
+    counts = {n.split(".")[-1]: sum(p.numel() for p in model.get_submodule(n).parameters()) for n in towers}
+    assert len(counts) == 2
+    assert book.beside == tuple(
+        f"{part}: {count:,} parameters stay as they are, texts do not reach them" for part, count in counts.items()
+    )
+    assert book.trains() + sum(counts.values()) == book.total or trains is not Trains.full
+
+
+@pytest.mark.parametrize("family", ["qwen3_moe", "mixtral", "granitemoe", "olmoe", "gpt_oss"])
+def test_experts_are_mlp(family: str) -> None:
+    """Their matrices stand in one tensor of three dimensions; without them the router alone would train."""
+    model = apply_tuning(tiny_model(family), TuningConfig("mlp", Trains.mlp))
+    stacks = {name: p for name, p in model.named_parameters() if p.dim() == 3}
+    assert len(stacks) == 2 * LAYERS and set(stacks) <= trained(model)
+    assert ledger(model).trains() >= sum(p.numel() for p in stacks.values())
+    with pytest.raises(UserError, match=r"tuning\.lora has no adapters for the experts"):
+        apply_tuning(tiny_model(family), TuningConfig("mlp_lora", Trains.mlp, LoraConfig(r=4)))
+    apply_tuning(tiny_model(family), LORA)
+
+
+def test_layers_without_attention_are_named() -> None:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.for_model(
+        "lfm2", vocab_size=400, hidden_size=32, intermediate_size=64, num_hidden_layers=3, num_attention_heads=4,
+        num_key_value_heads=2, layer_types=["conv", "conv", "full_attention"], eos_token_id=0, pad_token_id=0,
+    )  # fmt: skip
+    model = apply_tuning(AutoModelForCausalLM.from_config(config).eval(), TuningConfig())
+    assert ledger(model).lines()[-1] == (
+        "attention is in 1 of 3 layers; the others mix tokens by conv, which no tuning but full trains"
+    )
+    assert not ledger(apply_tuning(tiny_model(), TuningConfig())).beside

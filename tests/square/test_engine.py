@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import tiny_model
+from conftest import tiny_model, tiny_with_images
 from tiny_runs import random_items
 from torch import Tensor
 
@@ -20,7 +20,7 @@ from clo.model.tuning import apply_tuning
 from clo.square.reference import snapshot, swapped
 from clo.square.scores import score, score_items, score_with_reference
 from clo.training.layers import training_layers
-from clo.training.throughput import peak_flops, step_flops, step_rates
+from clo.training.throughput import forward_flops, peak_flops, step_flops, step_rates
 
 WHOLE = [(0, 0), (0, 1), (1, 1), (1, 0)]
 
@@ -209,6 +209,19 @@ def test_saved_activations_per_token_and_layer() -> None:
         score(model, pack(items, WHOLE).to("meta"))
     tokens = sum(packed_tokens(item, WHOLE) for item in items)
     assert 100e3 < sum(saved.values()) / tokens / 32 < 150e3
+
+
+@pytest.mark.parametrize("family", ["mixtral", "gemma3", "phi3"])
+def test_work_of_models_that_say_their_size_elsewhere(family: str) -> None:
+    """A head_dim that is null, a configuration of text inside another, experts of which a token passes some."""
+    model = tiny_with_images() if family == "gemma3" else tiny_model(family)
+    if family == "mixtral":
+        model.config.head_dim = None
+    model.requires_grad_(True)
+    items, dense = random_items(3), tiny_model().requires_grad_(True)
+    share = step_flops(model, items, WHOLE) / step_flops(dense, items, WHOLE)
+    assert 0.5 < share < 4
+    assert 0.5 < forward_flops(model, items, WHOLE) / forward_flops(dense, items, WHOLE) < 4
 
 
 def test_rates() -> None:
