@@ -59,10 +59,16 @@ def evaluate(
 
 
 def reference_nll(subject: Subject, rows: Sequence[Row], lang: str) -> list[float]:
-    """NLL per token of every row's own response in one language, nats."""
+    """NLL per token of every row's own response in one language, nats.
+
+    Raises:
+        UserError: a row is longer than the model reads, or holds a token that it lacks.
+    """
+    from clo.model.window import check_readable
     from clo.square.scores import score_items
 
     items, _ = build_items(rows, [lang], subject.renderer, max_length=1 << 30)
+    check_readable(subject.model, ((*i.prompts[0], *i.responses[0][:-1]) for i in items), f"test row ({lang})")
     scores = score_items(subject.model, items, [(0, 0)], subject.max_tokens)
     return [float(nll) for nll in -(scores.S_BLL / scores.count_BLL)[:, 0, 0]]
 

@@ -54,7 +54,8 @@ def generate(
     with torch.no_grad(), _plain(model):
         for batch in _batches([len(ids) for ids in prompt_ids], max_new_tokens, max_tokens):
             if not all(k in known for k in batch):
-                rows = _decode_batch(model, [prompt_ids[k] for k in batch], ends, max_new_tokens)
+                asked = [prompt_ids[k] for k in batch]
+                rows = _decode_batch(model, asked, ends, _room(model, asked, max_new_tokens))
                 for k, row in zip(batch, rows, strict=True):
                     answers[k] = str(renderer.tokenizer.decode(row, skip_special_tokens=True)).strip()
                 if log is not None:
@@ -76,6 +77,20 @@ def _batches(lengths: Sequence[int], max_new_tokens: int, max_tokens: int) -> li
             batches.append([k])
             widest = lengths[k]
     return batches
+
+
+def _room(model: Any, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> int:
+    """Tokens of the longest answer that the model's window leaves to these prompts.
+
+    Raises:
+        UserError: a prompt fills it, or holds a token that the model lacks.
+    """
+    from clo.model.layers import text_config
+    from clo.model.window import check_readable, longest_of
+
+    longest = longest_of(text_config(model))
+    check_readable(model, ([*prompt, prompt[-1]] for prompt in prompts), "prompt of a batch")
+    return max_new_tokens if longest is None else min(max_new_tokens, longest - max(map(len, prompts)))
 
 
 def _decode_batch(

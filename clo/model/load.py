@@ -35,6 +35,9 @@ def load_model(config: ModelConfig) -> Any:
     """
     from transformers import AutoModelForCausalLM
 
+    from clo.model.layers import text_config
+    from clo.model.window import check_max_length
+
     if (Path(resolve_path(config.path)) / "adapter_config.json").is_file():
         return _merged(config)
     options = {"dtype": config.dtype, "output_loading_info": True, "ignore_mismatched_sizes": True}
@@ -48,11 +51,7 @@ def load_model(config: ModelConfig) -> Any:
             f"({len(bad)} in all); it must be a whole causal language model"
         )
     check_finite(config.path, model.named_parameters())
-    window = getattr(model.config, "max_position_embeddings", None)
-    if isinstance(window, int) and config.max_length > window:
-        raise UserError(
-            f"model.max_length={config.max_length} is over the window of {config.path}; set it to at most {window}"
-        )
+    check_max_length(config.path, text_config(model), config.max_length)
     return model.eval()
 
 
@@ -79,9 +78,23 @@ def adapted(model: Any, config: ModelConfig) -> Any:
 
     path = resolve_path(config.path)
     with told(config.path, path):
+        _widen(model, Path(path) / "adapter_model.safetensors")
         found = PeftModel.from_pretrained(model, path).eval()
     check_finite(config.path, ((name, weight) for name, weight in found.named_parameters() if "lora_" in name))
     return found
+
+
+def _widen(model: Any, adapter: Path) -> None:
+    """Give the base as many embeddings as an adapter that was trained with tokens of its own brings."""
+    from safetensors import safe_open
+
+    if not adapter.is_file():
+        return
+    name = next(name for name, module in model.named_modules() if module is model.get_input_embeddings())
+    with safe_open(adapter, "pt") as file:
+        rows = [file.get_slice(key).get_shape()[0] for key in file.keys() if key.endswith(f".{name}.weight")]  # noqa: SIM118
+    if rows and rows[0] != model.get_input_embeddings().num_embeddings:
+        model.resize_token_embeddings(rows[0], mean_resizing=False)
 
 
 def _quantization(config: ModelConfig) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
@@ -10,6 +9,7 @@ from statistics import median
 from clo.config.parse import RunConfig
 from clo.data.instructions.example import Counts
 from clo.storage.files import write_text
+from clo.storage.jsonl import read_lines
 from clo.translate.pipeline import Translated
 
 EXAMPLES = 5
@@ -30,7 +30,7 @@ def write_card(
     source, translation = run.data.source, run.data.translation
     assert source is not None and translation is not None
     first, target = run.lang.source, run.lang.code
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    rows = read_lines(path)
     texts = {
         first: [row[f"{part}_{first}"] for row in rows for part in ("prompt", "response")],
         target: [row[part] for row in rows for part in ("prompt", "response")],

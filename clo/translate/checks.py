@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from clo.translate.segments import numbers, protected
+from clo.translate.segments import protected, same_numbers
 
 Language = Callable[[str], str]
 """The verdict of a text: target, en, other or undecided."""
@@ -36,7 +36,7 @@ def fault(source: str, translation: str | Failed, language: Language) -> str | N
     lost = Counter(protected(source)) - Counter(protected(text))
     if any(text.count(part) < count for part, count in lost.items()):
         return "code, formula, address or placeholder lost"
-    if numbers(source) != numbers(text):
+    if not same_numbers(source, text):
         return "numbers differ"
     if repeats(text) and not repeats(source):
         return "repeats itself"

@@ -89,14 +89,17 @@ class Seq2SeqEngine:
         if not isinstance(self.target_id, int) or self.target_id == self.tokenizer.unk_token_id:
             raise UserError(f"the tokenizer of {config.model} has no token {name}; is it a {config.engine} model?")
 
-    def translate(self, sentences: Sequence[str], attempt: int) -> list[str]:
+    def translate(self, sentences: Sequence[str], attempt: int) -> list[str | Failed]:
         """Beam search; later attempts take more beams and forbid repeated phrases."""
         import torch
 
         beams = self.config.beams if attempt == 0 else max(5, self.config.beams + 1)
         encoded = [self.tokenizer(sentence).input_ids for sentence in sentences]
-        out = [""] * len(sentences)
-        for group in batches([len(ids) for ids in encoded], max(1, self.config.max_tokens // beams)):
+        unknown = self.tokenizer.unk_token_id
+        out: list[str | Failed] = [UNKNOWN_SOURCE] * len(sentences)
+        left = [k for k, ids in enumerate(encoded) if unknown not in ids]
+        for part in batches([len(encoded[k]) for k in left], max(1, self.config.max_tokens // beams)):
+            group = [left[k] for k in part]
             batch = self.tokenizer.pad({"input_ids": [encoded[k] for k in group]}, return_tensors="pt").to(self.device)
             longest = batch["input_ids"].shape[1]
             with torch.inference_mode():
@@ -110,10 +113,27 @@ class Seq2SeqEngine:
                 )
             for k, ids in zip(group, made.tolist(), strict=True):
                 # The start and language tokens go by position: some tokenizers do not know them as special. A sentence
-                # that never ends is cut at its own limit, not at that of the longest beside it.
-                own = ids[2 : 2 * len(encoded[k]) + 17]
-                out[k] = str(self.tokenizer.decode(own, skip_special_tokens=True)).strip()
+                # must end at its own limit, not at that of the longest beside it.
+                own = _ended(ids[2 : 2 * len(encoded[k]) + 16], self.tokenizer.eos_token_id, unknown)
+                out[k] = own if isinstance(own, Failed) else _decoded(self.tokenizer, own)
         return out
+
+
+UNKNOWN_SOURCE = Failed("its source holds characters that the translator does not know")
+UNKNOWN_OUTPUT = Failed("the translator wrote an unknown token")
+ENDLESS = Failed("the translation does not end")
+
+
+def _ended(ids: list[Any], end: Any, unknown: Any) -> list[Any] | Failed:
+    """What comes before the end token, of ids or of tokens; a cut sentence and one with gaps are none."""
+    if end not in ids:
+        return ENDLESS
+    whole = ids[: ids.index(end)]
+    return UNKNOWN_OUTPUT if unknown in whole else whole
+
+
+def _decoded(tokenizer: Any, ids: list[int]) -> str:
+    return str(tokenizer.decode(ids, skip_special_tokens=True)).strip()
 
 
 class CTranslate2Engine:
@@ -138,21 +158,27 @@ class CTranslate2Engine:
         self.tokenizer.src_lang = source
         self.prefix = f"__{target}__" if config.engine == "m2m100" else target
 
-    def translate(self, sentences: Sequence[str], attempt: int) -> list[str]:
+    def translate(self, sentences: Sequence[str], attempt: int) -> list[str | Failed]:
         """As the other engine does."""
         tokens = [self.tokenizer.convert_ids_to_tokens(self.tokenizer(s).input_ids) for s in sentences]
+        unknown, end = self.tokenizer.unk_token, self.tokenizer.eos_token
+        left = [k for k, sentence in enumerate(tokens) if unknown not in sentence]
         beams = self.config.beams if attempt == 0 else max(5, self.config.beams + 1)
         results = self.translator.translate_batch(
-            tokens,
-            target_prefix=[[self.prefix]] * len(tokens),
+            [tokens[k] for k in left],
+            target_prefix=[[self.prefix]] * len(left),
             beam_size=beams,
             batch_type="tokens",
             max_batch_size=self.config.max_tokens,
-            max_decoding_length=2 * max(map(len, tokens), default=0) + 16,
+            max_decoding_length=2 * max((len(tokens[k]) for k in left), default=0) + 16,
             no_repeat_ngram_size=4 if attempt else 0,
+            return_end_token=True,
         )
-        ids = [
-            self.tokenizer.convert_tokens_to_ids(result.hypotheses[0][1 : 2 * len(sentence) + 16])
-            for sentence, result in zip(tokens, results, strict=True)
-        ]
-        return [str(self.tokenizer.decode(row, skip_special_tokens=True)).strip() for row in ids]
+        out: list[str | Failed] = [UNKNOWN_SOURCE] * len(sentences)
+        for k, result in zip(left, results, strict=True):
+            own = _ended(result.hypotheses[0][1 : 2 * len(tokens[k]) + 15], end, unknown)
+            if isinstance(own, Failed):
+                out[k] = own
+            else:
+                out[k] = _decoded(self.tokenizer, [self.tokenizer.convert_tokens_to_ids(token) for token in own])
+        return out

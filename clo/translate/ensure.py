@@ -54,6 +54,12 @@ def translated_rows(run: RunConfig, say: Callable[[str], None] = print) -> Path:
     )
     with stage(RunFolder(path.parent, main=False), f"translate {run.lang.code}") as tick:
         state = translate_examples(examples, path, rows_needed(run), means, tick)
+    if not state.rows:
+        why = "; ".join([*counts.lines(), *(f"{n:,} in translation: {why}" for why, n in state.dropped.most_common())])
+        raise UserError(
+            f"0 of {state.seen():,} examples kept ({why}); try another data.translation.model=, or examples of another "
+            "kind"
+        )
     if counts.read:
         card = write_card(path, run, counts, state, _tokens(run))
         for line in (*counts.lines(), *(f"{n:,} dropped: {why}" for why, n in state.dropped.most_common())):

@@ -18,6 +18,7 @@ from clo.translate.checks import Language, wrong_language
 from clo.translate.engines import Engine
 from clo.translate.ladder import translate_sentences
 from clo.translate.segments import Piece, pieces
+from clo.translate.spoilt import REASON, is_spoilt
 
 CHUNK = 256
 """Examples translated together: enough sentences for batches of equal length."""
@@ -77,7 +78,7 @@ def translate_examples(
         left = islice(examples, state.seen(), None)
         translator: Engine | None = None
         while state.rows < needed and (chunk := list(islice(left, CHUNK))):
-            cut = [(pieces(example.prompt), pieces(example.response)) for example in chunk]
+            cut = [_pieces(example) for example in chunk]
             sentences = [piece.text for parts in cut for side in parts for piece in side if piece.translate]
             if translator is None and any(cache.get(sentence) is None for sentence in sentences):
                 translator = means.engine()
@@ -93,6 +94,11 @@ def translate_examples(
         return state
 
 
+def _pieces(example: Instruction) -> tuple[list[Piece], list[Piece]]:
+    """Prompt and response as pieces; nothing of one that is left out anyway."""
+    return ([], []) if is_spoilt(example.prompt) else (pieces(example.prompt), pieces(example.response))
+
+
 def _write(
     path: Path,
     state: Translated,
@@ -102,7 +108,7 @@ def _write(
     means: Means,
 ) -> None:
     texts = [_join(side, found) for side in sides]
-    faults = [reason for text, reason in texts if text is None]
+    faults = [REASON] if is_spoilt(example.prompt) else [reason for text, reason in texts if text is None]
     if not faults:
         faults = [why for text, _ in texts if (why := wrong_language(str(text), means.language)) is not None]
     source, target = means.languages

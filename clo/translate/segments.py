@@ -6,6 +6,7 @@ Joining the pieces of a text gives the text back, character by character.
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 
 
@@ -91,6 +92,32 @@ def _fragment(text: str) -> Piece:
     return Piece(text, any(map(str.isalpha, text)))
 
 
+_SEPARATORS = ".,\u066b\u066c\u00a0\u202f' "
+"""Between digits of one number, or of a list: decimals and thousands, Arabic ones among them."""
+_RUN = re.compile(rf"\d+(?:[{_SEPARATORS}]\d+)*")
+_ONE = re.compile(
+    rf"\d{{1,3}}(?:[{_SEPARATORS}]\d{{3}})+(?:[{_SEPARATORS}]\d+)?"  # thousands, and a fraction
+    rf"|\d{{1,2}}(?:[{_SEPARATORS}]\d\d)+[{_SEPARATORS}]\d{{3}}"  # lakhs
+    rf"|\d+[{_SEPARATORS}]\d+"  # a fraction
+)
+
+
 def numbers(text: str) -> list[str]:
-    """All numbers as digits, sorted; separators of thousands and decimals may differ between languages."""
-    return sorted(re.findall(r"\d+", re.sub(r"(?<=\d)[.,\u00a0\u202f' ](?=\d)", "", text)))
+    """All numbers as ASCII digits, sorted: digits of any script, separators left out; a list is its elements."""
+    found: list[str] = []
+    for match in _RUN.finditer(text):
+        parts = re.findall(r"\d+", match[0])
+        found += ["".join(parts)] if _ONE.fullmatch(match[0]) else parts
+    return sorted(map(_ascii, found))
+
+
+def same_numbers(source: str, translation: str) -> bool:
+    """Whether two texts hold the same numbers by value, however they are grouped, separated or written."""
+    if numbers(source) == numbers(translation):
+        return True
+    # "1, 2" may become "1,2", which could be a fraction as well
+    return sorted(map(_ascii, re.findall(r"\d+", source))) == sorted(map(_ascii, re.findall(r"\d+", translation)))
+
+
+def _ascii(digits: str) -> str:
+    return "".join(str(unicodedata.decimal(digit)) for digit in digits)

@@ -20,12 +20,13 @@ from clo.data.instructions.example import Instruction
 from clo.data.rows import read_rows
 from clo.errors import UserError
 from clo.translate.cache import SentenceCache
-from clo.translate.checks import fault, repeats
+from clo.translate.checks import Failed, fault, repeats
 from clo.translate.engines import Seq2SeqEngine, batches, load_engine
 from clo.translate.ladder import translate_sentences
 from clo.translate.languages import M2M100, NLLB, engine_code
 from clo.translate.pipeline import Means, dropped_path, translate_examples
-from clo.translate.segments import around_protected, numbers, pieces, protected
+from clo.translate.segments import around_protected, numbers, pieces, protected, same_numbers
+from clo.translate.spoilt import is_spoilt
 
 # Segments -----------------------------------------------------------------------------------------------------------
 
@@ -88,6 +89,61 @@ def test_language_of_a_translation() -> None:
         fault("Yes, of course it is so.", "Naam, bila shaka ni hivyo.", lambda _: "other") is None
     )  # too short to tell
     assert repeats("我爱你们大家好" * 5) and not repeats("我爱你，你爱她，她爱他们大家")
+
+
+@pytest.mark.parametrize(
+    ("source", "translation", "same"),
+    [
+        ("7 cats and 12 dogs", "৭ টি বিড়াল এবং ১২ টি কুকুর", True),  # Bengali
+        ("7 cats and 12 dogs", "৭ টি বিড়াল এবং ১৩ টি কুকুর", False),
+        ("In 1999, 2,500 people", "في ١٩٩٩، ٢٬٥٠٠ شخص", True),  # Arabic, its own separators
+        ("It costs 3.5 million", "इसकी कीमत ३.५ मिलियन है", True),  # Devanagari
+        ("It costs 3.5 million", "इसकी कीमत ३.६ मिलियन है", False),
+        ("page 42", "صفحهٔ ۴۲", True),  # Persian
+        ("page 42", "第４２页", True),
+        ("Add 1, 2, 3.", "Jumlisha 1,2,3.", True),  # a list by its elements
+        ("Add 1, 2, 3.", "Jumlisha 1,2,4.", False),
+        ("Add 1, 2.", "Jumlisha 1,2.", True),
+        ("1,234,567 and 12.5", "1.234.567 na 12,5", True),
+        ("100,000 rupees", "1,00,000 रुपये", True),
+        ("version 1.2.3", "toleo 1.2.3", True),
+        ("1000 of 7", "1 000 kati ya 7", True),
+        ("1000", "100", False),
+        ("no number", "hakuna 5", False),
+    ],
+)
+def test_numbers_are_compared_by_value(source: str, translation: str, same: bool) -> None:
+    assert same_numbers(source, translation) is same
+    assert (fault(source, translation, lambda _: "target") == "numbers differ") is not same
+
+
+@pytest.mark.parametrize(
+    ("prompt", "spoilt"),
+    [
+        ("Translate the following sentence into French: I like cats.", True),
+        ("How do you say good morning in Spanish?", True),
+        ("Write a haiku about rain.", True),
+        ("Which words rhyme with cat?", True),
+        ("Correct the grammar of this text.\nI has a cat.", True),
+        ("I has a cat.\nProofread the text above", True),
+        ("How many letters has the word 'strawberry'?", True),
+        ("What led to German reunification?", False),
+        ("Tell me about the cuisine of Latin America.", False),
+        ("Which nail polish dries quickly?", False),
+        ("Summarise:\nThe book was translated by Ann.\nIt sold well.", False),  # what it is about, not what it asks
+        ("Name three causes of the French Revolution.", False),
+    ],
+)
+def test_instructions_that_a_translation_would_spoil(prompt: str, spoilt: bool) -> None:
+    assert is_spoilt(prompt) is spoilt
+
+
+def test_spoilt_instructions_are_left_out_unasked_and_counted(tmp_path: Path) -> None:
+    engine = Fake()
+    examples = [Instruction("a", "Translate 'cat' into French.", "chat"), Instruction("b", "Name a cat.", "Tom.")]
+    state = make(tmp_path / "sw.jsonl", 5, engine, examples)
+    assert state.rows == 1 and state.dropped == {"an instruction that a translation would spoil": 1}
+    assert not [sentence for _, sentence in engine.asked if "French" in sentence or "chat" in sentence]
 
 
 # Ladder, cache, pipeline --------------------------------------------------------------------------------------------
@@ -251,7 +307,42 @@ def m2m100(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "model"
 
 
-def test_m2m100_through_the_real_loading_code(m2m100: Path) -> None:
+@pytest.fixture
+def ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random models never end a sentence; here one is let end at its limit."""
+
+    def ended(ids: list[Any], end: Any, _: Any) -> list[Any]:
+        return ids[: ids.index(end)] if end in ids else ids
+
+    monkeypatch.setattr("clo.translate.engines._ended", ended)
+
+
+@pytest.mark.parametrize("backend", ["transformers", "ctranslate2"])
+def test_a_cut_sentence_and_an_unknown_character_are_faults(m2m100: Path, tmp_path: Path, backend: str) -> None:
+    """The ladder goes on with them, and the card counts what is left out for it."""
+    folder = m2m100
+    if backend == "ctranslate2":
+        ctranslate2 = pytest.importorskip("ctranslate2", reason="pip install 'clo[ctranslate2]'")
+        files = [p.name for p in m2m100.iterdir() if p.suffix != ".safetensors" and p.name != "config.json"]
+        folder = tmp_path / "converted"
+        ctranslate2.converters.TransformersConverter(str(m2m100), copy_files=files).convert(str(folder))
+    engine = load_engine(TranslationConfig(model=str(folder), backend=backend, beams=1), "en", "sw", "cpu")
+    endless, unknown = engine.translate(["this is sentence number 1", "this is 木 number 1"], 0)
+    assert endless == Failed("the translation does not end")
+    assert unknown == Failed("its source holds characters that the translator does not know")
+    found = translate_sentences(["about cats", "about 木"], engine, SentenceCache(tmp_path, "x"), target)
+    assert found["about 木"] == (None, unknown.why) and found["about cats"][0] is None  # more beams end it at once
+
+
+def test_what_ends_and_has_no_gaps_is_a_translation() -> None:
+    from clo.translate.engines import _ended
+
+    assert _ended([5, 6, 2, 1, 1], 2, 3) == [5, 6] and _ended([2], 2, 3) == []
+    assert _ended([5, 3, 6, 2], 2, 3) == Failed("the translator wrote an unknown token")
+    assert _ended([5, 6, 7], 2, 3) == Failed("the translation does not end")
+
+
+def test_m2m100_through_the_real_loading_code(m2m100: Path, ends: None) -> None:
     import torch
 
     config = TranslationConfig(model=str(m2m100), beams=1, max_tokens=200)
@@ -272,7 +363,7 @@ def test_m2m100_through_the_real_loading_code(m2m100: Path) -> None:
     assert isinstance(engine.translate(sentences[:2], 1), list)
 
 
-def test_ctranslate2_gives_the_same_sentences(m2m100: Path, tmp_path: Path) -> None:
+def test_ctranslate2_gives_the_same_sentences(m2m100: Path, tmp_path: Path, ends: None) -> None:
     """The same weights, converted as its own command converts them."""
     ctranslate2 = pytest.importorskip("ctranslate2", reason="pip install 'clo[ctranslate2]'")
     files = [p.name for p in m2m100.iterdir() if p.suffix != ".safetensors" and p.name != "config.json"]
@@ -296,7 +387,7 @@ def test_engines_that_cannot_be_had(m2m100: Path, tmp_path: Path) -> None:
         load_engine(TranslationConfig(backend="ctranslate2", model=str(tmp_path)), "en", "sw", "cpu")
 
 
-def test_nllb_through_the_real_loading_code(tmp_path: Path) -> None:
+def test_nllb_through_the_real_loading_code(tmp_path: Path, ends: None) -> None:
     """A random model with NLLB's own tokenizer class: Hausa is reached through its code, and comes back alone."""
     import torch
     from transformers import M2M100Config, M2M100ForConditionalGeneration, NllbTokenizer
@@ -324,7 +415,7 @@ def test_nllb_through_the_real_loading_code(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_throughput_is_that_of_the_engines_own_generate(m2m100: Path) -> None:
+def test_throughput_is_that_of_the_engines_own_generate(m2m100: Path, ends: None) -> None:
     """At least 90 % of batched generate on sorted sentences, with cutting, checks and the cache on top."""
     import torch
 
@@ -413,6 +504,33 @@ def test_a_run_translates_what_it_needs(
     assert "| read | 90 |" in card and "| sw |" in card and "→ Hii ni" in card
     (fertility,) = (float(line.split("|")[-2]) for line in card.splitlines() if line.startswith("| sw |"))
     assert 0.1 < fertility < 1.5  # tokens of the tiny model per character
+
+
+@pytest.mark.parametrize("made", ["", "Hii ni paka \u2028 namba {}"])
+def test_nothing_kept_is_told_with_its_reasons_and_odd_line_breaks_are_text(
+    made: str, tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from composed import run_of
+    from warm_runs import tiny
+
+    from clo.translate.ensure import rows_path, translated_rows
+
+    class Engine:
+        def translate(self, sentences: Sequence[str], attempt: int) -> list[str]:
+            return [made.format(" ".join(numbers(sentence))) for sentence in sentences]
+
+    monkeypatch.setattr("clo.translate.engines.load_engine", lambda *_: Engine())
+    lines = [{"instruction": f"Tell of animal {k}.", "output": f"Animal \u2028 {k} is a cat."} for k in range(40)]
+    (tmp_path / "english.jsonl").write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    run = run_of(*tiny(tiny_folder, tmp_path, "data=table", f"data.source.path={tmp_path}/english.jsonl"))
+    if made:
+        translated_rows(run, lambda _: None)
+        assert "40 rows." in rows_path(run).with_suffix(".md").read_text()
+    else:
+        with pytest.raises(
+            UserError, match=r"^0 of 40 examples kept \(40 read; 40 kept; 40 in translation: empty\); try"
+        ):
+            translated_rows(run, lambda _: None)
 
 
 @pytest.mark.parametrize(
