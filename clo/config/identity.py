@@ -33,6 +33,7 @@ MACHINE = {
     "evaluation.max_tokens": "generation batches of another size: rounding",
     "evaluation.benchmarks.data": "a place; the rows are hashed where they are used",
     "evaluation.benchmarks.harness_folder": "a place; the rows are hashed where they are used",
+    "data.bad_rows": "a file that both read gives the same rows; the rows themselves are hashed",
     "data.translation.base_url": _SERVER,
     "data.translation.parallel": _SERVER,
     "data.translation.timeout": _SERVER,

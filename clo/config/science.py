@@ -99,6 +99,12 @@ class LangConfig:
     def __post_init__(self) -> None:
         if not (self.code and self.name):
             raise UserError("lang=any needs a code and a name, such as lang=any lang.code=ha lang.name=Hausa")
+        check(
+            self.code not in ("False", "True", "None"),
+            "lang.code",
+            'a language code; in YAML write one that reads as another word in quotes, such as code: "no"',
+            self.code,
+        )
         plain_name("lang.code", self.code)
         check(
             self.code != self.source,
@@ -225,6 +231,8 @@ class DataConfig:
     """translated: the translator."""
     length_policy: LengthPolicy = LengthPolicy.drop
     """An item longer than the window is dropped in all languages and counted, or refused."""
+    bad_rows: str = "stop"
+    """``stop`` at the first row that cannot be used, or ``skip`` them all: counted, the first ten named."""
 
     def __post_init__(self) -> None:
         kinds = ("cldr", "files", "translated")
@@ -235,4 +243,5 @@ class DataConfig:
             raise UserError(
                 "data=files needs data.train=<file>, a JSONL, JSON, CSV, TSV or Parquet file of parallel rows"
             )
+        check(self.bad_rows in ("stop", "skip"), "data.bad_rows", "stop or skip", self.bad_rows)
         check(self.held_out >= 1, "data.held_out", "a number of rows, at least 1", self.held_out)

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from clo.data.bad_rows import BadRows
 from clo.errors import UserError, cause
 
 Records = Iterator[tuple[str, dict[str, Any]]]
@@ -31,25 +32,31 @@ _MARKS = (  # UTF-32 first: its little-endian mark begins with that of UTF-16
 )
 
 
-def read_jsonl(path: Path) -> Records:
+def read_jsonl(path: Path, bad: BadRows) -> Records:
     """One object per line; blank lines are skipped."""
-    for number, line in _lines(path):
-        if line.strip():
-            where = f"{path}, line {number}"
-            yield where, _object(_value(line.rstrip("\n"), where), where)
+    for number, raw in _raw_lines(path):
+        where, record = f"{path}, line {number}", None
+        with bad.row():
+            line = _text(raw, where)
+            record = _object(_value(line.rstrip("\n"), where), where) if line.strip() else None
+        if record is not None:
+            yield where, record
 
 
-def read_json(path: Path) -> Records:
+def read_json(path: Path, bad: BadRows) -> Records:
     """A list of objects, held whole."""
     found = _value("".join(line for _, line in _lines(path)), str(path))
     if not isinstance(found, list):
         raise UserError(f"{path} is not a JSON list of objects; one object per line goes into a .jsonl file")
-    for number, record in enumerate(found, 1):
-        where = f"{path}, entry {number}"
-        yield where, _object(record, where)
+    for number, entry in enumerate(found, 1):
+        where, record = f"{path}, entry {number}", None
+        with bad.row():
+            record = _object(entry, where)
+        if record is not None:
+            yield where, record
 
 
-def read_csv(path: Path) -> Records:
+def read_csv(path: Path, bad: BadRows) -> Records:
     """Rows under a header; its line tells the delimiter."""
     csv.field_size_limit(LONGEST_FIELD)
     lines = (part for _, line in _lines(path) for part in re.split(r"(?<=\r)(?!\n)", line))
@@ -68,10 +75,13 @@ def read_csv(path: Path) -> Records:
                 continue
             number += 1
             if len(fields) != len(names):
-                raise UserError(
-                    f"{path}, row {number} has another number of fields than the header ({len(fields)}, not "
-                    f"{len(names)}); mend the row (fields are parted by {delimiter!r})"
+                bad.refuse(
+                    UserError(
+                        f"{path}, row {number} has another number of fields than the header ({len(fields)}, not "
+                        f"{len(names)}); mend the row (fields are parted by {delimiter!r})"
+                    )
                 )
+                continue
             yield f"{path}, row {number}", dict(zip(names, fields, strict=True))
     except csv.Error as error:
         raise UserError(
@@ -80,7 +90,7 @@ def read_csv(path: Path) -> Records:
         ) from error
 
 
-def read_parquet(path: Path) -> Records:
+def read_parquet(path: Path, bad: BadRows) -> Records:
     """Rows of a Parquet file, some hundreds held at a time."""
     import pyarrow.parquet as pq
 
@@ -104,11 +114,16 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
     Raises:
         UserError: the text is not UTF-8, or no text.
     """
+    for number, raw in _raw_lines(path):
+        yield number, _text(raw, f"{path}, line {number}")
+
+
+def _raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     with _open(path) as file:
         for number, raw in enumerate(file, 1):
             if number == 1:
                 _check_mark(raw, path)
-            yield number, _text(raw, f"{path}, line {number}")
+            yield number, raw
 
 
 def _open(path: Path) -> IO[bytes]:

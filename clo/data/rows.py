@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from clo.data.bad_rows import BadRows
 from clo.data.tables import id_of, records
 from clo.errors import UserError
 
@@ -26,37 +27,56 @@ class Row:
     """Evaluation group (``seen``, ``unseen``), empty where there are none."""
 
 
-def read_rows(path: str | Path, source: str, target: str) -> list[Row]:
+def read_rows(path: str | Path, source: str, target: str, bad: BadRows | None = None) -> list[Row]:
     """Read parallel rows from a JSONL, JSON, CSV, TSV or Parquet file, in file order.
 
     Two forms are read: long (``id, lang, prompt, response``, one line per language, joined on ``id``) and paired
     (``id, prompt_<source>, response_<source>, prompt, response, lang``, one line per example).
 
+    Args:
+        path: the file.
+        source: language code.
+        target: language code.
+        bad: what becomes of rows that cannot be used; None stops at the first.
+
     Raises:
         UserError: the file is missing, not UTF-8 or malformed; an id is missing, doubled or neither text nor whole
             number; a text is empty; an example lacks one of the two languages.
     """
-    path = Path(path)
+    path, bad = Path(path), bad or BadRows()
     rows: dict[str, Row] = {}
-    for where, record in records(path, "data.train (data.dev, data.test)"):
-        row_id = id_of(record, where)
-        if row_id is None:
-            raise UserError(f"{where}: the field 'id' is missing or empty; give every example an id of its own")
-        row = rows.setdefault(row_id, Row(row_id, {}, {}))
-        for lang, prompt, response in _texts(where, record, source):
-            if lang in row.prompts:
-                raise UserError(f"{where}: id {row.id!r} has {lang!r} twice; ids must be unique per language")
-            row.prompts[lang], row.responses[lang] = prompt, response
+    for where, record in records(path, "data.train (data.dev, data.test)", bad):
+        with bad.row():
+            _add(rows, where, record, source)
+    for row in list(rows.values()):
+        with bad.row():
+            _check_languages(row, (source, target), path, rows)
     if not rows:
-        raise UserError(f"{path} holds no rows")
-    for row in rows.values():
-        for lang in (source, target):
-            if lang not in row.prompts:
-                has = ", ".join(sorted(row.prompts))[:80]
-                raise UserError(
-                    f"{path}: id {row.id!r} has no {lang!r} text (it has {has}); add the translation or drop the id"
-                )
+        why = f": {bad.count:,} were refused, the first: {bad.first[0]}" if bad.count else ""
+        raise UserError(f"{path} holds no rows{why}")
     return list(rows.values())
+
+
+def _add(rows: dict[str, Row], where: str, record: dict[str, Any], source: str) -> None:
+    row_id = id_of(record, where)
+    if row_id is None:
+        raise UserError(f"{where}: the field 'id' is missing or empty; give every example an id of its own")
+    texts = list(_texts(where, record, source))
+    row = rows.setdefault(row_id, Row(row_id, {}, {}))
+    for lang, prompt, response in texts:
+        if lang in row.prompts:
+            raise UserError(f"{where}: id {row.id!r} has {lang!r} twice; ids must be unique per language")
+        row.prompts[lang], row.responses[lang] = prompt, response
+
+
+def _check_languages(row: Row, languages: tuple[str, str], path: Path, rows: dict[str, Row]) -> None:
+    for lang in languages:
+        if lang not in row.prompts:
+            del rows[row.id]
+            has = ", ".join(sorted(row.prompts))[:80]
+            raise UserError(
+                f"{path}: id {row.id!r} has no {lang!r} text (it has {has}); add the translation or drop the id"
+            )
 
 
 def _texts(where: str, record: dict[str, Any], source: str) -> Iterator[tuple[str, str, str]]:

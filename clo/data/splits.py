@@ -8,6 +8,7 @@ from pathlib import Path
 
 from clo.config import DataConfig, EvaluationConfig
 from clo.config.choices import Split
+from clo.data.bad_rows import BadRows
 from clo.data.rows import Row, read_rows
 from clo.errors import UserError
 
@@ -19,6 +20,8 @@ class Splits:
     train: list[Row]
     dev: list[Row]
     test: list[Row]
+    refused: tuple[str, ...] = ()
+    """What is told of rows that were skipped, for a person."""
 
     def evaluated(self, evaluation: EvaluationConfig) -> list[Row]:
         """The rows that a run is scored on at its end."""
@@ -44,14 +47,16 @@ def load_splits(data: DataConfig, source: str, target: str, translated: Path | N
     if data.kind == "cldr":
         from clo.data.cldr import cldr_rows
 
-        return Splits(*(cldr_rows(split, [source, target]) for split in ("train", "dev", "test")))
+        train, dev, test = (cldr_rows(split, [source, target]) for split in ("train", "dev", "test"))
+        return Splits(train, dev, test)
     if data.kind == "translated":
         assert translated is not None
         return translated_splits(read_rows(translated, source, target), data, str(translated))
     assert data.train is not None
-    train = read_rows(data.train, source, target)
+    bad = BadRows(data.bad_rows == "skip")
+    train = read_rows(data.train, source, target, bad)
     given = {
-        name: read_rows(path, source, target)
+        name: read_rows(path, source, target, bad)
         for name, path in (("dev", data.dev), ("test", data.test))
         if path is not None
     }
@@ -64,7 +69,7 @@ def load_splits(data: DataConfig, source: str, target: str, translated: Path | N
             raise UserError(
                 f"data.{name}: id {min(both)!r} is also in data.train; training rows must not be evaluated on"
             )
-    return Splits(train, given["dev"], given["test"])
+    return Splits(train, given["dev"], given["test"], tuple(bad.lines()))
 
 
 def translated_splits(rows: list[Row], data: DataConfig, where: str) -> Splits:

@@ -7,6 +7,7 @@ import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clo.data.bad_rows import BadRows
 from clo.data.formats import Records, read_csv, read_json, read_jsonl, read_parquet
 from clo.errors import UserError, cause
 
@@ -23,12 +24,13 @@ READERS = {
 KINDS = "a .jsonl, .json, .csv, .tsv (each also .gz) or .parquet file"
 
 
-def records(path: Path, key: str) -> Records:
+def records(path: Path, key: str, bad: BadRows | None = None) -> Records:
     """All records of a local file.
 
     Args:
         path: JSONL, JSON, CSV or TSV (each also gzipped) or Parquet.
         key: the setting that named it, for messages.
+        bad: what becomes of records that cannot be read; None stops at the first.
 
     Raises:
         UserError: it is missing, of an unknown kind, not UTF-8 or malformed; the place is named.
@@ -45,23 +47,31 @@ def records(path: Path, key: str) -> Records:
     suffix = (suffixes[:-1] if zipped else suffixes)[-1:]
     if not suffix or suffix[0] not in READERS or (zipped and suffix[0] == ".parquet"):
         raise UserError(f"{key}={path}: give {KINDS}")
-    return _guarded(READERS[suffix[0]](path), path)
+    bad = bad or BadRows()
+    return _guarded(READERS[suffix[0]](path, bad), path, bad)
 
 
-def _guarded(found: Records, path: Path) -> Records:
+def _guarded(found: Records, path: Path, bad: BadRows) -> Records:
     """The same records, checked; a file that cannot be read is told in one sentence, also in its middle."""
     place = "at its beginning"
     try:
         for where, record in found:
             place = "after" + where.removeprefix(f"{path},")
-            _check_text(record, where)
-            yield where, record
+            if _is_whole(record, where, bad):
+                yield where, record
     except (EOFError, zlib.error) as error:
         raise UserError(f"{path} is cut or damaged ({place}); make or download it again") from error
     except OSError as error:
         raise UserError(f"{path} cannot be read ({cause(error)}, {place}); make or download it again") from error
     except MemoryError as error:
         raise UserError(f"{path} needs more memory than there is ({place}); split it, or mend it") from error
+
+
+def _is_whole(record: dict[str, Any], where: str, bad: BadRows) -> bool:
+    before = bad.count
+    with bad.row():
+        _check_text(record, where)
+    return bad.count == before
 
 
 def _check_text(record: dict[str, Any], where: str) -> None:
@@ -101,8 +111,8 @@ def id_of(record: dict[str, Any], where: str) -> str | None:
     return str(given)
 
 
-def hub_records(config: SourceConfig) -> Records:
-    """All records of a dataset of the hub, streamed.
+def hub_records(config: SourceConfig, bad: BadRows | None = None) -> Records:
+    """All records of a dataset of the hub, streamed; ``bad`` as of `records`.
 
     Raises:
         UserError: it cannot be had.
@@ -115,8 +125,8 @@ def hub_records(config: SourceConfig) -> Records:
         )
         for number, record in enumerate(found, 1):
             where = f"{config.dataset}, row {number}"
-            _check_text(record, where)
-            yield where, dict(record)
+            if _is_whole(record, where, bad or BadRows()):
+                yield where, dict(record)
     except UserError:
         raise
     except Exception as error:  # the library raises many kinds, none of which a user can mend but in these ways

@@ -114,7 +114,7 @@ def _fit(session: Session, model: Any, rows: Splits, items: Items) -> dict[str, 
     if folder.main:
         steps = " then ".join(f"{plan.name} {plan.total_steps} steps" for plan in plans)
         head = f"{folder.path.name}: {len(items.train)} items ({items.too_long} longer ones left out), {steps}"
-        print(head, *book.lines(), sep="\n  ")
+        print(head, *rows.refused, *book.lines(), sep="\n  ")
     look = watch(session.renderer, rows.dev, run.lang, run.evaluation) if run.evaluation.watch else None
     frozen, began = frozen_key(model), time.monotonic()
     fit_stages(run, model, StageData(items.train, items.val, look), folder)
@@ -125,6 +125,7 @@ def _fit(session: Session, model: Any, rows: Splits, items: Items) -> dict[str, 
         "steps": sum(plan.total_steps for plan in plans),
         "items": len(items.train),
         "items_too_long": items.too_long,
+        **({"rows_refused": list(rows.refused)} if rows.refused else {}),
         "response_tokens": sum(len(item.responses[j]) for item in items.train for _, j in plans[-1].objective.cells()),
         "trainable": book.trains(),
         "parameters": book.total,

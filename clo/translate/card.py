@@ -48,6 +48,8 @@ def write_card(
         f"| read | {counts.read:,} |",
         *(f"| left out of the source: {reason} | {count:,} |" for reason, count in counts.removed.items()),
         *(f"| left out in translation: {reason} | {count:,} |" for reason, count in state.dropped.most_common()),
+        *(f"| kept without {what} | {count:,} |" for what, count in counts.noted.items()),
+        *([f"| refused by data.bad_rows=skip | {counts.bad.count:,} |"] if counts.bad.count else []),
         f"| broken cache lines made again | {state.broken_cache_lines:,} |",
         "",
         f"| | characters, median | longest |{' tokens per character |' if tokens else ''}",
@@ -64,6 +66,8 @@ def write_card(
     for row in rows[:EXAMPLES]:
         pairs = ((row[f"prompt_{first}"], row["prompt"]), (row[f"response_{first}"], row["response"]))
         lines += [f"- {_short(a)} → {_short(b)}" for a, b in pairs]
+    refused = counts.bad.first
+    lines += ["", "Refused, the first:", "", *(f"- {_short(one)}" for one in refused)] if refused else []
     card = path.with_suffix(".md")
     write_text(card, "\n".join(lines) + "\n")
     return card

@@ -180,5 +180,5 @@ class CTranslate2Engine:
             if isinstance(own, Failed):
                 out[k] = own
             else:
-                out[k] = _decoded(self.tokenizer, [self.tokenizer.convert_tokens_to_ids(token) for token in own])
+                out[k] = _decoded(self.tokenizer, list(self.tokenizer.convert_tokens_to_ids(own)))  # type: ignore[arg-type]
         return out

@@ -43,7 +43,9 @@ def translated_rows(run: RunConfig, say: Callable[[str], None] = print) -> Path:
     path = rows_path(run)
     identifier = LanguageIdentifier.of(run.lang)
     examples, counts = instructions(
-        source, lambda texts: [verdict in ("en", "undecided") for verdict in identifier.verdicts(texts)]
+        source,
+        lambda texts: [verdict in ("en", "undecided") for verdict in identifier.verdicts(texts)],
+        run.data.bad_rows == "skip",
     )
     cache = SentenceCache(Path(run.cache_dir) / "sentences", [languages, *_translator(run)])
     means = Means(

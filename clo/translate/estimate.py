@@ -32,7 +32,7 @@ def planned_splits(run: RunConfig) -> Splits:
         if len(found) >= run.data_size + 2 * run.data.held_out:
             return translated_splits(found, run.data, str(path))
     assert run.data.source is not None
-    examples, _ = instructions(run.data.source, lambda texts: [True] * len(texts))
+    examples, _ = instructions(run.data.source, lambda texts: [True] * len(texts), run.data.bad_rows == "skip")
     rows = [
         Row(
             example.id,

@@ -30,8 +30,8 @@ def is_spoilt(prompt: str) -> bool:
     """Whether an English prompt asks for something of English words, or for another language.
 
     "Translate … into French" becomes, in Swahili, a request whose answer is French still; rhymes, spelling and counts
-    of letters are right of the English words alone. Only the instruction tells, not what it is about: it is looked for in
-    the prompt's first and last lines.
+    of letters are right of the English words alone. Only the instruction tells, not what it is about: it is looked for
+    in the prompt's first and last lines.
     """
     lines = [line for line in prompt.splitlines() if line.strip()]
     return any(_SPOILT.search(line) for line in {*lines[:1], *lines[-1:]})

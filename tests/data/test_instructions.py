@@ -138,7 +138,7 @@ TABLES: list[tuple[dict[str, Any], tuple[str, str]]] = [
     ({"question": "Who?", "answer": "Nobody"}, ("Who?", "Nobody")),
     ({"instruction": "Read.", "context": "A book", "response": "Done"}, ("Read.\n\nA book", "Done")),
     ({"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "Hello"},
-                   {"role": "assistant", "content": "Good day"}]}, ("Hello", "Good day")),
+                   {"role": "assistant", "content": "Good day"}]}, ("s\n\nHello", "Good day")),
     ({"conversations": [{"from": "human", "value": "Hello"}, {"from": "gpt", "value": "Good day"}]},
      ("Hello", "Good day")),
 ]  # fmt: skip

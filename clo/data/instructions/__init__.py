@@ -5,10 +5,12 @@ An example is a prompt and a response in the source language; translation makes 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from clo.config.sources import SourceConfig
+from clo.data.bad_rows import BadRows
 from clo.data.instructions.example import Counts, Instruction
 from clo.errors import UserError
 
@@ -16,22 +18,28 @@ IsSource = Callable[[Sequence[str]], list[bool]]
 """Whether texts are in the source language; true where that cannot be decided."""
 
 
-def instructions(config: SourceConfig, is_source: IsSource) -> tuple[Iterator[Instruction], Counts]:
+def instructions(config: SourceConfig, is_source: IsSource, skip: bool = False) -> tuple[Iterator[Instruction], Counts]:
     """The examples, best first, so that smaller sizes are prefixes of larger ones; the counts fill as they are read.
 
     Args:
         config: where they come from.
         is_source: tells texts in another language.
+        skip: leave out and count records that cannot be used, instead of stopping at the first.
 
     Raises:
-        UserError: the file is missing or malformed, or the columns are not there.
+        UserError: the file is missing or malformed, the columns are not there, or ids are double or partly missing.
     """
-    from clo.data.instructions.columns import table_examples
+    from clo.data.instructions.columns import identified, table_examples
     from clo.data.instructions.oasst import oasst_examples
     from clo.data.tables import hub_records, records
 
-    counts = Counts()
-    found = hub_records(config) if config.path is None else records(Path(config.path), "data.source.path")
+    counts = Counts(bad=BadRows(skip))
+    if config.path is None:
+        found = hub_records(config, counts.bad)
+    else:
+        found = records(Path(config.path), "data.source.path", counts.bad)
+    if config.path is not None and config.kind == "table" and not skip:  # before hours of translating, not after
+        deque(identified(records(Path(config.path), "data.source.path"), BadRows()), maxlen=0)
     examples = (
         oasst_examples(config, found, counts) if config.kind == "oasst" else table_examples(config, found, counts)
     )

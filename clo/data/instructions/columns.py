@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from clo.data.tables import id_of
 from clo.errors import UserError
 
 if TYPE_CHECKING:
     from clo.config.sources import SourceConfig
+    from clo.data.bad_rows import BadRows
     from clo.data.formats import Records
     from clo.data.instructions.example import Counts, Instruction
 
@@ -20,7 +22,9 @@ PAIRS = (
     ("prompt", "completion"),
     ("inputs", "targets"),
 )
-"""(prompt, response) columns, the first that fits counts; ``input`` or ``context`` joins an instruction."""
+"""(prompt, response) columns, the first that fits counts; ``input`` or ``context`` joins the prompt."""
+NOTHING = ("<noinput>", "<no input>", "<nocontext>", "<none>")
+"""What stands in a column of inputs where there is none."""
 CHATS = ("messages", "conversations", "conversation")
 _USER, _ASSISTANT = ("user", "human", "prompter"), ("assistant", "gpt", "bot")
 
@@ -29,32 +33,63 @@ def table_examples(config: SourceConfig, records: Records, counts: Counts) -> It
     """Examples of a table in its own order.
 
     Raises:
-        UserError: a record has no such columns, or one of them is no text.
+        UserError: a record has no such columns, one of them is no text, or ids are double or partly missing.
     """
     from clo.data.instructions.example import Instruction
 
-    for number, (where, record) in enumerate(records):
+    for where, record, name in identified(records, counts.bad):
         counts.read += 1
-        prompt, response = _pair(config, record, where)
-        if not prompt.strip() or not response.strip():
+        pair: tuple[str, str] | None = None
+        with counts.bad.row():
+            pair = _pair(config, record, where, counts)
+        if pair is None:
+            counts.drop("refused and skipped")
+        elif record.get("label") is False or str(record.get("label")).casefold() == "false":
+            counts.drop("its label says that the answer is a bad one")
+        elif not pair[0].strip() or not pair[1].strip():
             counts.drop("empty prompt or response")
-            continue
-        given = record.get("id")
-        yield Instruction(str(number if given in (None, "") else given), prompt, response)
+        else:
+            yield Instruction(name, *pair)
 
 
-def _pair(config: SourceConfig, record: dict[str, Any], where: str) -> tuple[str, str]:
+def identified(records: Records, bad: BadRows) -> Iterator[tuple[str, dict[str, Any], str]]:
+    """(place, record, id): the id that it gives itself, or its number where none gives one.
+
+    Raises:
+        UserError: an id comes twice, is neither text nor whole number, or some records have one and others have not.
+    """
+    seen: dict[str, str] = {}
+    given: bool | None = None
+    for number, (where, record) in enumerate(records):
+        name: str | None = None
+        with bad.row():
+            own = id_of(record, where)
+            given = own is not None if given is None else given
+            if given != (own is not None):
+                has = "has no id, but others before it have" if given else "has an id, but none before it has"
+                raise UserError(f"{where} {has}; give every record an id of its own, or none of them")
+            if own is not None and own in seen:
+                raise UserError(f"{where}: id {own!r} is also that of {seen[own]}; give every record an id of its own")
+            name = str(number) if own is None else own
+        if name is not None:
+            if given:
+                seen[name] = where.rpartition(", ")[2]
+            yield where, record, name
+
+
+def _pair(config: SourceConfig, record: dict[str, Any], where: str, counts: Counts) -> tuple[str, str]:
     if config.prompt is not None or config.response is not None:
         names = (config.prompt or "prompt", config.response or "response")
         return _texts(record, names, where)
     for names in PAIRS:
         if all(name in record for name in names):
             prompt, response = _texts(record, names, where)
-            context = record.get("input", record.get("context")) if names[0] == "instruction" else None
-            return (f"{prompt}\n\n{context}" if isinstance(context, str) and context.strip() else prompt), response
+            context = record.get("input", record.get("context"))
+            has = isinstance(context, str) and context.strip() and context.strip().casefold() not in NOTHING
+            return (f"{prompt}\n\n{context}" if has else prompt), response
     for name in CHATS:
         if isinstance(record.get(name), list):
-            return _first_turn(record[name], where)
+            return _first_turn(record[name], where, counts)
     raise UserError(
         f"{where}: no prompt and response among the columns {', '.join(map(str, record))}; "
         "name them with data.source.prompt= and data.source.response="
@@ -68,16 +103,19 @@ def _texts(record: dict[str, Any], names: tuple[str, str], where: str) -> tuple[
     return record[names[0]], record[names[1]]
 
 
-def _first_turn(messages: list[Any], where: str) -> tuple[str, str]:
-    """The first question and its answer of a chat."""
+def _first_turn(messages: list[Any], where: str, counts: Counts) -> tuple[str, str]:
+    """The first question and its answer of a chat; a system turn before it is the beginning of the question."""
     turns = [
         (str(m.get("role", m.get("from"))), m.get("content", m.get("value"))) for m in messages if isinstance(m, dict)
     ]
+    system = [content for role, content in turns if role == "system"]
     turns = [turn for turn in turns if turn[0] != "system"]
     roles = [turn[0] for turn in turns[:2]]
     if len(roles) < 2 or roles[0] not in _USER or roles[1] not in _ASSISTANT:
         raise UserError(f"{where}: the chat does not begin with a user's message and the assistant's answer")
-    question, answer = turns[0][1], turns[1][1]
-    if not isinstance(question, str) or not isinstance(answer, str):
+    texts = [text for text in (*system, turns[0][1], turns[1][1]) if isinstance(text, str)]
+    if len(texts) < len(system) + 2:
         raise UserError(f"{where}: a message of the chat is not a text")
-    return question, answer
+    if len(turns) > 2:
+        counts.note("the turns of a chat after its first answer")
+    return "\n\n".join([*(text for text in texts[:-2] if text.strip()), texts[-2]]), texts[-1]

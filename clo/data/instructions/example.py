@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from clo.data.bad_rows import BadRows
+
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
@@ -21,6 +23,14 @@ class Counts:
     read: int = 0
     removed: dict[str, int] = field(default_factory=dict)
     kept: int = 0
+    noted: dict[str, int] = field(default_factory=dict)
+    """What was left out of examples that were kept."""
+    bad: BadRows = field(default_factory=BadRows)
+    """Records that cannot be used."""
+
+    def note(self, what: str) -> None:
+        """Count something that was left out of one example."""
+        self.noted[what] = self.noted.get(what, 0) + 1
 
     def drop(self, reason: str) -> None:
         """Count one example that a filter removed."""
@@ -29,4 +39,5 @@ class Counts:
     def lines(self) -> list[str]:
         """For a person."""
         removed = [f"{count:,} removed: {reason}" for reason, count in self.removed.items()]
-        return [f"{self.read:,} read", *removed, f"{self.kept:,} kept"]
+        noted = [f"{count:,} without {what}" for what, count in self.noted.items()]
+        return [f"{self.read:,} read", *removed, f"{self.kept:,} kept", *noted, *self.bad.lines()]

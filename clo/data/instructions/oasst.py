@@ -99,7 +99,10 @@ def _best(replies: list[_Message], config: SourceConfig) -> _Message | None:
 def _valid(records: Records, counts: Counts) -> Iterator[_Message]:
     """English messages that are neither deleted nor failed in review."""
     for where, record in records:
-        for message in _messages(record, where):
+        found: list[dict[str, Any]] = []
+        with counts.bad.row():
+            found = list(_messages(record, where))
+        for message in found:
             if message.get("lang") != "en":
                 counts.drop("message not labelled English")
             elif message.get("deleted"):
@@ -107,7 +110,11 @@ def _valid(records: Records, counts: Counts) -> Iterator[_Message]:
             elif message.get("review_result") is False:
                 counts.drop("message failed its review")
             else:
-                yield _message(message, where)
+                whole: _Message | None = None
+                with counts.bad.row():
+                    whole = _message(message, where)
+                if whole is not None:
+                    yield whole
 
 
 def _messages(record: dict[str, Any], where: str) -> Iterator[dict[str, Any]]:
