@@ -34,10 +34,20 @@ class Ended:
     err: str
 
 
+_LR = {"sft": 1e-3, "sft_en": 1e-3, "sft_target": 1e-3, "sft_dpo": 3e-5, "clo": 1e-3, "clo_en_nll": 2e-3}
+NANO = (
+    *("model.name=nano", "model.template=chat", "model.dtype=float32", "model.recipe.nll_reduction=token_sum"),
+    *(f"model.recipe.lr.{method}={rate}" for method, rate in _LR.items()),
+)
+"""The settings of conf/model/nano.yaml, for a model that is as small."""
+
+
 def tiny(model: Path, place: Path, *more: str) -> list[str]:
     """Arguments of a run that takes a second: a random model, six test rows, all files below ``place``."""
     return [
+        "model=any",
         f"model.path={model}",
+        *NANO,
         "model.max_length=200",
         "evaluation.rows=6",
         "evaluation.val_items=6",

@@ -13,7 +13,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from clo.commands.command import Command
-from clo.config.effect import check_effect
+from clo.config.effect import check_effect, check_recipe
 from clo.config.messages import one_sentence
 from clo.config.parse import RunConfig, conf_dir, parse, register_schema
 from clo.errors import UserError
@@ -71,6 +71,7 @@ def compose(words: Sequence[str]) -> tuple[list[RunConfig], list[Cell]]:
                 if group not in job.runtime.choices:  # a list of options: Hydra lays them over each other
                     raise UserError(f"{group} needs one option; for a grid: python train.py -m {group}=<one>,<other>")
             run = parse(cfg)
+            check_recipe(job.runtime.choices["model"], run.model)
             typed.update(job.overrides.task)
             if job.mode == RunMode.RUN:
                 runs.append(run)

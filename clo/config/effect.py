@@ -9,6 +9,7 @@ from clo.config.choices import Cells, Prompts
 from clo.errors import UserError
 
 if TYPE_CHECKING:
+    from clo.config import ModelConfig
     from clo.config.parse import RunConfig
 
 Reads = Callable[["RunConfig"], bool]
@@ -112,6 +113,23 @@ READ_BY: dict[str, tuple[Reads, str]] = {
     "logger.entity": (_wandb, "logger=wandb"),
 }
 """Setting -> (whether a run reads it, the choice that would). What does not stand here is always read."""
+
+
+def check_recipe(choice: str, model: ModelConfig) -> None:
+    """Refuse the embedded model's recipe for another model: its rates suit a million parameters.
+
+    Args:
+        choice: the file of ``conf/model`` that was chosen.
+        model: what came of it.
+
+    Raises:
+        UserError: names the choice that suits any model.
+    """
+    if choice == "nano" and model.path != "nano":
+        raise UserError(
+            f"model.path={model.path} would be trained with the recipe of nano, a model of a million parameters; set "
+            f"model=any model.path={model.path}, or choose a file of conf/model"
+        )
 
 
 def check_effect(typed: Iterable[str], runs: Sequence[RunConfig]) -> None:

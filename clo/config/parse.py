@@ -30,6 +30,7 @@ from clo.config import (
 )
 from clo.config.choices import Prompts, ReferenceMode
 from clo.config.identity import first_name_of, name_of, science_of
+from clo.config.rates import register_rates
 from clo.errors import UserError, check, plain_name
 
 
@@ -115,7 +116,8 @@ def conf_dir() -> str:
 
 
 def register_schema() -> None:
-    """Make the dataclass tree the first entry of the defaults list."""
+    """Make the dataclass tree the first entry of the defaults list, and the rates of any model known to the files."""
+    register_rates()
     ConfigStore.instance().store(name="schema", node=RunConfig, provider="clo")
 
 

@@ -60,11 +60,16 @@ class ModelConfig:
     """``4bit`` or ``8bit``: frozen weights quantized by bitsandbytes, on a GPU, for adapters (QLoRA)."""
     trust_remote_code: bool = False
     """Run code that ships with a hub model."""
+    size: float | None = None
+    """Billions of parameters, for the recipe's rates; null: by the model's name, else by its files."""
     recipe: Recipe = field(default_factory=Recipe)
     """Values the method files refer to."""
 
     def __post_init__(self) -> None:
+        if not self.path:
+            raise UserError("model=any needs the model: model.path=<hub id or local folder>")
         plain_name("model.name", self.name)
+        check(self.size is None or self.size > 0, "model.size", "billions of parameters, above 0", self.size)
         check(self.max_length >= 8, "model.max_length", "the window in tokens and must be at least 8", self.max_length)
         dtypes = ("auto", "float32", "bfloat16", "float16")
         check(self.dtype in dtypes, "model.dtype", f"one of {', '.join(dtypes)}", self.dtype)

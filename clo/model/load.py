@@ -133,12 +133,15 @@ def shape_only(config: ModelConfig) -> Any:
     """The model without weights, on the meta device: its configuration is all that is read.
 
     Raises:
-        UserError: not found, gated, offline, or broken.
+        UserError: not found, gated, offline, or broken; or ``max_length`` is over what the model reads.
     """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
+    from clo.model.window import check_max_length
+
     shape = _load(AutoConfig, config)
+    check_max_length(config.path, shape.get_text_config(decoder=True), config.max_length)
     stored = shape.dtype if config.dtype == "auto" else getattr(torch, config.dtype)
     with told(config.path, resolve_path(config.path)), torch.device("meta"):
         return AutoModelForCausalLM.from_config(shape, dtype=stored or torch.float32).eval()

@@ -20,11 +20,12 @@ import clo.config.machine
 import clo.config.parse
 import clo.config.science
 from clo.config.parse import RunConfig, parse, plain
+from clo.config.rates import size_of
 from clo.errors import UserError
 
 CONF = ROOT / "conf"
 COUNTS = {
-    "model": 6,
+    "model": 21,
     "lang": 7,
     "method": 6,
     "tuning": 4,
@@ -59,7 +60,11 @@ def test_every_file_is_counted() -> None:
 
 @pytest.mark.parametrize(("group", "name"), [pair for pair in FILES if pair[0] != "study"])
 def test_every_file_composes_and_is_named_like_its_value(group: str, name: str) -> None:
-    needed = {("data", "files"): ["data.train=rows.jsonl"], ("lang", "any"): ["lang.code=any", "lang.name=Any"]}
+    needed = {
+        ("data", "files"): ["data.train=rows.jsonl"],
+        ("lang", "any"): ["lang.code=any", "lang.name=Any"],
+        ("model", "any"): ["model.path=somebody/any"],
+    }
     more = needed.get((group, name), [])
     run = run_of(f"{group}={name}", *more)
     value = getattr(run, group)
@@ -85,12 +90,62 @@ def test_every_value_of_every_study_parses(study: str) -> None:
 def test_every_method_with_every_model_has_its_own_learning_rate() -> None:
     methods = [name for group, name in FILES if group == "method"]
     for model in (name for group, name in FILES if group == "model"):
-        recipe = run_of(f"model={model}").model.recipe
+        given = [f"model={model}", *(["model.path=x"] if model == "any" else [])]
+        recipe = run_of(*given).model.recipe
         assert sorted(recipe.lr) == sorted(methods)
         for method in methods:
-            run = run_of(f"model={model}", f"method={method}")
+            run = run_of(*given, f"method={method}")
             assert run.method.lr == recipe.lr[method]
             assert run.batch_size == recipe.batch_size
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "size", "lr"),
+    [
+        ("Qwen/Qwen3-0.6B", "qwen3_0_6b", 0.6, 2e-5),
+        ("google/gemma-3-270m-it", "gemma_3_270m_it", 0.27, 5e-5),
+        ("mistralai/Mixtral-8x7B-v0.1", "mixtral_8x7b_v0_1", 56, 5e-6),
+        ("HuggingFaceTB/SmolLM2-1.7B-Instruct", "smollm2_1_7b_instruct", 1.7, 1e-5),
+        ("me/mine", "mine", None, 8e-6),  # nothing tells its size: a careful rate
+        ("/data/my-4bit-model", "my_4bit_model", None, 8e-6),
+    ],
+)
+def test_any_model_has_a_name_and_rates_by_its_size(path: str, name: str, size: float | None, lr: float) -> None:
+    run = run_of("model=any", f"model.path={path}")
+    assert run.model.name == name and size_of(path) == size and run.method.lr == lr
+    second = run_of("model=any", f"model.path={path}", "method=sft_dpo").method
+    assert second.lr == pytest.approx(lr / 10) and second.sft_first is not None and second.sft_first.lr == lr
+    given = run_of("model=any", f"model.path={path}", "model.size=3")
+    assert given.method.lr == 1e-5
+    same = run_of("model=any", f"model.path={path}", "model.size=3", f"method.lr={lr}")
+    assert same.slug() == run.slug()  # the rate decides, not where it came from
+
+
+def test_the_size_of_a_folder_is_that_of_its_weights(tmp_path: Path) -> None:
+    with (tmp_path / "model.safetensors").open("wb") as file:
+        file.truncate(3_000_000_000)
+    assert size_of(str(tmp_path)) == 1.5 and run_of("model=any", f"model.path={tmp_path}").method.lr == 2e-5
+
+
+def test_presets_say_what_was_run_and_what_is_assumed() -> None:
+    for path in (CONF / "model").glob("*.yaml"):
+        text = path.read_text(encoding="utf-8")
+        if "defaults:" in text:
+            assert "run" in text.splitlines()[0] and "assumed" in text.splitlines()[0]
+            run = run_of(f"model={path.stem}")
+            assert run.model.size and abs(run.model.size / (size_of(run.model.path) or 0) - 1) < 0.6
+    assert run_of("model=qwen3_0_6b").model.template_kwargs == {"enable_thinking": False}
+
+
+def test_a_model_by_its_path_alone_is_refused_with_the_way_to_say_it() -> None:
+    from clo.commands.train import compose
+
+    with pytest.raises(UserError, match=r"recipe of nano, .*set model=any model\.path=some/model, or choose a file"):
+        compose(["model.path=some/model"])
+    with pytest.raises(UserError, match=r"^model=any needs the model: model\.path="):
+        compose(["model=any"])
+    (run,), _ = compose(["model=any", "model.path=some/model"])
+    assert run.model.name == "model"
 
 
 def test_a_method_brings_its_tuning_and_the_command_line_wins() -> None:

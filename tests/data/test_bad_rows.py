@@ -1,4 +1,4 @@
-"""Rows that cannot be used: the first stops, or all are skipped, counted and named; what a record says is used or counted."""
+"""Rows that cannot be used: the first stops, or all are skipped and counted; what a record says is used or counted."""
 
 from __future__ import annotations
 
@@ -45,14 +45,8 @@ def test_bad_rows_are_skipped_counted_and_named(tmp_path: Path) -> None:
     assert bad.count == len(BAD) + 2 and len(bad.first) == 10
     assert bad.lines()[0] == "12 rows refused and skipped:" and bad.lines()[-1] == "and 2 more"
     said = "\n".join(bad.lines())
-    for place in (
-        "line 3 is not JSON",
-        "line 4 is not a JSON object",
-        "line 5 is not UTF-8",
-        "half a character",
-        "'sw'",
-    ):
-        assert place in said or place == "'sw'"  # a row without a language is told after all lines
+    for place in ("line 3 is not JSON", "line 4 is not a JSON object", "line 5 is not UTF-8", "half a character"):
+        assert place in said
     with pytest.raises(UserError, match=r"holds no rows: 2 were refused, the first: .*line 1 is not JSON"):
         read_rows(write(tmp_path / "none.jsonl", [b"{", b"["]), "en", "sw", BadRows(skip=True))
 

@@ -1,0 +1,58 @@
+"""Learning rates for any model, by its size and the method; all of them are assumed.
+
+The larger a model, the lower the rate that public recipes take: supervised fine-tuning of all weights from 2e-5 (TRL's
+default; Alpaca and Vicuna at 7B) down to 5e-6 (Tulu 3 at 8B), preference training about a tenth of that (Zephyr and
+Tulu 3 at 7B and 8B: 5e-7). The CLO paper gives none; CRPO (arXiv 2608.23149, by the same lab) takes 8e-6 at 7B for
+every method.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+SFT = ((0.4, 5e-5), (1.5, 2e-5), (5.0, 1e-5), (10.0, 8e-6), (float("inf"), 5e-6))
+"""(billions of parameters up to which it is meant, peak rate); assumed."""
+SECOND_STAGE = 0.1
+"""What the second stage of sft_dpo takes of it; assumed."""
+CAREFUL = 8.0
+"""Billions of parameters of a model whose size nothing tells: a rate too low wastes time, one too high the model."""
+_SIZE = re.compile(r"(?<![a-z\d.])(?:(\d+)x)?(\d+(?:[._]\d+)?)(b|m)(?![a-z])", re.IGNORECASE)
+
+
+def rate(method: str, path: str, size: float | None = None) -> float:
+    """Peak learning rate of a method.
+
+    Args:
+        method: its name.
+        path: the model's hub id or folder.
+        size: billions of parameters; None: by the name, else by the files.
+    """
+    billions = size or size_of(path) or CAREFUL
+    peak = next(peak for most, peak in SFT if billions <= most)
+    return float(f"{peak * SECOND_STAGE:.3g}") if method == "sft_dpo" else peak
+
+
+def size_of(path: str) -> float | None:
+    """Billions of parameters as the model's name tells (Qwen3-0.6B, 270m, 8x7B), else by its files at 2 bytes."""
+    found = _SIZE.findall(Path(path).name)
+    if found:
+        experts, number, unit = found[-1]
+        size = float(number.replace("_", ".")) * (int(experts) if experts else 1)
+        return size / (1000 if unit.lower() == "m" else 1)
+    folder = Path(path)
+    weights = [*folder.glob("*.safetensors"), *folder.glob("*.bin")] if path and folder.is_dir() else []
+    return sum(file.stat().st_size for file in weights) / 2e9 or None
+
+
+def short_name(path: str) -> str:
+    """A model's short name for folders and reports: the last part of its path in plain letters."""
+    return re.sub(r"[^a-z0-9]+", "_", Path(path).name.lower()).strip("_") or "any"
+
+
+def register_rates() -> None:
+    """Make both known to the files of ``conf/``."""
+    OmegaConf.register_new_resolver("rate", rate, replace=True)
+    OmegaConf.register_new_resolver("short_name", short_name, replace=True)
