@@ -116,6 +116,17 @@ class Renderer:
             )
         return ids
 
+    def said_of_ends(self, own: int | Sequence[int] | None) -> str | None:
+        """One sentence where an answer ends with a token that neither the tokenizer nor the model's settings end with."""
+        known = {self.tokenizer.eos_token_id, *([] if own is None else [own] if isinstance(own, int) else own)}
+        if self.end_id in known:
+            return None
+        names = [str(self.tokenizer.convert_ids_to_tokens(id_)) for id_ in sorted(known - {None})]
+        return (
+            f"an answer ends with {self.tokenizer.convert_ids_to_tokens(self.end_id)}, as the template or "
+            f"model.end_of_turn says; the start model's own settings end with {' or '.join(names) or 'nothing'}"
+        )
+
     def ends(self, own: int | Sequence[int] | None) -> list[int]:
         """The token that ends a turn, then those control tokens that a model's own settings name beside it.
 

@@ -99,6 +99,9 @@ def _start_model(session: Session, items: Items) -> Any:
     model = load_model(run.model).to(session.device)
     check_precision(model, run.trainer.precision)
     check_vocabulary([*items.train, *items.val], model.get_input_embeddings().num_embeddings)
+    said = session.renderer.said_of_ends(getattr(model.generation_config, "eos_token_id", None))
+    if said and session.folder.main:
+        print(said, flush=True)
     return model
 
 

@@ -124,10 +124,10 @@ def test_verdicts_and_contexts_are_used(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("ids", "said"),
     [
-        (["a", "b", "a"], r"line 3: id 'a' is also that of line 1; give every record an id of its own"),
+        (["a", "b", "a"], r"line 3: id 'a' is also that of record 1; give every record an id of its own"),
         (["a", None, "b"], r"line 2 has no id, but others before it have"),
         ([None, None, "0"], r"line 3 has an id, but none before it has"),
-        (["a", 1, "1"], r"line 3: id '1' is also that of line 2"),
+        (["a", 1, "1"], r"line 3: id '1' is also that of record 2"),
     ],
 )
 def test_double_and_missing_ids_are_told_before_anything_is_translated(

@@ -98,3 +98,13 @@ def test_the_day_is_pinned_or_refused() -> None:
     tokenizer.chat_template = LLAMA3.replace("strftime_now('%d %b %Y')", "strftime_now('%d' ~ ' %b')")
     with pytest.raises(UserError, match="computes the form of its date"):
         Renderer(tokenizer, "chat", date="2024-07-26")
+
+
+def test_an_end_that_the_model_does_not_know_is_said() -> None:
+    tokenizer = tokenizer_with(GEMMA, "<start_of_turn>", "<end_of_turn>")
+    render = Renderer(tokenizer, "chat")
+    assert render.said_of_ends([0, render.end_id]) is None and render.said_of_ends(render.end_id) is None
+    for own in (None, 0, [0]):
+        said = render.said_of_ends(own)
+        assert said is not None and "ends with <end_of_turn>" in said and said.endswith("end with <|end|>")
+    assert Renderer(tokenizer, "{prompt}").said_of_ends(None) is None

@@ -58,7 +58,7 @@ def identified(records: Records, bad: BadRows) -> Iterator[tuple[str, dict[str, 
     Raises:
         UserError: an id comes twice, is neither text nor whole number, or some records have one and others have not.
     """
-    seen: dict[str, str] = {}
+    seen: dict[str, int] = {}
     given: bool | None = None
     for number, (where, record) in enumerate(records):
         name: str | None = None
@@ -69,11 +69,13 @@ def identified(records: Records, bad: BadRows) -> Iterator[tuple[str, dict[str, 
                 has = "has no id, but others before it have" if given else "has an id, but none before it has"
                 raise UserError(f"{where} {has}; give every record an id of its own, or none of them")
             if own is not None and own in seen:
-                raise UserError(f"{where}: id {own!r} is also that of {seen[own]}; give every record an id of its own")
+                raise UserError(
+                    f"{where}: id {own!r} is also that of record {seen[own]}; give every record an id of its own"
+                )
             name = str(number) if own is None else own
         if name is not None:
             if given:
-                seen[name] = where.rpartition(", ")[2]
+                seen[name] = number + 1
             yield where, record, name
 
 
