@@ -54,7 +54,8 @@ class Renderer:
         self.chat = ChatTemplate(tokenizer, settings or {}, date) if template == "chat" else None
         """The chat template, where it is used."""
         try:
-            names = sorted(added_tokens(tokenizer, special=True), key=len, reverse=True)
+            marks = self.chat.marks() if self.chat else []
+            names = sorted({*added_tokens(tokenizer, special=True), *marks}, key=lambda name: (-len(name), name))
             self._control = re.compile("|".join(map(re.escape, names)) or r"(?!)")
             ids: Any = tokenizer.convert_tokens_to_ids(names)
             self._ids = set(ids) - {tokenizer.unk_token_id}
@@ -117,7 +118,7 @@ class Renderer:
         return ids
 
     def said_of_ends(self, own: int | Sequence[int] | None) -> str | None:
-        """One sentence where an answer ends with a token that neither the tokenizer nor the model's settings end with."""
+        """One sentence where an answer ends with a token that neither the tokenizer nor the model ends with."""
         known = {self.tokenizer.eos_token_id, *([] if own is None else [own] if isinstance(own, int) else own)}
         if self.end_id in known:
             return None
@@ -137,11 +138,10 @@ class Renderer:
 
     @cached_property
     def _tokens(self) -> str:
-        """Content hash of the tokenizer; padding and cutting, which a call may leave set, are no part of it."""
+        """Content hash of the tokenizer; padding and cutting, which a call may leave set, stand before what counts."""
         backend = getattr(self.tokenizer, "backend_tokenizer", None)
-        whole: Any = self.tokenizer.get_vocab() if backend is None else json.loads(backend.to_str())
-        kept = {key: value for key, value in whole.items() if key not in ("padding", "truncation")}
-        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:32]
+        whole = json.dumps(self.tokenizer.get_vocab(), sort_keys=True) if backend is None else backend.to_str()
+        return hashlib.sha256(whole[max(0, whole.find('"added_tokens"')) :].encode()).hexdigest()[:32]
 
     def identity(self) -> dict[str, Any]:
         """What token ids depend on beside the text: the tokenizer, the template with its settings, the end token."""

@@ -97,6 +97,14 @@ class ChatTemplate:
             )
         return found
 
+    def marks(self) -> list[str]:
+        """Tokens that the template writes around a prompt, also those that the tokenizer does not call special.
+
+        Thoughts are no turns: an answer may hold some of its own.
+        """
+        asked = self.ask(PROBE)
+        return [token for token in added_tokens(self._tokenizer) if token in asked and "think" not in token]
+
     def _render(self, template: str, prompt: str, answer: str | None = None) -> str:
         turns = [{"role": "user", "content": prompt}]
         if answer is not None:

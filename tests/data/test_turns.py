@@ -108,3 +108,45 @@ def test_an_end_that_the_model_does_not_know_is_said() -> None:
         said = render.said_of_ends(own)
         assert said is not None and "ends with <end_of_turn>" in said and said.endswith("end with <|end|>")
     assert Renderer(tokenizer, "{prompt}").said_of_ends(None) is None
+
+
+def test_marks_of_turns_that_cannot_be_split_are_refused_in_texts() -> None:
+    """Some tokenizers do not call the tokens of their turns special: those of a text cannot be told from them."""
+    from tokenizers import AddedToken
+
+    tokenizer = byte_level_tokenizer()
+    tokenizer.add_tokens([AddedToken("<|U|>", special=False), AddedToken("<think>", special=False)])
+    tokenizer.chat_template = CHAT.replace("<|user|>", "<|U|>")
+    render = Renderer(tokenizer, "chat")
+    for made in (render.prompt_ids, render.response_ids):
+        with pytest.raises(
+            UserError, match=r"holds the control token '<\|U\|>', which this tokenizer cannot read as text"
+        ):
+            made("Taja <|U|> tunda.")
+        assert made("a <think> b")  # no turn
+
+
+def test_an_answer_ends_where_the_template_ends_it() -> None:
+    """A model that has learnt whole dialogues by heart writes a new turn after its answer, and no end of a sequence."""
+    import torch
+    from conftest import tiny_model
+
+    from clo.evaluation.generate import generate
+    from clo.evaluation.subject import Subject
+
+    tokenizer = tokenizer_with(GEMMA.replace("{{ bos_token }}", ""), "<start_of_turn>", "<end_of_turn>")
+    render, eos = Renderer(tokenizer, "chat"), Renderer(tokenizer, "chat", "<|end|>")
+    prompt = render.prompt_ids("Taja tunda.")
+    dialogue = [*prompt, *render.response_ids("Embe ni tunda."), *tokenizer.encode("\n"), *prompt]
+    model, ids = tiny_model(), torch.tensor([dialogue])
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-2)
+    for _ in range(60):
+        model(input_ids=ids, labels=ids).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    assert generate(Subject(model, render), [prompt], 40) == ["Embe ni tunda."]
+    (on,) = generate(Subject(model, eos), [prompt], 40)
+    assert on.startswith("Embe ni tunda.") and "Taja" in on  # what the end of a sequence alone would give
+    model.generation_config.eos_token_id = [tokenizer.eos_token_id, render.end_id]
+    assert generate(Subject(model, eos), [prompt], 40) == ["Embe ni tunda."]  # as servers that read its settings

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import tiny_model
+from conftest import tiny_model, tiny_with_images
 from tiny_runs import random_items
 from torch import Tensor
 
@@ -62,6 +62,11 @@ def alone(model: Any) -> Tensor:
 def test_every_family_is_scored_right_and_in_the_way_that_its_code_allows(family: str) -> None:
     model = tiny_model(family).float()
     assert packs(model, ITEMS[0]) is (family in PACKED), unpackable(model)
+    torch.testing.assert_close(score_items(model, ITEMS, CELLS, 200).S_BLL, alone(model), rtol=0, atol=2e-4)
+
+
+def test_the_text_of_a_model_with_a_tower_for_images() -> None:
+    model = tiny_with_images().float()
     torch.testing.assert_close(score_items(model, ITEMS, CELLS, 200).S_BLL, alone(model), rtol=0, atol=2e-4)
 
 

@@ -92,11 +92,13 @@ def _refuse_empty(question: Question, pairs: Sequence[tuple[Ids, Ids]]) -> None:
 
 
 def window_of(model: Any, tokenizer: Any) -> int:
-    """Longest input in tokens, from the model's configuration, else the tokenizer, else 2048 (as lm-eval does)."""
-    config = getattr(model.config, "text_config", None) or model.config
-    for source in (config, model.config):
-        for name in ("n_positions", "max_position_embeddings", "n_ctx"):
-            if getattr(source, name, None):
-                return int(getattr(source, name))
+    """Longest input in tokens: the model's window, else the tokenizer's, else 2048 (as lm-eval does).
+
+    Where longer inputs would change the scores of all others in their batch, it is the length up to which they do not.
+    """
+    from clo.model.layers import text_config
+    from clo.model.window import longest_of
+
+    found = longest_of(text_config(model))
     given = getattr(tokenizer, "model_max_length", None)
-    return int(given) if given and given < 10**9 else 2048
+    return found or (int(given) if given and given < 10**9 else 2048)
