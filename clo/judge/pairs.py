@@ -12,6 +12,7 @@ from clo.errors import UserError
 from clo.evaluation.exact import Sample, Side
 from clo.evaluation.win_rate import read_samples
 from clo.storage.files import write_json
+from clo.storage.jsonl import lines_of
 
 SIDES: tuple[Side, ...] = get_args(Side)
 
@@ -66,9 +67,10 @@ def read_answers(folder: Path, name: str | None) -> Sequence[Sample | Answered]:
     if not path.is_file():
         raise UserError(f"'{path}' does not exist; make it with `clo answer run={folder} prompts=… name={name}`")
     answers = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, record in enumerate(lines_of(path), start=1):
         try:
-            record = json.loads(line)
+            if record is None:
+                raise ValueError("no JSON object")
             answers.append(Answered(**{key: record[key] for key in ("id", "side", "prompt", "answer", "group")}))
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"'{path}' line {number} is no answer ({error!r}); run `clo answer` again") from error

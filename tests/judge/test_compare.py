@@ -236,3 +236,17 @@ def test_length_control_against_a_generic_optimizer() -> None:
 
     optimizer.step(closure)
     assert length_controlled(y, d) == pytest.approx(float(torch.sigmoid(w[0].detach())), abs=1e-6)
+
+
+def test_any_line_break_of_unicode_is_text_in_an_answer(tmp_path: Path) -> None:
+    """Only the line feed ends a line of JSON."""
+    from clo.judge.pairs import read_answers
+    from clo.storage.jsonl import write_lines
+
+    text = "one\u2028two\u2029three\x85four\x0bfive\x1csix"
+    lines = [{"id": str(k), "side": "en", "prompt": text, "answer": text, "group": ""} for k in range(2)]
+    write_lines(tmp_path / "answers-open.jsonl", lines)
+    assert [answer.answer for answer in read_answers(tmp_path, "open")] == [text, text]
+    (tmp_path / "answers-open.jsonl").write_text("[1]\n")
+    with pytest.raises(UserError, match="line 1 is no answer .*run `clo answer` again"):
+        read_answers(tmp_path, "open")
