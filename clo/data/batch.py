@@ -170,3 +170,14 @@ def micro_batches(
             total = cost[index]
         groups[-1].append(index)
     return groups
+
+
+def balanced(items: Sequence[Item], cells: Sequence[Cell], ranks: int) -> list[list[Item]]:
+    """Each rank's items, about as many tokens for each: the longest first, to the rank with the fewest so far."""
+    costs = [packed_tokens(item, cells) for item in items]
+    loads, shares = [0] * ranks, [list[int]() for _ in range(ranks)]
+    for index in sorted(range(len(items)), key=lambda k: -costs[k]):
+        rank = loads.index(min(loads))
+        loads[rank] += costs[index]
+        shares[rank].append(index)
+    return [[items[k] for k in sorted(share)] for share in shares]

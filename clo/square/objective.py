@@ -11,7 +11,7 @@ denominators of the whole optimizer step, so no split into micro-batches or rank
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -68,6 +68,12 @@ class Objective:
         """All cells that must be scored, in row order."""
         compared = {cell for i, j in self.comparisons() for cell in ((i, i), (i, j))}
         return sorted(compared | set(self.nll_cells()))
+
+    def parts(self) -> dict[str, Objective]:
+        """The NLL term and the comparisons as objectives of their own, weighted as here, where there are both."""
+        if not (self.nll_cells() and self.comparisons()):
+            return {}
+        return {"nll": replace(self, preference=Prompts.none), "pref": replace(self, nll=Cells.none)}
 
     def denominators(self, items: Sequence[Item]) -> Tensor:
         """What the two sums of a whole step are divided by: float64 [2], (NLL, preference)."""

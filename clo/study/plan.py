@@ -140,10 +140,6 @@ def memory_of(run: RunConfig, model: Any, train: Sequence[Item]) -> dict[str, fl
         parts["weights"] = (book.weight_bytes - inside) + inside * share + largest
         parts |= {name: parts[name] * share for name in ("gradients", "optimizer")}
         parts["whole weights, not training"] = float(book.weight_bytes)
-    if run.trainer.strategy == "deepspeed":  # a copy of what trains is split along with its moments
-        share = 1 / run.trainer.devices
-        parts["weights"] += 4 * book.trains() * share
-        parts |= {name: parts[name] * share for name in ("gradients", "optimizer")}
     return parts
 
 

@@ -132,6 +132,7 @@ def _references(run: RunConfig, data: StageData, folder: RunFolder, module: CLOM
 def _trainer(run: RunConfig, plan: StagePlan, folder: RunFolder, checkpoints: Path) -> pl.Trainer:
     """A Lightning trainer for one stage: one pass over the stage's sampler."""
     warnings.filterwarnings("ignore", module="pytorch_lightning")
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # every kernel here writes what it hands out
     save = StageCheckpoint(checkpoints, max(1, plan.total_steps // run.trainer.checkpoints))
     return pl.Trainer(
         accelerator=run.trainer.accelerator,

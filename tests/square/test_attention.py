@@ -14,11 +14,13 @@ from tiny_runs import naive_scores, random_items
 from torch import Tensor
 
 import clo.square.attention
+import clo.square.segments
 from clo.config import LoraConfig, TuningConfig
 from clo.data.batch import Segment, pack
 from clo.data.items import Item
 from clo.model.tuning import apply_tuning
-from clo.square.attention import AttentionPlan, How, packed, packed_attention
+from clo.square.attention import packed, packed_attention
+from clo.square.plan import AttentionPlan, How
 from clo.square.scores import packs, score, score_items
 
 WHOLE = [(0, 0), (0, 1), (1, 0), (1, 1)]
@@ -88,7 +90,7 @@ def test_dense_attention_by_hand() -> None:
 
 
 @pytest.mark.parametrize("mask", ["causal", "additive"])
-@pytest.mark.parametrize("keys", [40, clo.square.attention.LONG + 8])
+@pytest.mark.parametrize("keys", [40, clo.square.segments.LONG + 8])
 def test_bfloat16_on_a_cpu_is_as_exact_as_stock(mask: str, keys: int) -> None:
     """Output and gradients against float64: below and above the length where stock's fused kernel takes over."""
     torch.manual_seed(0)
@@ -110,7 +112,7 @@ def test_bfloat16_on_a_cpu_is_as_exact_as_stock(mask: str, keys: int) -> None:
     def stock(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         return torch.nn.functional.scaled_dot_product_attention(q, k, v, bias, is_causal=bias is None)
 
-    ours = errors(lambda q, k, v, bias: clo.square.attention._attend(q, k, v, bias, How(None, 0.0, None)))
+    ours = errors(lambda q, k, v, bias: clo.square.segments._attend(q, k, v, bias, How(None, 0.0, None)))
     assert all(a <= 2 * b for a, b in zip(ours, errors(stock), strict=True)), (ours, errors(stock))
 
 

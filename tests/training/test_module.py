@@ -236,7 +236,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_change(
 
     def broken(call: int, model: Any, batch: Any) -> Scores:
         scores = score(model, batch)
-        if call < 3:
+        if call < 5:  # three passes in the measured first step, then one per step
             return scores
         seen.update(weights(model))
         return Scores(scores.S_BLL * float("nan"), scores.count_BLL)
@@ -244,7 +244,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_change(
     replace_score(monkeypatch, broken)
     model = tuned()
     with pytest.raises(UserError, match=r"stage clo is nan at step 2; lower method\.lr=0\.01"):
-        fit(tmp_path, run_config(tmp_path), model)
+        fit(tmp_path, run_config(tmp_path, grad_norms_every=100), model)
     assert difference(weights(model), seen) == (0.0, 0.0)
     assert [line["step"] for line in metrics(tmp_path)] == [1, 2]
 
@@ -290,11 +290,11 @@ def test_step_zero_tolerance() -> None:
 # Out of memory -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("call", [1, 2])
+@pytest.mark.parametrize("call", [1, 2, 5, 6])
 def test_out_of_memory_halves_the_budget_and_repeats_the_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], call: int
 ) -> None:
-    """Call 2 is within a step: what the step's first micro-batch added must not count twice."""
+    """Also within a step: what the step's first micro-batch, or a term's own pass, added must not count twice."""
 
     def full(number: int, model: Any, batch: Any) -> Scores:
         if number == call:
@@ -371,13 +371,13 @@ def test_a_checkpoint_holds_what_trains_and_its_optimizer(tmp_path: Path, tuning
 
 def test_a_checkpoint_of_another_base_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(call: int, model: Any, batch: Any) -> Scores:
-        if call == 5:
+        if call == 7:  # three passes in the measured first step, then one per step
             raise KeyError("killed")
         return score(model, batch)
 
     replace_score(monkeypatch, broken)
     with pytest.raises(KeyError):
-        fit(tmp_path, run_config(tmp_path))
+        fit(tmp_path, run_config(tmp_path, grad_norms_every=100))
     monkeypatch.undo()
     with pytest.raises(UserError, match=r"step4\.safetensors was trained from another base model; delete"):
         fit(tmp_path, run_config(tmp_path), tuned(model_seed=1))
@@ -431,5 +431,17 @@ def test_objective_terms_see_float32_scores(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(clo.training.module, "objective_terms", spy)
     model = fit(tmp_path, run_config(tmp_path, precision="bf16-mixed"))
-    assert dtypes == {(torch.float32, torch.float32)}
+    assert dtypes == {(torch.float32, torch.float32), (torch.float32, None)}  # the NLL alone has no reference
     assert all(tensor.dtype == torch.float32 for tensor in weights(model).values())
+
+
+@pytest.mark.parametrize("name", ["clo", "sft", "sft_dpo"])
+@pytest.mark.parametrize("tuning", [ATTENTION, LORA], ids=lambda t: t.name)
+def test_checkpointed_activations_change_nothing(tmp_path: Path, name: str, tuning: TuningConfig) -> None:
+    """Every step measures both terms: layers are made again in each backward pass."""
+    found = [
+        fit(tmp_path / str(on), run_config(tmp_path / str(on), name, tuning, gradient_checkpointing=on, **every))
+        for on, every in ((False, {}), (True, {"grad_norms_every": 1}))
+    ]
+    assert difference(weights(found[0]), weights(found[1]))[0] < 3e-6
+    assert not any(module.training for module in found[1].modules())
