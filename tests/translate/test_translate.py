@@ -390,15 +390,16 @@ def test_a_run_translates_what_it_needs(
     run = run_of(*tiny(tiny_folder, tmp_path, *asked, "model.max_length=256"))
     planned = run_of(*tiny(tiny_folder, tmp_path, *asked, "model.max_length=256", "plan=true"))
     translator = f"data.translation.model={m2m100}"
+    path = rows_path(run.data, run.lang, run.cache_dir)
     capsys.readouterr()
     assert show_plans([planned, run_of(*tiny(tiny_folder, tmp_path, *asked, "plan=true", translator))])
     said = " ".join(capsys.readouterr().out.split())
     assert said.count("target texts count as 1.5 times") == 2  # two translators, two translations
     assert "time not known" in said and re.search(r"jsonl: \d+ s, once", said)
-    assert not rows_path(run).exists() and Swahili.made == 0
+    assert not path.exists() and Swahili.made == 0
     run_cell(run)
     first = Swahili.made
-    rows = read_rows(rows_path(run), "en", "sw")
+    rows = read_rows(path, "en", "sw")
     assert len(rows) == 2 * 4 + 16 + 1 + 8 and first <= 2 * 90
     said = capsys.readouterr().out
     assert "rows in" in said and "kept" in said
@@ -408,8 +409,8 @@ def test_a_run_translates_what_it_needs(
     run_cell(run_of(*tiny(tiny_folder, tmp_path, *asked, "model.max_length=256", "seed=1")))
     assert Swahili.made == first
     translate([*tiny(tiny_folder, tmp_path, *asked), "data_size=40"])
-    assert len(read_rows(rows_path(run), "en", "sw")) == 2 * 4 + 40 + 2 + 8
-    card = rows_path(run).with_suffix(".md").read_text()
+    assert len(read_rows(path, "en", "sw")) == 2 * 4 + 40 + 2 + 8
+    card = path.with_suffix(".md").read_text()
     assert "| read | 90 |" in card and "| sw |" in card and "→ Hii ni" in card
     (fertility,) = (float(line.split("|")[-2]) for line in card.splitlines() if line.startswith("| sw |"))
     assert 0.1 < fertility < 1.5  # tokens of the tiny model per character
