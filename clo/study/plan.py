@@ -75,7 +75,7 @@ def plan_run(run: RunConfig, train: Sequence[Item], rows: Sequence[Row] = ()) ->
     from clo.training.throughput import forward_flops, step_flops
 
     model = apply_tuning(shape_only(run.model), run.tuning)
-    stages = plan_stages(run, len(train), len(train[0].prompts))
+    stages = plan_stages(run.method, run.evaluation, run.batch_size, train)
     work = 0.0
     for stage in stages:
         epochs = stage.total_steps / stage.steps_per_epoch

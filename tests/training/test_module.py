@@ -27,6 +27,7 @@ from torch import Tensor
 import clo.training.module
 from clo.config import LoraConfig, TuningConfig
 from clo.config.choices import Prompts, ReferenceMode, Trains
+from clo.config.parse import RunConfig
 from clo.data.batch import pack
 from clo.data.datamodule import StepSampler
 from clo.errors import UserError
@@ -35,6 +36,7 @@ from clo.square.objective import objective_terms, square_metrics
 from clo.square.scores import Scores, score
 from clo.training.checkpoint import SafetensorsIO, load_trained, newest_checkpoint
 from clo.training.checks import check_frozen, check_step_zero, frozen_key
+from clo.training.stage_plan import StagePlan
 from clo.training.stages import StageData, plan_stages
 
 WHOLE = [(0, 0), (0, 1), (1, 0), (1, 1)]
@@ -328,12 +330,15 @@ def test_out_of_memory_for_a_single_item_is_an_error(tmp_path: Path, monkeypatch
 
 
 def test_plan_of_two_stages(tmp_path: Path) -> None:
-    first, second = plan_stages(run_config(tmp_path, "sft_dpo", method_changes={"epochs": 1.0, "lr": 3e-3}), 14)
+    def planned(run: RunConfig) -> list[StagePlan]:
+        return plan_stages(run.method, run.evaluation, run.batch_size, random_items(14))
+
+    first, second = planned(run_config(tmp_path, "sft_dpo", method_changes={"epochs": 1.0, "lr": 3e-3}))
     assert (first.name, first.total_steps, first.lr) == ("sft", 8, 1e-2)
     assert (second.name, second.total_steps, second.lr) == ("dpo", 4, 3e-3)
     assert first.objective.nll_cells() == [(0, 0), (1, 1)] and not first.objective.comparisons()
     assert not second.objective.nll_cells() and second.objective.preference is Prompts.both
-    (only,) = plan_stages(run_config(tmp_path), 14)
+    (only,) = planned(run_config(tmp_path))
     assert (only.name, only.total_steps, only.steps_per_epoch) == ("clo", 8, 4)
 
 
