@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from servers import KEY
 from warm_runs import WarmRuns
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -113,6 +114,18 @@ def process_settings() -> Iterator[None]:
     torch = sys.modules.get("torch")
     if torch is not None:
         torch.set_flush_denormal(False)
+
+
+@pytest.fixture
+def client(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client for the servers of servers.py: their key, nobody's address or proxy, hardly a wait between tries."""
+    import clo.server.client
+
+    for name in ("OPENAI_BASE_URL", "CLO_JUDGE_MODEL", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setattr(clo.server.client, "BACK_OFF", 0.01)
 
 
 @pytest.fixture(scope="session")

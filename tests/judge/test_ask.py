@@ -19,19 +19,11 @@ from conftest import ROOT
 from judged_runs import PAIRS, about_language, always_a, cached_lines, fair, judge, runs, shown
 from servers import KEY, Server, error, serving, until
 
-import clo.server.client
 from clo.judge import prompts
 
+pytestmark = pytest.mark.usefixtures("client")
+
 main = program("judge")
-
-
-@pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("OPENAI_BASE_URL", "CLO_JUDGE_MODEL", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    monkeypatch.setenv("COLUMNS", "160")
-    monkeypatch.setattr(clo.server.client, "BACK_OFF", 0.01)
 
 
 def test_a_fair_judge(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
