@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from clo.config import BenchmarksConfig, DataConfig, EvaluationConfig, ModelConfig
 from clo.config.parse import RunConfig
 from clo.data.rows import Row
 from clo.data.splits import Splits
@@ -38,10 +39,10 @@ def file_digest(path: Path) -> str:
     return digest.hexdigest()[:32]
 
 
-def files_of(run: RunConfig) -> dict[str, str]:
+def files_of(data: DataConfig, model: ModelConfig, benchmarks: BenchmarksConfig) -> dict[str, str]:
     """Setting -> content hash of the local files behind it; hub names are held by their revision."""
     found = {}
-    for key, paths in _paths(run):
+    for key, paths in _paths(data, model, benchmarks):
         there = sorted(path for path in paths if path.is_file())
         if there:
             parts = "".join(f"{path.name} {file_digest(path)}\n" for path in there)
@@ -49,29 +50,28 @@ def files_of(run: RunConfig) -> dict[str, str]:
     return found
 
 
-def _paths(run: RunConfig) -> Iterator[tuple[str, Iterable[Path]]]:
+def _paths(data: DataConfig, model: ModelConfig, benchmarks: BenchmarksConfig) -> Iterator[tuple[str, Iterable[Path]]]:
     from clo.model.load import resolve_path
 
     for name in ("train", "dev", "test"):
-        if run.data.kind == "files" and getattr(run.data, name) is not None:
-            yield f"data.{name}", [Path(getattr(run.data, name))]
-    if run.data.kind == "translated" and run.data.source is not None and run.data.source.path is not None:
-        yield "data.source.path", [Path(run.data.source.path)]
-    model = Path(resolve_path(run.model.path))
-    if model.is_dir():
-        yield "model.path", [path for path in model.iterdir() if path.suffix in MODEL_FILES]
-    asked = run.evaluation.benchmarks
-    if asked.data is not None:
-        for name in asked.names:
-            yield f"evaluation.benchmarks.data/{name}", Path(asked.data, name).glob("*")
+        if data.kind == "files" and getattr(data, name) is not None:
+            yield f"data.{name}", [Path(getattr(data, name))]
+    if data.kind == "translated" and data.source is not None and data.source.path is not None:
+        yield "data.source.path", [Path(data.source.path)]
+    local = Path(resolve_path(model.path))
+    if local.is_dir():
+        yield "model.path", [path for path in local.iterdir() if path.suffix in MODEL_FILES]
+    if benchmarks.data is not None:
+        for name in benchmarks.names:
+            yield f"evaluation.benchmarks.data/{name}", Path(benchmarks.data, name).glob("*")
 
 
-def rows_digest(run: RunConfig, rows: Splits) -> dict[str, str]:
-    """Content hash of the rows that a run uses, by what for."""
+def rows_digest(rows: Splits, size: int, evaluation: EvaluationConfig) -> dict[str, str]:
+    """Content hash of the rows that a run of ``size`` training rows uses, by what for."""
     used = {
-        "train": rows.train[: run.data_size],
-        "dev": rows.dev[: run.evaluation.val_items],
-        "test": rows.evaluated(run.evaluation),
+        "train": rows.train[:size],
+        "dev": rows.dev[: evaluation.val_items],
+        "test": rows.evaluated(evaluation),
     }
     return {name: _digest(some) for name, some in used.items()}
 
@@ -90,12 +90,12 @@ def check_content(run: RunConfig, folder: RunFolder) -> None:
     before = recorded_content(folder.path)
     if before is None or folder.state() != "done":
         return
-    now = files_of(run)
+    now = files_of(run.data, run.model, run.evaluation.benchmarks)
     changed = [key for key, digest in before["files"].items() if now.get(key) != digest]
     if changed and all(key.startswith("data.") for key in changed) and run.data.kind == "files":
         from clo.study.rows import rows_of
 
-        if rows_digest(run, rows_of(run)) == before["rows"]:
+        if rows_digest(rows_of(run), run.data_size, run.evaluation) == before["rows"]:
             return  # other rows of the file changed, none that this run uses
     if changed:
         raise UserError(
@@ -110,7 +110,10 @@ def record_content(run: RunConfig, folder: RunFolder, rows: Splits) -> None:
     Raises:
         UserError: a checkpoint is there, and it was made from other content.
     """
-    now = {"files": files_of(run), "rows": rows_digest(run, rows)}
+    now = {
+        "files": files_of(run.data, run.model, run.evaluation.benchmarks),
+        "rows": rows_digest(rows, run.data_size, run.evaluation),
+    }
     before = recorded_content(folder.path)
     if before is not None and any((folder.path / "checkpoint").rglob("*.safetensors")):
         parts = [f"rows for {name}" for name, digest in before["rows"].items() if now["rows"].get(name) != digest]

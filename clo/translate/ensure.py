@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from clo.config import DataConfig, LangConfig, ModelConfig
 from clo.config.choices import Identify
 from clo.config.parse import RunConfig, plain
 from clo.data.instructions import instructions
@@ -34,12 +35,12 @@ def translated_rows(run: RunConfig, say: Callable[[str], None] = print) -> Path:
     source, translation = run.data.source, run.data.translation
     assert source is not None and translation is not None
     languages = (run.lang.source, run.lang.code)
-    path = rows_path(run)
+    path = rows_path(run.data, run.lang, run.cache_dir)
     identifier = LanguageIdentifier.of(run.lang)
     examples, counts = instructions(
         source, lambda texts: [verdict in ("en", "undecided") for verdict in identifier.verdicts(texts)]
     )
-    cache = SentenceCache(Path(run.cache_dir) / "sentences", [languages, translation.identity(), *_checked(run)])
+    cache = SentenceCache(Path(run.cache_dir) / "sentences", [languages, translation.identity(), *_checked(run.lang)])
     means = Means(
         languages,
         lambda: load_engine(translation, *languages, run_device(run.trainer.accelerator), Path(run.cache_dir)),
@@ -47,36 +48,36 @@ def translated_rows(run: RunConfig, say: Callable[[str], None] = print) -> Path:
         lambda text: identifier.verdicts([text])[0],
     )
     with stage(RunFolder(path.parent, main=False), f"translate {run.lang.code}") as tick:
-        state = translate_examples(examples, path, rows_needed(run), means, tick)
+        state = translate_examples(examples, path, rows_needed(run.data_size, run.data.held_out), means, tick)
     if counts.read:
-        card = write_card(path, run, counts, state, _tokens(run))
+        card = write_card(path, run.data, languages, counts, state, _tokens(run.model))
         for line in (*counts.lines(), *(f"{n:,} dropped: {why}" for why, n in state.dropped.most_common())):
             say(f"  {line}")
         say(f"{state.rows:,} rows in {path}, described in {card}")
     return path
 
 
-def _tokens(run: RunConfig) -> Callable[[str], int] | None:
+def _tokens(model: ModelConfig) -> Callable[[str], int] | None:
     """Length of a text in tokens of the model that will train; none where its tokenizer is not at hand yet."""
     from clo.model.load import load_tokenizer
 
     try:
-        tokenizer = load_tokenizer(run.model)
+        tokenizer = load_tokenizer(model)
     except UserError:
         return None
     return lambda text: len(tokenizer.encode(text, add_special_tokens=False))
 
 
-def rows_needed(run: RunConfig) -> int:
+def rows_needed(size: int, held_out: int) -> int:
     """Rows of dev, test and training, and some to spare."""
-    return 2 * run.data.held_out + run.data_size + round(SPARE * run.data_size) + 8
+    return 2 * held_out + size + round(SPARE * size) + 8
 
 
-def rows_path(run: RunConfig) -> Path:
+def rows_path(data: DataConfig, lang: LangConfig, cache_dir: str) -> Path:
     """Where the translated rows lie: by the content of everything they depend on but the number of rows."""
-    source, translation = run.data.source, run.data.translation
+    source, translation = data.source, data.translation
     assert source is not None and translation is not None
-    content = [plain(source), translation.identity(), run.lang.source, *_checked(run)]
+    content = [plain(source), translation.identity(), lang.source, *_checked(lang)]
     if source.path is not None:
         local = Path(source.path)
         if not local.is_file():
@@ -84,9 +85,9 @@ def rows_path(run: RunConfig) -> Path:
         with local.open("rb") as file:
             content.append(hashlib.file_digest(file, "sha256").hexdigest())
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-    return Path(run.cache_dir) / "translations" / digest / f"{run.lang.code}.jsonl"
+    return Path(cache_dir) / "translations" / digest / f"{lang.code}.jsonl"
 
 
-def _checked(run: RunConfig) -> list[str]:
+def _checked(lang: LangConfig) -> list[str]:
     """How the language of a translation was told, where it was not by py3langid: it decides which ones are kept."""
-    return [] if run.lang.identify is Identify.auto else [run.lang.identify.name]
+    return [] if lang.identify is Identify.auto else [lang.identify.name]
