@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -27,7 +26,6 @@ from clo.square.reference import ReferenceCache, snapshot, weights_key
 from clo.storage.progress import stage
 from clo.storage.run_folder import RunFolder
 from clo.training.checkpoint import (
-    SafetensorsIO,
     StageCheckpoint,
     load_trained,
     newest_checkpoint,
@@ -37,7 +35,7 @@ from clo.training.checkpoint import (
 from clo.training.loggers import MetricsFile, stage_loggers
 from clo.training.module import CLOModule
 from clo.training.stage_plan import Base, StagePlan
-from clo.training.strategy import strategy_of
+from clo.training.trainer import lightning_trainer
 
 
 @dataclass(frozen=True)
@@ -139,26 +137,8 @@ def _trainer(
     hardware: TrainerConfig, plan: StagePlan, folder: RunFolder, checkpoints: Path, loggers: Sequence[Logger]
 ) -> pl.Trainer:
     """A Lightning trainer for one stage: one pass over the stage's sampler."""
-    warnings.filterwarnings("ignore", module="pytorch_lightning")
-    fill = torch.utils.deterministic
-    fill.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # every kernel here writes what it hands out
     save = StageCheckpoint(checkpoints, max(1, plan.total_steps // hardware.checkpoints))
-    return pl.Trainer(
-        accelerator=hardware.accelerator,
-        devices=hardware.devices,
-        strategy=strategy_of(hardware.strategy, hardware.devices),
-        plugins=[SafetensorsIO()],
-        precision=hardware.precision,  # type: ignore[arg-type]
-        max_epochs=1,
-        max_steps=plan.total_steps,
-        limit_val_batches=0,  # the module validates by itself
-        use_distributed_sampler=False,
-        logger=loggers,
-        callbacks=[save, _Bar(folder, plan)],
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        deterministic="warn",
-    )
+    return lightning_trainer(hardware, plan.total_steps, [save, _Bar(folder, plan)], loggers)
 
 
 class _Bar(Callback):
