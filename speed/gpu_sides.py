@@ -23,6 +23,7 @@ import torch
 from clo.config.choices import Cells, Prompts
 from clo.data.items import Item
 from clo.square.objective import Objective
+from clo.training.loggers import quiet_libraries
 from clo.training.throughput import forward_flops, peak_flops, step_flops
 from speed.shapes import SHAPES, build, cut, length_sorted, real_items
 
@@ -68,6 +69,7 @@ class Case:
 def measure(case: Case) -> dict[str, Any]:
     """Seconds, shares of the peak and memory of one side."""
     warnings.filterwarnings("ignore")
+    quiet_libraries()
     began = time.perf_counter()
     batches = case.batches()
     model = build(case.shape, 0, case.device, torch.bfloat16)
@@ -99,6 +101,7 @@ def _ours(case: Case, model: Any, batches: Sequence[Sequence[Item]]) -> dict[str
     from clo.config import OptimizerConfig, TrainerConfig
     from clo.data.datamodule import SquareDataModule
     from clo.square.reference import ReferenceCache
+    from clo.square.scores import score_items
     from clo.training.loggers import MetricsFile
     from clo.training.module import CLOModule
     from clo.training.stage_plan import Base, StagePlan
@@ -129,8 +132,9 @@ def _ours(case: Case, model: Any, batches: Sequence[Sequence[Item]]) -> dict[str
 
     def references(module: CLOModule) -> dict[str, torch.Tensor]:
         with tempfile.TemporaryDirectory() as folder:
-            began = time.perf_counter()
             cache = ReferenceCache(Path(folder), "random", OBJECTIVE.cells())
+            score_items(module.model, batches[0], OBJECTIVE.cells(), case.max_tokens)  # the first pass also warms up
+            began = time.perf_counter()
             found = cache.scores(module.model, [item for batch in batches for item in batch], case.max_tokens)
             spent["reference, s"] = time.perf_counter() - began
         return found
@@ -229,7 +233,7 @@ def _peak(device: str) -> float:
 
 
 def _memory(memory: Sequence[float]) -> dict[str, float]:
-    reserved = torch.cuda.memory_reserved() if torch.cuda.is_available() else 0
+    reserved = torch.cuda.max_memory_reserved() if torch.cuda.is_available() else 0
     return {
         "peak of a step, GB": max(memory[1:]) / 1e9,
         "peak of the first step, GB": memory[0] / 1e9,

@@ -13,8 +13,8 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
-from itertools import chain
 from typing import Any
 
 import torch
@@ -108,10 +108,61 @@ def _varlen(q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan, how: How) -> T
     cu_q, cu_k, max_q, max_k = plan.cached("varlen", lengths)
     q_NHD, k_NGD, v_NGD = (t.squeeze(0).transpose(0, 1) for t in (q, k, v))
     if plan.shares():
-        k_NGD, v_NGD = (torch.cat(list(chain(*plan.seen(t, 0)))) for t in (k_NGD, v_NGD))
+        places = plan.cached("places", lambda: _Places.of(plan, device))
+        k_NGD, v_NGD = (_Seen.apply(t, places) for t in (k_NGD, v_NGD))
     out = varlen_attn(q_NHD.contiguous(), k_NGD.contiguous(), v_NGD.contiguous(), cu_q, cu_k, max_q, max_k, **options)
     assert isinstance(out, Tensor)
     return out.unsqueeze(0)
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where the keys of all segments, one after the other, come from: [K] of a row of N tokens."""
+
+    rows_K: Tensor
+    """int64, the token of the row."""
+    own_N: Tensor
+    """int64, each token's place among the keys of its own segment."""
+    shared: list[tuple[Tensor, Tensor]]
+    """int64 [N], bool [N, 1, 1]: the place among the keys of the prompt's next segment, where there is one."""
+
+    @staticmethod
+    def of(plan: AttentionPlan, device: torch.device) -> _Places:
+        """Computed on the CPU, held on the device."""
+        rows, own = [torch.arange(0)], torch.zeros(plan.segments[-1].stop, dtype=torch.int64)
+        shared: list[tuple[Tensor, Tensor]] = []
+        place = level = 0
+        for s in plan.segments:
+            before = s.prefix[1] - s.prefix[0]
+            level = level + 1 if before else 0
+            if level > len(shared):
+                shared.append((torch.zeros_like(own), torch.zeros(len(own), 1, 1, dtype=torch.bool)))
+            if before:
+                shared[level - 1][0][slice(*s.prefix)] = torch.arange(place, place + before)
+                shared[level - 1][1][slice(*s.prefix)] = True
+            rows += [torch.arange(*s.prefix), torch.arange(s.start, s.stop)]
+            own[s.start : s.stop] = torch.arange(place + before, place + s.keys())
+            place += s.keys()
+        there = [(at.to(device), mask.to(device)) for at, mask in shared]
+        return _Places(torch.cat(rows).to(device), own.to(device), there)
+
+
+class _Seen(torch.autograd.Function):
+    """Keys or values of all segments; going back gathers too, without sorting, atomics or an addition per segment."""
+
+    @staticmethod
+    def forward(ctx: Any, x_NGD: Tensor, places: _Places) -> Tensor:
+        ctx.places = places
+        return x_NGD.index_select(0, places.rows_K)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        places: _Places = ctx.places
+        total_NGD = gradients[0].index_select(0, places.own_N)
+        for at_N, mask_N11 in places.shared:
+            also_NGD = gradients[0].index_select(0, at_N)
+            total_NGD = torch.where(mask_N11, total_NGD + also_NGD, total_NGD)
+        return total_NGD, None
 
 
 @cache

@@ -19,7 +19,7 @@ from clo.config import LoraConfig, TuningConfig
 from clo.data.batch import Segment, pack
 from clo.data.items import Item
 from clo.model.tuning import apply_tuning
-from clo.square.attention import packed, packed_attention
+from clo.square.attention import _Places, _Seen, packed, packed_attention
 from clo.square.plan import AttentionPlan, How
 from clo.square.scores import packs, score, score_items
 
@@ -166,3 +166,18 @@ def test_a_window_that_only_a_mask_tells_is_refused() -> None:
     layer.config = SimpleNamespace(layer_types=["full_attention", "linear_attention"])  # type: ignore[assignment]
     with pytest.raises(NotImplementedError):
         packed_attention(layer, q, k, v, None, plan=plan)
+
+
+def test_keys_of_all_segments_and_their_gradients() -> None:
+    """What the fused call gets, held against indexing and its own gradient; three responses share each prompt."""
+    items = random_items(3, 3)
+    batch = pack(items, [(i, j) for i in range(3) for j in range(3)])
+    plan = AttentionPlan(batch.segments)
+    places = _Places.of(plan, torch.device("cpu"))
+    x = torch.randn(batch.ids_1N.shape[1], 2, 4, dtype=torch.float64, requires_grad=True)
+    rows = torch.cat([torch.cat([torch.arange(*s.prefix), torch.arange(s.start, s.stop)]) for s in plan.segments])
+    noise = torch.randn(len(rows), 2, 4, dtype=torch.float64)
+    expected, found = x[rows], _Seen.apply(x, places)
+    assert torch.equal(found, expected) and len(places.shared) == 2
+    gradients = [torch.autograd.grad((out * noise).sum(), x)[0] for out in (found, expected)]
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-12, atol=1e-12)
