@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from clo.data.batch import on_device
 from clo.square.plan import AttentionPlan, How, autocast_dtype
 from clo.square.segments import SHORT, by_segment, padded
 
@@ -95,7 +96,7 @@ def _varlen(q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan, how: How) -> T
     def lengths() -> tuple[Tensor, Tensor, int, int]:
         own = [s.stop - s.start for s in plan.segments]
         seen = [s.keys() for s in plan.segments]
-        ends = [torch.tensor([0, *n]).cumsum(0).to(torch.int32).to(device) for n in (own, seen)]
+        ends = [on_device(torch.tensor([0, *n]).cumsum(0).to(torch.int32), device) for n in (own, seen)]
         return ends[0], ends[1], max(own), max(seen)
 
     options: dict[str, Any] = {"scale": how.scale, "window_size": (-1 if how.window is None else how.window - 1, 0)}
@@ -109,7 +110,7 @@ def _varlen(q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan, how: How) -> T
     q_NHD, k_NGD, v_NGD = (t.squeeze(0).transpose(0, 1) for t in (q, k, v))
     if plan.shares():
         places = plan.cached("places", lambda: _Places.of(plan, device))
-        k_NGD, v_NGD = (_Seen.apply(t, places) for t in (k_NGD, v_NGD))
+        k_NGD, v_NGD = (_Seen.apply(t.flatten(1), places).unflatten(1, t.shape[1:]) for t in (k_NGD, v_NGD))
     out = varlen_attn(q_NHD.contiguous(), k_NGD.contiguous(), v_NGD.contiguous(), cu_q, cu_k, max_q, max_k, **options)
     assert isinstance(out, Tensor)
     return out.unsqueeze(0)
@@ -117,52 +118,51 @@ def _varlen(q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan, how: How) -> T
 
 @dataclass(frozen=True)
 class _Places:
-    """Where the keys of all segments, one after the other, come from: [K] of a row of N tokens."""
+    """Where the keys of all segments, one after the other, come from: K keys of a row of N tokens, M of them shared."""
 
     rows_K: Tensor
     """int64, the token of the row."""
-    own_N: Tensor
-    """int64, each token's place among the keys of its own segment."""
-    shared: list[tuple[Tensor, Tensor]]
-    """int64 [N], bool [N, 1, 1]: the place among the keys of the prompt's next segment, where there is one."""
+    shared_UM: Tensor
+    """int64, the places of each shared token among the keys, one per segment that sees it; K where there are fewer."""
+    sums_N: Tensor
+    """int64, each token's only place among the keys, or K + 1 + its number among the shared ones."""
 
     @staticmethod
     def of(plan: AttentionPlan, device: torch.device) -> _Places:
         """Computed on the CPU, held on the device."""
-        rows, own = [torch.arange(0)], torch.zeros(plan.segments[-1].stop, dtype=torch.int64)
-        shared: list[tuple[Tensor, Tensor]] = []
-        place = level = 0
-        for s in plan.segments:
-            before = s.prefix[1] - s.prefix[0]
-            level = level + 1 if before else 0
-            if level > len(shared):
-                shared.append((torch.zeros_like(own), torch.zeros(len(own), 1, 1, dtype=torch.bool)))
-            if before:
-                shared[level - 1][0][slice(*s.prefix)] = torch.arange(place, place + before)
-                shared[level - 1][1][slice(*s.prefix)] = True
-            rows += [torch.arange(*s.prefix), torch.arange(s.start, s.stop)]
-            own[s.start : s.stop] = torch.arange(place + before, place + s.keys())
-            place += s.keys()
-        there = [(at.to(device), mask.to(device)) for at, mask in shared]
-        return _Places(torch.cat(rows).to(device), own.to(device), there)
+        ranges = [torch.arange(*ends) for s in plan.segments for ends in (s.prefix, (s.start, s.stop))]
+        rows_K = torch.cat(ranges)
+        K, uses_N = len(rows_K), rows_K.bincount()
+        order = rows_K.argsort(stable=True)  # places by token, then as they come
+        first_N = uses_N.cumsum(0) - uses_N
+        shared_M = (uses_N > 1).nonzero()[:, 0]
+        columns = [
+            torch.where(uses_N[shared_M] > u, order[(first_N[shared_M] + u).clamp(max=K - 1)], K)
+            for u in range(int(uses_N.max()))
+        ]
+        sums_N = order[first_N]
+        sums_N[shared_M] = K + 1 + torch.arange(len(shared_M))
+        return _Places(*(on_device(t, device) for t in (rows_K, torch.stack(columns), sums_N)))
 
 
 class _Seen(torch.autograd.Function):
     """Keys or values of all segments; going back gathers too, without sorting, atomics or an addition per segment."""
 
     @staticmethod
-    def forward(ctx: Any, x_NGD: Tensor, places: _Places) -> Tensor:
+    def forward(ctx: Any, x_NC: Tensor, places: _Places) -> Tensor:
         ctx.places = places
-        return x_NGD.index_select(0, places.rows_K)
+        return x_NC.index_select(0, places.rows_K)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         places: _Places = ctx.places
-        total_NGD = gradients[0].index_select(0, places.own_N)
-        for at_N, mask_N11 in places.shared:
-            also_NGD = gradients[0].index_select(0, at_N)
-            total_NGD = torch.where(mask_N11, total_NGD + also_NGD, total_NGD)
-        return total_NGD, None
+        nothing_1C = gradients[0].new_zeros(1, gradients[0].shape[1])
+        to_keys_C = torch.cat([gradients[0], nothing_1C])
+        first_M, *others = places.shared_UM.unbind(0)
+        total_MC = to_keys_C.index_select(0, first_M)
+        for place_M in others:
+            total_MC = total_MC + to_keys_C.index_select(0, place_M)
+        return torch.cat([to_keys_C, total_MC]).index_select(0, places.sums_N), None
 
 
 @cache

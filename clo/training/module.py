@@ -278,6 +278,14 @@ class CLOModule(pl.LightningModule):
         for logger in self.loggers:
             logger.log_metrics(record, step)
 
+    def cpu(self) -> CLOModule:
+        """Stay: Lightning would move the weights away at a stage's end, just before the next one or the evaluation."""
+        return self
+
+    def teardown(self, stage: str) -> None:
+        """Drop the moments, which Lightning would copy to the CPU."""
+        self.trainer.strategy.optimizers = []
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what trains only, and what it was trained from."""
         names = {f"model.{name}" for name, p in self.model.named_parameters() if p.requires_grad}

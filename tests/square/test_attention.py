@@ -174,10 +174,10 @@ def test_keys_of_all_segments_and_their_gradients() -> None:
     batch = pack(items, [(i, j) for i in range(3) for j in range(3)])
     plan = AttentionPlan(batch.segments)
     places = _Places.of(plan, torch.device("cpu"))
-    x = torch.randn(batch.ids_1N.shape[1], 2, 4, dtype=torch.float64, requires_grad=True)
+    x = torch.randn(batch.ids_1N.shape[1], 4, dtype=torch.float64, requires_grad=True)
     rows = torch.cat([torch.cat([torch.arange(*s.prefix), torch.arange(s.start, s.stop)]) for s in plan.segments])
-    noise = torch.randn(len(rows), 2, 4, dtype=torch.float64)
+    noise = torch.randn(len(rows), 4, dtype=torch.float64)
     expected, found = x[rows], _Seen.apply(x, places)
-    assert torch.equal(found, expected) and len(places.shared) == 2
+    assert torch.equal(found, expected) and len(places.shared_UM) == 3
     gradients = [torch.autograd.grad((out * noise).sum(), x)[0] for out in (found, expected)]
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-12, atol=1e-12)
