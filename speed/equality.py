@@ -26,7 +26,12 @@ class Tolerances:
     """Largest loss difference from the first side over five steps."""
 
 
-TOLERANCES = {"fp32": Tolerances(1e-5, 5e-5, 1e-4), "bf16": Tolerances(1e-3, 2e-2, 2e-2)}
+TOLERANCES = {
+    "fp32": Tolerances(1e-5, 5e-5, 1e-4),
+    "bf16": Tolerances(1e-3, 2e-2, 2e-2),
+    "bf16 wide": Tolerances(5e-3, 5e-2, 5e-2),
+}
+"""By precision. At a width of 4,096 a moved policy has large logits, and stock's bfloat16 ones cost 2.6e-3 (H200)."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,16 @@ def gradient_error(found: Mapping[str, Tensor], true: Mapping[str, Tensor]) -> f
         raise AssertionError(f"trained weights differ: {sorted(found.keys() ^ true.keys())[:4]}")
     wrong = sum(float((found[n].double() - g.double()).square().sum()) for n, g in true.items())
     return math.sqrt(wrong / sum(float(g.double().square().sum()) for g in true.values()))
+
+
+def equality_table(equality: Sequence[Equality]) -> str:
+    """Markdown: the largest errors of every side."""
+    heads = ["side", "loss at start", "loss, moved policy", "gradient", "five-step loss"]
+    rows = [heads, ["---"] * len(heads)]
+    for one in equality:
+        apart = "other batches" if one.trajectory is None else f"{one.trajectory:.1e}"
+        rows.append([one.side, f"{one.loss_start:.1e}", f"{one.loss_moved:.1e}", f"{one.gradient:.1e}", apart])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def assert_equal(
@@ -92,6 +107,7 @@ def assert_equal(
             apart = max(abs(a - b) for a, b in zip(_trajectory(side, steps), first, strict=True))
         side.reset()
         found.append(Equality(side.name, start, abs(loss / true - 1), gradient_error(gradients, true_gradients), apart))
+    print(equality_table(found), flush=True)
     _refuse(found, tolerances)
     return found
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from speed.equality import Equality
+from speed.equality import Equality, equality_table
 from speed.memory import Peak
 from speed.protocol import Time, ratio
 from speed.shapes import lengths_of
@@ -114,16 +114,6 @@ def table(times: Sequence[Time], bases: Sequence[str], memory: Mapping[str, Peak
         if memory:
             row.append(f"{memory[side].step / 2**20:,.0f}" if side in memory else "")
         rows.append(row)
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
-
-def equality_table(equality: Sequence[Equality]) -> str:
-    """Markdown: the largest errors of every side."""
-    heads = ["side", "loss at start", "loss, moved policy", "gradient", "five-step loss"]
-    rows = [heads, ["---"] * len(heads)]
-    for one in equality:
-        apart = "other batches" if one.trajectory is None else f"{one.trajectory:.1e}"
-        rows.append([one.side, f"{one.loss_start:.1e}", f"{one.loss_moved:.1e}", f"{one.gradient:.1e}", apart])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 

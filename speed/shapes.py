@@ -68,6 +68,7 @@ SHAPES = {
         Shape("tiny", layers=2, hidden=64, mlp=176, heads=4, kv_heads=2, vocab=512),  # for checks, never for numbers
         Shape("S32", layers=8, hidden=256, mlp=688, heads=4, kv_heads=4, vocab=32_000),
         Shape("S128", layers=8, hidden=256, mlp=688, heads=4, kv_heads=4, vocab=128_256),
+        Shape("L8B4", layers=4, hidden=4096, mlp=14336, heads=32, kv_heads=8, vocab=128_256),  # four layers of it
         Shape("L8B", layers=32, hidden=4096, mlp=14336, heads=32, kv_heads=8, vocab=128_256),  # Llama-3-8B itself
         Shape("R8B", layers=12, hidden=512, mlp=1792, heads=8, kv_heads=2, vocab=6_000),  # as Llama-3-8B
     )

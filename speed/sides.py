@@ -84,4 +84,6 @@ class Setup:
 
 def adamw(parameters: Iterable[torch.nn.Parameter], lr: float) -> torch.optim.AdamW:
     """The optimizer of every side; no decay, no schedule, no clipping."""
-    return torch.optim.AdamW(list(parameters), lr=lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0)
+    parameters = list(parameters)
+    fused: dict[str, bool] = {"fused": True} if parameters[0].is_cuda else {}
+    return torch.optim.AdamW(parameters, lr=lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, **fused)

@@ -96,6 +96,8 @@ class TrlSide:
             runs in every step and the head is what TRL chooses on this device.
         sort: cut the batches anew, sorted by length.
         precision: ``fp32`` or ``bf16`` (autocast over float32 weights, as TRL does it).
+        checkpointing: make activations again in the backward pass, as TRL does by default.
+        compiled: compile the decoder layers, for any length.
     """
 
     def __init__(
@@ -108,20 +110,26 @@ class TrlSide:
         strongest: bool = False,
         sort: bool = False,
         precision: str = "fp32",
+        checkpointing: bool = False,
+        compiled: bool = False,
     ) -> None:
         self.name = f"TRL {'strongest' if strongest else 'stock'}{', sorted' if sort else ''}"
         self.strongest, self.sort, self.lr = strongest, sort, lr
         self.device = model.device
         self.batches: list[list[Item]] = []
         self._inputs: list[dict[str, Tensor]] = []
-        self.trainer = self._make_trainer(model, items, beta, lam, precision)
+        self.trainer = self._make_trainer(model, items, beta, lam, precision, checkpointing)
         # What Trainer.train does to a model: autocast around its forward when training in bf16.
         self.model = self.trainer.accelerator.prepare_model(self.trainer.model).train()
+        for layer in self.model.model.layers if compiled else ():
+            layer.compile(dynamic=True)
         self._parameters = trained(self.model)
         self._start = {name: p.detach().clone() for name, p in self._parameters.items()}
         self._optimizer = adamw(self._parameters.values(), lr)
 
-    def _make_trainer(self, model: Any, items: Sequence[Item], beta: float, lam: float, precision: str) -> CLOTrainer:
+    def _make_trainer(
+        self, model: Any, items: Sequence[Item], beta: float, lam: float, precision: str, checkpointing: bool
+    ) -> CLOTrainer:
         vocabulary = {"<pad>": 0, "<end>": 1}  # ids come ready; the trainer only wants to know how to pad
         tokenizer = PreTrainedTokenizerFast(
             tokenizer_object=Tokenizer(WordLevel(vocabulary, unk_token="<end>")), pad_token="<pad>", eos_token="<end>"
@@ -133,7 +141,7 @@ class TrlSide:
             max_length=None,
             bf16=precision == "bf16",
             use_cpu=self.device.type == "cpu",
-            gradient_checkpointing=False,
+            gradient_checkpointing=checkpointing,
             precompute_ref_log_probs=self.strongest,
             report_to="none",
             disable_tqdm=True,
@@ -177,10 +185,21 @@ class TrlSide:
         self._optimizer.step()
         return float(loss)
 
+    def accumulated_step(self, parts: Sequence[int]) -> float:
+        """One optimizer step on several batches; returns their mean loss before it."""
+        self._optimizer.zero_grad(set_to_none=True)
+        loss = sum(float(self._add_gradients(k, 1 / len(parts))) for k in parts)
+        self._optimizer.step()
+        return loss
+
     def _backward(self, k: int) -> Tensor:
         self._optimizer.zero_grad(set_to_none=True)
+        return self._add_gradients(k, 1.0)
+
+    def _add_gradients(self, k: int, weight: float) -> Tensor:
         with compaction_forced() if self.strongest else contextlib.nullcontext():
             loss = self.trainer.compute_loss(self.model, self._inputs[k])
+        loss = weight * loss
         loss.backward()
         self.trainer._metrics["train"].clear()  # what Trainer does when it logs
         return loss.detach()

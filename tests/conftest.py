@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from servers import KEY
 from warm_runs import WarmRuns
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -123,6 +125,67 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def random_nano() -> tuple[Any, Any]:
+    """A random Llama with the nano model's tokenizer and a window that the prompts fit."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    from clo.nano import WEIGHTS
+
+    torch.manual_seed(0)
+    config = AutoConfig.from_pretrained(WEIGHTS)
+    config.num_hidden_layers, config.hidden_size, config.intermediate_size = 2, 64, 96
+    config.head_dim, config.num_attention_heads, config.num_key_value_heads = 16, 4, 2
+    config.max_position_embeddings, config.initializer_range = 2048, 0.2
+    return AutoModelForCausalLM.from_config(config).eval(), AutoTokenizer.from_pretrained(WEIGHTS)
+
+
+@pytest.fixture(scope="session")
+def demo_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole report of the fixture study; the folder of the report."""
+    from report_fixture import write_study
+
+    from clo.report.make import make_report
+
+    outputs = tmp_path_factory.mktemp("report") / "outputs"
+    write_study(outputs / "demo")
+    return make_report("demo", outputs).parent
+
+
+@pytest.fixture(scope="session")
+def m2m100(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random two-layer M2M100 with a real sentencepiece tokenizer."""
+    import sentencepiece
+    import torch
+    from transformers import M2M100Config, M2M100ForConditionalGeneration, M2M100Tokenizer
+
+    folder = tmp_path_factory.mktemp("m2m100")
+    text = folder / "text.txt"
+    text.write_text(
+        "\n".join(f"this is sentence number {k} about cats, dogs and houses in town {k * 7}" for k in range(400))
+    )
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(text), model_prefix=str(folder / "spm"), vocab_size=120, bos_id=0, pad_id=1, eos_id=2, unk_id=3
+    )
+    processor = sentencepiece.SentencePieceProcessor(model_file=str(folder / "spm.model"))
+    vocabulary = {processor.id_to_piece(k): k for k in range(processor.get_piece_size())}
+    (folder / "vocab.json").write_text(json.dumps(vocabulary))
+    files = (str(folder / "vocab.json"), str(folder / "spm.model"))
+    languages = list(M2M100Tokenizer(*files).lang_code_to_token.values())
+    tokenizer = M2M100Tokenizer(*files, additional_special_tokens=languages, src_lang="en")
+    torch.manual_seed(0)
+    config = M2M100Config(
+        vocab_size=len(vocabulary) + 108, d_model=32, encoder_layers=2, decoder_layers=2, encoder_attention_heads=4,
+        decoder_attention_heads=4, encoder_ffn_dim=64, decoder_ffn_dim=64, max_position_embeddings=256,
+        bos_token_id=0, pad_token_id=1, eos_token_id=2, decoder_start_token_id=2,
+    )  # fmt: skip
+    model = M2M100ForConditionalGeneration(config)
+    model.save_pretrained(folder / "model")
+    tokenizer.save_pretrained(folder / "model")
+    return folder / "model"
+
+
 @pytest.fixture(autouse=True)
 def process_settings() -> Iterator[None]:
     """Runs in this process set numerics for the whole of it; the next test finds the usual ones."""
@@ -130,6 +193,18 @@ def process_settings() -> Iterator[None]:
     torch = sys.modules.get("torch")
     if torch is not None:
         torch.set_flush_denormal(False)
+
+
+@pytest.fixture
+def client(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client for the servers of servers.py: their key, nobody's address or proxy, hardly a wait between tries."""
+    import clo.server.client
+
+    for name in ("OPENAI_BASE_URL", "CLO_JUDGE_MODEL", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setattr(clo.server.client, "BACK_OFF", 0.01)
 
 
 @pytest.fixture(scope="session")

@@ -127,6 +127,11 @@ def write_lines(path: Path, objects: Sequence[Mapping[str, Any]]) -> None:
     path.write_text("".join(json.dumps(o, ensure_ascii=False) + "\n" for o in objects), encoding="utf-8")
 
 
+def edit(path: Path, **changes: object) -> None:
+    """Change keys of a JSON file."""
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}), encoding="utf-8")
+
+
 def _write_status(path: Path, state: str, error: str | None) -> None:
     path.mkdir(parents=True, exist_ok=True)
     status = {"state": state, "pid": 1, "stage": "clo", "step": 12, "total_steps": 75, "error": error}

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from conftest import tiny_model
 from torch import Tensor
 
+import clo.training.module
 from clo.config import (
     EvaluationConfig,
     LoraConfig,
@@ -26,6 +29,7 @@ from clo.data.items import Item
 from clo.model.tuning import apply_tuning
 from clo.square.objective import Objective
 from clo.square.reference import snapshot
+from clo.square.scores import Scores
 from clo.storage.run_folder import RunFolder
 from clo.training.stages import StageData, fit_stages
 
@@ -115,6 +119,18 @@ def metrics(folder: Path, part: str = "train") -> list[dict[str, Any]]:
     """Lines of metrics.jsonl with training or validation values."""
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     return [line for line in lines if any(key.startswith(f"{part}/") for key in line)]
+
+
+def replace_score(monkeypatch: pytest.MonkeyPatch, change: Callable[[int, Any, Any], Scores]) -> list[int]:
+    """Replace training's scoring by ``change(number of the call, model, batch)``."""
+    calls: list[int] = []
+
+    def changed(model: Any, batch: Any) -> Scores:
+        calls.append(batch.size)
+        return change(len(calls), model, batch)
+
+    monkeypatch.setattr(clo.training.module, "score", changed)
+    return calls
 
 
 def weights(model: Any) -> dict[str, Tensor]:

@@ -21,7 +21,7 @@ class TrainerConfig:
     """Processes, one per device."""
     strategy: str = "auto"
     """Several devices: ``ddp`` keeps the whole model on each, ``fsdp2`` splits weights, gradients and optimizer states
-    over them while it trains, ``deepspeed`` gradients and optimizer states (ZeRO stage 2)."""
+    over them while it trains."""
     precision: str = "32-true"
     """32-true, or bf16-mixed: what trains stays float32, matrix products run in bfloat16. Decides results: part of a
     run's name."""
@@ -39,8 +39,8 @@ class TrainerConfig:
     """Checkpoints over a stage, evenly spaced."""
     log_every: int = 1
     """Steps between two logged lines."""
-    grad_norms_every: int = 10
-    """Steps between two measurements of each term's own gradient norm (one more backward pass each)."""
+    grad_norms_every: int = 25
+    """Steps between two measurements of each term's own gradient norm (passes of its own for each term)."""
     memory_gb: float | None = None
     """Memory of one device for ``plan=true``, in GB; null is the device that is here."""
     tflops: float | None = None
@@ -54,7 +54,7 @@ class TrainerConfig:
                 positive(f"trainer.{name}", "what one device has", getattr(self, name))
         choices = ("32-true", "bf16-mixed")
         check(self.precision in choices, "trainer.precision", f"one of {', '.join(choices)}", self.precision)
-        strategies = ("auto", "ddp", "fsdp2", "deepspeed")
+        strategies = ("auto", "ddp", "fsdp2")
         check(self.strategy in strategies, "trainer.strategy", f"one of {', '.join(strategies)}", self.strategy)
         if self.strategy == "fsdp2" and self.reference is ReferenceMode.swapped:
             raise UserError("trainer.reference=swapped needs whole weights; use cached or adapters_off with fsdp2")

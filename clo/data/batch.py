@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from clo.data.items import Item
 
@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 
 Cell = tuple[int, int]
 """(language of the prompt, language of the response)."""
+
+
+def on_device(tensor: Tensor, device: Any) -> Tensor:
+    """The tensor on a device; a GPU takes it from pinned memory, else the copy waits for all that runs there."""
+    import torch
+
+    pinned = tensor.pin_memory() if torch.device(device).type == "cuda" else tensor
+    return pinned.to(device, non_blocking=True)
 
 
 @dataclass(frozen=True)
@@ -37,10 +45,11 @@ class PaddedBatch:
     longest_response: int
     """Tokens of the longest response."""
 
-    def to(self, device: object) -> PaddedBatch:
+    def to(self, device: Any) -> PaddedBatch:
         """The same batch on another device."""
         names = ("ids_NT", "mask_NT", "response_NT", "cell_N3")
-        return replace(self, **{name: getattr(self, name).to(device) for name in names})
+        there: dict[str, Any] = {name: on_device(getattr(self, name), device) for name in names}
+        return replace(self, **there)
 
 
 def pad(items: Sequence[Item], cells: Sequence[Cell]) -> PaddedBatch:
@@ -100,10 +109,11 @@ class PackedBatch:
     languages: int
     """L."""
 
-    def to(self, device: object) -> PackedBatch:
+    def to(self, device: Any) -> PackedBatch:
         """The same batch on another device."""
         names = ("ids_1N", "positions_1N", "row_R", "target_R", "cell_R")
-        return replace(self, **{name: getattr(self, name).to(device, non_blocking=True) for name in names})
+        there: dict[str, Any] = {name: on_device(getattr(self, name), device) for name in names}
+        return replace(self, **there)
 
 
 def pack(items: Sequence[Item], cells: Sequence[Cell]) -> PackedBatch:
@@ -170,3 +180,14 @@ def micro_batches(
             total = cost[index]
         groups[-1].append(index)
     return groups
+
+
+def balanced(items: Sequence[Item], cells: Sequence[Cell], ranks: int) -> list[list[Item]]:
+    """Each rank's items, about as many tokens for each: the longest first, to the rank with the fewest so far."""
+    costs = [packed_tokens(item, cells) for item in items]
+    loads, shares = [0] * ranks, [list[int]() for _ in range(ranks)]
+    for index in sorted(range(len(items)), key=lambda k: -costs[k]):
+        rank = loads.index(min(loads))
+        loads[rank] += costs[index]
+        shares[rank].append(index)
+    return [[items[k] for k in sorted(share)] for share in shares]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +18,7 @@ from clo.server.client import Client
 from clo.server.endpoint import Endpoint
 from clo.storage.files import json_text, read_object, write_together
 from clo.storage.jsonl import line_of
+from clo.storage.progress import bar
 from clo.storage.run_folder import AGAIN
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ def judge_runs(
         print(f"{cache.broken} broken lines in {cache.path} are left out and asked again", file=sys.stderr)
     judge = Client(endpoint, budget)
     try:
-        with _bar(f"{run.name} against {against.name}") as tick:
+        with bar(f"{run.name} against {against.name}") as tick:
             asked = ask(pairs, judge, cache, parallel, tick)
     finally:
         judge.close()
@@ -101,28 +100,6 @@ def slug(against: Path) -> str:
     path = against.resolve()
     name = path.stem if path.is_file() else path.name
     return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "other"
-
-
-@contextmanager
-def _bar(name: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar with the time left, on a terminal."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    console = Console()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(
-        *columns, TextColumn("left"), TimeRemainingColumn(), console=console, disable=not console.is_terminal
-    ) as bar:
-        task = bar.add_task(name, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def table(result: dict[str, Any]) -> Table:

@@ -3,73 +3,28 @@
 The row of a prompt is ``[x | y_1 | … | y_L]`` without padding. The first segment is ``[x y_1]``, causal; each further
 response is a segment whose queries also see the keys of ``x``. Linear layers never notice: they run on one row of all
 tokens. The function is registered with transformers' attention interface, so no model code is copied or patched.
+
+Two paths: one fused call on a GPU in half precision, and calls by segment on a CPU or in float32
+(:mod:`clo.square.segments`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import inspect
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
 
-from clo.data.batch import Segment
+from clo.data.batch import on_device
+from clo.square.plan import AttentionPlan, How, autocast_dtype
+from clo.square.segments import SHORT, by_segment, padded
 
 NAME = "clo_packed"
-SHORT = 128
-"""On a CPU, rows of at most this many tokens are padded into one call: there a call costs more than its padding."""
-LONG = 512
-"""On a CPU in bfloat16, stock's fused kernel is slower than plain products up to about this many keys."""
-ALIGN = 16
-"""Padded rows are a multiple of this long: then an item's scores are bit-equal in any company, as is its reference."""
-
-
-@dataclass
-class AttentionPlan:
-    """The segments of a packed row, and what the attention function derives from them once for all layers."""
-
-    segments: Sequence[Segment]
-    calls: int = 0
-    """Attention layers that used the plan; 0 after a forward pass: the model has an attention of its own."""
-    _cache: dict[Any, Any] = field(default_factory=dict)
-
-    def longest(self) -> int:
-        """Keys of the longest segment."""
-        return max(s.keys() for s in self.segments)
-
-    def rows(self) -> list[list[Segment]]:
-        """The segments of each prompt."""
-        rows: list[list[Segment]] = []
-        for segment in self.segments:
-            if segment.prefix[0] == segment.prefix[1]:
-                rows.append([])
-            rows[-1].append(segment)
-        return rows
-
-    def longest_row(self) -> int:
-        """Tokens of the longest prompt with all its responses."""
-        return max(row[-1].stop - row[0].start for row in self.rows())
-
-    def cached(self, key: Any, make: Any) -> Any:
-        """What ``make`` returned for this key."""
-        if key not in self._cache:
-            self._cache[key] = make()
-        return self._cache[key]
-
-
-@dataclass(frozen=True)
-class How:
-    """What a layer asks for beside queries, keys and values."""
-
-    scale: float | None
-    """Factor of the logits; none is D ** -0.5."""
-    dropout: float
-    window: int | None
-    """Tokens that a query sees, itself included; none is all."""
 
 
 def packed_attention(
@@ -114,13 +69,8 @@ def packed_attention(
         repeats = query.shape[1] // key.shape[1]
         key, value = key.repeat_interleave(repeats, 1), value.repeat_interleave(repeats, 1)
     short = query.device.type == "cpu" and plan.cached("longest row", plan.longest_row) <= SHORT
-    attend = _padded if short else _by_segment
+    attend = padded if short else by_segment
     return attend(query, key, value, plan, how), None
-
-
-def autocast_dtype(device: str) -> torch.dtype | None:
-    """The dtype that matrix products are to take on this kind of device, where autocast is on."""
-    return torch.get_autocast_dtype(device) if device != "meta" and torch.is_autocast_enabled(device) else None
 
 
 def _refuse(module: torch.nn.Module, others: dict[str, Any]) -> None:
@@ -145,118 +95,84 @@ def _varlen(q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan, how: How) -> T
 
     device = q.device
 
-    def lengths() -> tuple[Tensor, Tensor, Tensor, int, int]:
+    def lengths() -> tuple[Tensor, Tensor, int, int]:
         own = [s.stop - s.start for s in plan.segments]
         seen = [s.keys() for s in plan.segments]
-        ends = [torch.tensor([0, *n]).cumsum(0).to(torch.int32).to(device) for n in (own, seen)]
-        keys = torch.cat([torch.cat([torch.arange(*s.prefix), torch.arange(s.start, s.stop)]) for s in plan.segments])
-        return ends[0], ends[1], keys.to(device), max(own), max(seen)
+        ends = [on_device(torch.tensor([0, *n]).cumsum(0).to(torch.int32), device) for n in (own, seen)]
+        return ends[0], ends[1], max(own), max(seen)
 
-    cu_q, cu_k, keys, max_q, max_k = plan.cached("varlen", lengths)
-    q_ND, k_ND, v_ND = (t[0].transpose(0, 1) for t in (q, k, v))
-    out = varlen_attn(
-        q_ND.contiguous(),
-        k_ND[keys],
-        v_ND[keys],
-        cu_q,
-        cu_k,
-        max_q,
-        max_k,
-        scale=how.scale,
-        window_size=(-1 if how.window is None else how.window - 1, 0),
-        enable_gqa=q.shape[1] != k.shape[1],
-    )
-    assert isinstance(out, Tensor)
-    return out[None]
-
-
-def _by_segment(q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan, how: How) -> Tensor:
-    """One call per segment on views of the row: no padding, no work that the mask would throw away."""
-    outs = []
-    for number, s in enumerate(plan.segments):
-        own = slice(s.start, s.stop)
-        keys, values = k[:, :, own], v[:, :, own]
-        if s.prefix[0] != s.prefix[1]:
-            before = slice(*s.prefix)
-            keys, values = torch.cat([k[:, :, before], keys], 2), torch.cat([v[:, :, before], values], 2)
-        plain = keys.shape[2] == s.stop - s.start and how.window is None
-        mask = None if plain else plan.cached((number, how.window, q.dtype), lambda s=s: _mask(s, how.window, q))
-        outs.append(_attend(q[:, :, own], keys, values, mask, how))
-    return torch.cat(outs, 2).transpose(1, 2)
-
-
-def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, how: How) -> Tensor:
-    """Attend under an additive mask, or causally where there is none."""
-    if q.device.type != "cpu" or q.dtype != torch.bfloat16 or how.dropout or k.shape[2] > LONG:
-        return scaled_dot_product_attention(q, k, v, mask, how.dropout, is_causal=mask is None, scale=how.scale)
-    factor = q.shape[-1] ** -0.5 if how.scale is None else how.scale
-    out: Tensor = _HalfOnCpu.apply(q, k, v, mask, factor)
-    return out
-
-
-class _HalfOnCpu(torch.autograd.Function):
-    """Attention in bfloat16 on a CPU: float32 logits, every other product in bfloat16 (1.8x stock's fused kernel)."""
-
-    @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, factor: float) -> Tensor:
-        logits = (q.float() * factor) @ k.float().mT
-        if mask is None:
-            logits.masked_fill_(torch.ones(logits.shape[-2:], dtype=torch.bool).triu_(1), float("-inf"))
+    options: dict[str, Any] = {"scale": how.scale, "window_size": (-1 if how.window is None else how.window - 1, 0)}
+    if k.shape[1] != q.shape[1]:
+        if "enable_gqa" in _varlen_takes():
+            options["enable_gqa"] = True
         else:
-            logits += mask
-        weights = logits.softmax(-1).to(v.dtype)
-        ctx.save_for_backward(q, k, v, weights)
-        ctx.factor = factor
-        return weights @ v
+            repeats = q.shape[1] // k.shape[1]
+            k, v = k.repeat_interleave(repeats, 1), v.repeat_interleave(repeats, 1)
+    cu_q, cu_k, max_q, max_k = plan.cached("varlen", lengths)
+    q_NHD, k_NGD, v_NGD = (t.squeeze(0).transpose(0, 1) for t in (q, k, v))
+    if plan.shares():
+        places = plan.cached("places", lambda: _Places.of(plan, device))
+        k_NGD, v_NGD = (_Seen.apply(t.flatten(1), places).unflatten(1, t.shape[1:]) for t in (k_NGD, v_NGD))
+    out = varlen_attn(q_NHD.contiguous(), k_NGD.contiguous(), v_NGD.contiguous(), cu_q, cu_k, max_q, max_k, **options)
+    assert isinstance(out, Tensor)
+    return out.unsqueeze(0)
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where the keys of all segments, one after the other, come from: K keys of a row of N tokens, M of them shared."""
+
+    rows_K: Tensor
+    """int64, the token of the row."""
+    shared_UM: Tensor
+    """int64, the places of each shared token among the keys, one per segment that sees it; K where there are fewer."""
+    sums_N: Tensor
+    """int64, each token's only place among the keys, or K + 1 + its number among the shared ones."""
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        q, k, v, weights = ctx.saved_tensors
-        to_weights = gradients[0] @ v.mT
-        mean = (to_weights * weights).sum(-1, keepdim=True, dtype=torch.float32)
-        to_logits = to_weights.sub_(mean).mul_(weights)
-        return to_logits @ k * ctx.factor, to_logits.mT @ q * ctx.factor, weights.mT @ gradients[0], None, None
+    def of(plan: AttentionPlan, device: torch.device) -> _Places:
+        """Computed on the CPU, held on the device."""
+        ranges = [torch.arange(*ends) for s in plan.segments for ends in (s.prefix, (s.start, s.stop))]
+        rows_K = torch.cat(ranges)
+        K, uses_N = len(rows_K), rows_K.bincount()
+        order = rows_K.argsort(stable=True)  # places by token, then as they come
+        first_N = uses_N.cumsum(0) - uses_N
+        shared_M = (uses_N > 1).nonzero()[:, 0]
+        columns = [
+            torch.where(uses_N[shared_M] > u, order[(first_N[shared_M] + u).clamp(max=K - 1)], K)
+            for u in range(int(uses_N.max()))
+        ]
+        sums_N = order[first_N]
+        sums_N[shared_M] = K + 1 + torch.arange(len(shared_M))
+        return _Places(*(on_device(t, device) for t in (rows_K, torch.stack(columns), sums_N)))
 
 
-def _mask(segment: Segment, window: int | None, like: Tensor) -> Tensor:
-    """Additive mask [queries, keys] of one segment: causal from its end, within the window."""
-    queries, keys = segment.stop - segment.start, segment.keys()
-    distance = torch.arange(keys - queries, keys)[:, None] - torch.arange(keys)[None]
-    hidden = distance < 0 if window is None else (distance < 0) | (distance >= window)
-    return torch.zeros(queries, keys).masked_fill(hidden, float("-inf")).to(like)
+class _Seen(torch.autograd.Function):
+    """Keys or values of all segments; going back gathers too, without sorting, atomics or an addition per segment."""
+
+    @staticmethod
+    def forward(ctx: Any, x_NC: Tensor, places: _Places) -> Tensor:
+        ctx.places = places
+        return x_NC.index_select(0, places.rows_K)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        places: _Places = ctx.places
+        nothing_1C = gradients[0].new_zeros(1, gradients[0].shape[1])
+        to_keys_C = torch.cat([gradients[0], nothing_1C])
+        first_M, *others = places.shared_UM.unbind(0)
+        total_MC = to_keys_C.index_select(0, first_M)
+        for place_M in others:
+            total_MC = total_MC + to_keys_C.index_select(0, place_M)
+        return torch.cat([to_keys_C, total_MC]).index_select(0, places.sums_N), None
 
 
-def _padded(q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan, how: How) -> Tensor:
-    """One call for all prompts, each row padded to the longest: attention only, the linear layers stay unpadded."""
-    index_ST, place_N, mask_S1TT = plan.cached(("padded", how.window, q.dtype), lambda: _padding(plan, how.window, q))
-    S, T = index_ST.shape
-    heads, width = q.shape[1], q.shape[3]
+@cache
+def _varlen_takes() -> frozenset[str]:
+    """Names of the arguments of torch's fused attention; grouped heads came later than the rest."""
+    from torch.nn.attention.varlen import varlen_attn
 
-    def spread(x: Tensor) -> Tensor:
-        return x[0].transpose(0, 1).index_select(0, index_ST.flatten()).view(S, T, heads, width).transpose(1, 2)
-
-    out = _attend(spread(q), spread(k), spread(v), mask_S1TT, how)
-    return out.transpose(1, 2).reshape(S * T, heads, width).index_select(0, place_N)[None]
-
-
-def _padding(plan: AttentionPlan, window: int | None, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Token of every padded place, padded place of every token, and the additive mask of every row."""
-    rows = plan.rows()
-    S, T = len(rows), -(-plan.longest_row() // ALIGN) * ALIGN
-    index, places = torch.zeros(S, T, dtype=torch.int64), []
-    hidden = torch.ones(S, T, T, dtype=torch.bool)
-    for n, row in enumerate(rows):
-        first, length = row[0].start, row[-1].stop - row[0].start
-        index[n, :length] = torch.arange(first, first + length)
-        places.append(torch.arange(length) + n * T)
-        for s in row:
-            own, prefix = slice(s.start - first, s.stop - first), slice(s.prefix[0] - first, s.prefix[1] - first)
-            blocked = _mask(s, window, torch.empty(0)).isinf()
-            before = s.prefix[1] - s.prefix[0]
-            hidden[n, own, prefix], hidden[n, own, own] = blocked[:, :before], blocked[:, before:]
-        hidden[n, length:, 0] = False  # padding sees something, so that its softmax is a number
-    mask = torch.zeros(S, 1, T, T).masked_fill(hidden[:, None], float("-inf"))
-    return index.to(like.device), torch.cat(places).to(like.device), mask.to(like)
+    return frozenset(inspect.signature(varlen_attn).parameters)
 
 
 @cache

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from clo.square.attention import autocast_dtype
+from clo.square.plan import autocast_dtype
 
 TILES = {"cpu": (256, 1024), "cuda": (2048, 16384)}
 """(tokens, vocabulary) of a tile of logits, by device: about what a cache holds."""
@@ -77,7 +77,7 @@ class _TrainedHead(torch.autograd.Function):
         for start in range(0, len(hidden_RH), rows):
             part = slice(start, start + rows)
             gradient_r1 = gradients[0][part, None]
-            logits_rV = (hidden_RH[part] @ weight_VH.T).to(gradient_r1.dtype)
+            logits_rV = _product(hidden_RH[part], weight_VH.T)
             if bias_V is not None:
                 logits_rV += bias_V.to(gradient_r1.dtype)
             change_rV = logits_rV.softmax(1).mul_(-gradient_r1).scatter_add_(1, targets_R[part, None], gradient_r1)
@@ -114,7 +114,7 @@ def _rows(
     mean_rH = None if out_rH is None else hidden_rH.new_zeros(hidden_rH.shape, dtype=wide)
     for low in range(0, len(weight_VH), columns):
         tile_vH = weight_VH[low : low + columns]
-        logits_rv = (hidden_rH @ tile_vH.T).to(wide)
+        logits_rv = _product(hidden_rH, tile_vH.T)
         if bias_V is not None:
             logits_rv += bias_V[low : low + columns].to(wide)
         place_r = targets_r - low
@@ -126,10 +126,22 @@ def _rows(
         weights_rv = logits_rv.sub_(top_r[:, None]).exp_()
         total_r = total_r * shrink_r + weights_rv.sum(1)
         if mean_rH is not None:
-            mean_rH = mean_rH.mul_(shrink_r[:, None]).add_(weights_rv.to(tile_vH.dtype) @ tile_vH)
+            mean_rH = mean_rH.mul_(shrink_r[:, None]).add_(_product(weights_rv.to(tile_vH.dtype), tile_vH))
     if out_rH is not None and mean_rH is not None:
         out_rH.copy_(weight_VH[targets_r].to(wide) - mean_rH / total_r[:, None])
     return chosen_r - top_r - total_r.log()
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """A @ b in float32 (float64 of float64).
+
+    A GPU adds the products of bfloat16 up in float32 anyway and hands that out: rounded to bfloat16, logits around 40
+    would cost up to a tenth of a nat per token.
+    """
+    wide = torch.promote_types(a.dtype, torch.float32)
+    if a.dtype != wide and a.is_cuda:
+        return torch.mm(a, b, out_dtype=wide)
+    return (a @ b).to(wide)
 
 
 def _recomputed(head: Any, hidden_RH: Tensor, targets_R: Tensor) -> Tensor:

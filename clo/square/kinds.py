@@ -78,5 +78,5 @@ def head_is_last(model: Any, batch: PaddedBatch) -> bool:
         return False
     if "hidden" not in seen:  # what the model calls is a part of its decoder
         decoded(None, None, base.base_model(input_ids=batch.ids_NT, attention_mask=batch.mask_NT, use_cache=False))
-    given = seen["hidden"][:, -seen["input"].shape[1] :]
+    given = seen["hidden"][:, -seen["input"].shape[1] :].to(seen["input"].dtype)  # sharding casts it
     return torch.equal(logits.float(), seen["put"].float()) and torch.equal(given, seen["input"])

@@ -11,7 +11,7 @@ denominators of the whole optimizer step, so no split into micro-batches or rank
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -69,6 +69,12 @@ class Objective:
         compared = {cell for i, j in self.comparisons() for cell in ((i, i), (i, j))}
         return sorted(compared | set(self.nll_cells()))
 
+    def parts(self) -> dict[str, Objective]:
+        """The NLL term and the comparisons as objectives of their own, weighted as here, where there are both."""
+        if not (self.nll_cells() and self.comparisons()):
+            return {}
+        return {"nll": replace(self, preference=Prompts.none), "pref": replace(self, nll=Cells.none)}
+
     def denominators(self, items: Sequence[Item]) -> Tensor:
         """What the two sums of a whole step are divided by: float64 [2], (NLL, preference)."""
         if self.nll_reduction is NllReduction.token_mean:
@@ -121,9 +127,10 @@ def objective_terms(objective: Objective, S_BLL: Tensor, R_BLL: Tensor | None = 
         return Terms(nll, zero, {})
     if R_BLL is None:
         raise ValueError("a method with comparisons needs reference scores")
-    prompts, others = (torch.tensor(index, device=S_BLL.device) for index in zip(*comparisons, strict=True))
     change_BLL = S_BLL - R_BLL
-    chosen_BC, rejected_BC = change_BLL[:, prompts, prompts], change_BLL[:, prompts, others]
+    # By number, not by an index tensor: that would be a copy to the device, and a question back, in every micro-batch.
+    chosen_BC = torch.stack([change_BLL[:, i, i] for i, _ in comparisons], 1)
+    rejected_BC = torch.stack([change_BLL[:, i, j] for i, j in comparisons], 1)
     margin_BC = objective.beta * (chosen_BC - rejected_BC)
     preference = -logsigmoid(margin_BC).sum()
     logged = {
@@ -132,10 +139,15 @@ def objective_terms(objective: Objective, S_BLL: Tensor, R_BLL: Tensor | None = 
         "chosen_change": chosen_BC,
         "rejected_change": rejected_BC,
     }
-    metrics = {"saturated": _sum_and_count(torch.sigmoid(-margin_BC) < SATURATED)}
-    for direction, columns in (("en", prompts == 0), ("target", prompts > 0)):
-        if columns.any():
-            metrics |= {f"{name}_{direction}": _sum_and_count(v_BC[:, columns]) for name, v_BC in logged.items()}
+    metrics = {"saturated": _sum_and_count([torch.sigmoid(-margin_BC) < SATURATED])}
+    for direction, columns in (
+        ("en", [c for c, (i, _) in enumerate(comparisons) if i == 0]),
+        ("target", [c for c, (i, _) in enumerate(comparisons) if i > 0]),
+    ):
+        if columns:
+            metrics |= {
+                f"{name}_{direction}": _sum_and_count([v_BC[:, c] for c in columns]) for name, v_BC in logged.items()
+            }
     return Terms(nll, preference, metrics)
 
 
@@ -154,5 +166,6 @@ def square_metrics(S_BLL: Tensor, count_BLL: Tensor) -> dict[str, float]:
     return metrics | {f"nll_{name}": -metrics[f"logp_{name}_{name}"] for name in dict.fromkeys(names)}
 
 
-def _sum_and_count(values: Tensor) -> Tensor:
-    return torch.stack([values.detach().double().sum(), values.new_tensor(values.numel(), dtype=torch.float64)])
+def _sum_and_count(values: Sequence[Tensor]) -> Tensor:
+    total = torch.stack([value.detach().double().sum() for value in values]).sum()
+    return torch.stack([total, torch.full_like(total, sum(value.numel() for value in values))])

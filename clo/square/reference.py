@@ -23,7 +23,7 @@ from torch import Tensor
 from clo.data.batch import Cell
 from clo.data.items import Item
 from clo.model.layers import base_model
-from clo.square.scores import score_items
+from clo.square.scores import score_within
 from clo.storage.jsonl import append_lines, read_lines
 
 BLOCK = 64
@@ -100,15 +100,17 @@ class ReferenceCache:
         blocks = [items[start : start + BLOCK] for start in range(0, len(items), BLOCK)]
         # Shared by position, not among the missing: another rank may have written before this one looked.
         missing = [b for b in blocks[share[0] :: share[1]] if self._block_key(b, max_tokens) not in self._known]
+        budget = max_tokens
         for done, block in enumerate(missing, 1):
-            S_BLL = score_items(model, block, self.cells, max_tokens).S_BLL
-            self._append(self._block_key(block, max_tokens), S_BLL)
+            scores, budget = score_within(model, block, self.cells, budget)
+            self._append(self._block_key(block, budget), scores.S_BLL)
             if progress is not None:
                 progress(done, len(missing))
         languages = len(items[0].prompts)
         found: dict[str, Tensor] = {}
         for block in blocks:
-            values = self._known.get(self._block_key(block, max_tokens))
+            keys = [self._block_key(block, tokens) for tokens in dict.fromkeys((max_tokens, budget))]
+            values = next((self._known[key] for key in keys if key in self._known), None)
             for k, item in enumerate(block if values is not None else []):
                 assert values is not None
                 R_LL = torch.zeros(languages, languages)

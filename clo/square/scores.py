@@ -20,9 +20,10 @@ from torch import Tensor
 from clo.data.batch import Cell, PackedBatch, PaddedBatch, micro_batches, pack, pad
 from clo.data.items import Item
 from clo.model.layers import LowerLayers, base_model
-from clo.square.attention import AttentionPlan, packed
+from clo.square.attention import packed
 from clo.square.head import token_log_probs
 from clo.square.kinds import head_is_last, unpackable
+from clo.square.plan import AttentionPlan
 
 
 @dataclass(frozen=True)
@@ -169,20 +170,24 @@ def without_dropout(model: Any) -> Iterator[None]:
 @torch.no_grad()
 def score_items(model: Any, items: Sequence[Item], cells: Sequence[Cell], max_tokens: int) -> Scores:
     """Score items without gradients or dropout, in micro-batches, results on the CPU in the items' order."""
+    return score_within(model, items, cells, max_tokens)[0]
+
+
+@torch.no_grad()
+def score_within(model: Any, items: Sequence[Item], cells: Sequence[Cell], max_tokens: int) -> tuple[Scores, int]:
+    """As :func:`score_items`, and the token budget that the scores were made under: half, where memory ran out."""
     while True:
         groups = groups_of(model, items, cells, max_tokens)
         try:
             with without_dropout(model):
                 parts = [score(model, batch_of(model, [items[k] for k in group], cells)) for group in groups]
+            order = torch.tensor([k for group in groups for k in group]).argsort()
+            S_BLL, count_BLL = (torch.cat([getattr(p, n) for p in parts]).cpu() for n in ("S_BLL", "count_BLL"))
+            return Scores(S_BLL[order], count_BLL[order]), max_tokens
         except torch.OutOfMemoryError:
             if len(groups) == len(items):
                 raise
-            max_tokens = halved(max_tokens)
-            continue
-        order = torch.tensor([k for group in groups for k in group]).argsort()
-        return Scores(
-            torch.cat([p.S_BLL for p in parts]).cpu()[order], torch.cat([p.count_BLL for p in parts]).cpu()[order]
-        )
+        max_tokens = halved(max_tokens)  # here the failed pass and all that it held are gone
 
 
 def halved(max_tokens: int) -> int:

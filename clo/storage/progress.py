@@ -12,8 +12,8 @@ Tick = Callable[..., None]
 
 
 @contextmanager
-def stage(folder: RunFolder, name: str) -> Iterator[Tick]:
-    """Show one stage of a run; the bar appears only on a terminal and only on the main process."""
+def bar(name: str, shown: bool = True) -> Iterator[Tick]:
+    """A bar with the time left, on a terminal."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -27,12 +27,18 @@ def stage(folder: RunFolder, name: str) -> Iterator[Tick]:
     console = Console()
     columns = (TextColumn("{task.description:<26}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     more = (TextColumn("left"), TimeRemainingColumn(), TextColumn("[dim]{task.fields[note]}"))
-    bar = Progress(*columns, *more, console=console, disable=not (folder.main and console.is_terminal))
-    with bar:
-        task = bar.add_task(name, total=None, note="")
+    with Progress(*columns, *more, console=console, disable=not (shown and console.is_terminal)) as bars:
+        task = bars.add_task(name, total=None, note="")
+        yield lambda done, total, note="": bars.update(task, completed=done, total=total, note=note)
+
+
+@contextmanager
+def stage(folder: RunFolder, name: str) -> Iterator[Tick]:
+    """Show one stage of a run, and tell its status; the bar is the main process's alone."""
+    with bar(name, folder.main) as show:
 
         def tick(done: int, total: int, note: str = "") -> None:
-            bar.update(task, completed=done, total=total, note=note)
+            show(done, total, note)
             folder.status(stage=name, step=done, total_steps=total)
 
         folder.status(now=True, state="running", stage=name, step=0, total_steps=None, error=None)

@@ -155,9 +155,9 @@ def _model(run: RunConfig, place: Path, asked: Asked) -> Answer:
     from clo.model.load import load_model
     from clo.study.session import open_session
 
-    config = run.model if asked.start else trained_config(run, place)
+    config = run.model if asked.start else trained_config(run.model, place)
     session = open_session(replace(run, model=config), RunFolder(place, main=False))
-    model = (load_model(run.model) if asked.start else load_trained(run, place)).to(session.device)
+    model = (load_model(run.model) if asked.start else load_trained(run.model, place)).to(session.device)
     budget = asked.max_tokens or run.evaluation.max_tokens
 
     def make(texts: Sequence[str]) -> list[Reply]:

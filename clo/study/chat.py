@@ -101,7 +101,7 @@ def open_chat(place: Path, max_new_tokens: int) -> Chat:
     identifier = LanguageIdentifier.of(run.lang)
     session = open_session(run, folder)
     with Console(stderr=True).status("loading the start model and the trained model"):
-        trained = load_trained(run, place).to(session.device)
+        trained = load_trained(run.model, place).to(session.device)
         start = None if hasattr(trained, "disable_adapter") else load_model(run.model).to(session.device)
     return Chat(session, identifier, start, trained, max_new_tokens)
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from clo.config import BenchmarksConfig, DataConfig, EvaluationConfig, ModelConfig
 from clo.config.parse import RunConfig
 from clo.data.splits import Splits
 from clo.errors import UserError
@@ -21,43 +22,42 @@ from clo.storage.run_folder import RunFolder
 NAME = "content.json"
 
 
-def files_of(run: RunConfig) -> dict[str, str]:
+def files_of(data: DataConfig, model: ModelConfig, benchmarks: BenchmarksConfig) -> dict[str, str]:
     """Setting -> content hash of the files behind it; a hub model's are those that were downloaded, if they are."""
     found = {}
-    for key, paths in _paths(run):
+    for key, paths in _paths(data, model, benchmarks):
         digest = files_digest(paths)
         if digest is not None:
             found[key] = digest
     return found
 
 
-def _paths(run: RunConfig) -> Iterator[tuple[str, Iterable[Path]]]:
+def _paths(data: DataConfig, model: ModelConfig, benchmarks: BenchmarksConfig) -> Iterator[tuple[str, Iterable[Path]]]:
     from clo.model.folder import adapter_base, local_folder
 
     for name in ("train", "dev", "test"):
-        if run.data.kind == "files" and getattr(run.data, name) is not None:
-            yield f"data.{name}", [Path(getattr(run.data, name))]
-    if run.data.kind == "translated" and run.data.source is not None and run.data.source.path is not None:
-        yield "data.source.path", [Path(run.data.source.path)]
-    model = local_folder(run.model.path, run.model.revision)
-    if model is not None:
-        yield "model.path", model_files(model)
-        base = adapter_base(model)
+        if data.kind == "files" and getattr(data, name) is not None:
+            yield f"data.{name}", [Path(getattr(data, name))]
+    if data.kind == "translated" and data.source is not None and data.source.path is not None:
+        yield "data.source.path", [Path(data.source.path)]
+    local = local_folder(model.path, model.revision)
+    if local is not None:
+        yield "model.path", model_files(local)
+        base = adapter_base(local)
         below = None if base is None else local_folder(base, None)
         if below is not None:
             yield "model.path (base of the adapter)", model_files(below)
-    asked = run.evaluation.benchmarks
-    if asked.data is not None:
-        for name in asked.names:
-            yield f"evaluation.benchmarks.data/{name}", Path(asked.data, name).glob("*")
+    if benchmarks.data is not None:
+        for name in benchmarks.names:
+            yield f"evaluation.benchmarks.data/{name}", Path(benchmarks.data, name).glob("*")
 
 
-def rows_digest(run: RunConfig, rows: Splits) -> dict[str, str]:
-    """Content hash of the rows that a run uses, by what for."""
+def rows_digest(rows: Splits, size: int, evaluation: EvaluationConfig) -> dict[str, str]:
+    """Content hash of the rows that a run of ``size`` training rows uses, by what for."""
     used = {
-        "train": rows.train[: run.data_size],
-        "dev": rows.dev[: run.evaluation.val_items],
-        "test": rows.evaluated(run.evaluation),
+        "train": rows.train[:size],
+        "dev": rows.dev[: evaluation.val_items],
+        "test": rows.evaluated(evaluation),
     }
     return {name: digest_of([[row.id, row.prompts, row.responses] for row in some]) for name, some in used.items()}
 
@@ -71,13 +71,13 @@ def check_content(run: RunConfig, folder: RunFolder) -> None:
     before = recorded_content(folder.path)
     if before is None or folder.state() != "done":
         return
-    now = files_of(run)
+    now = files_of(run.data, run.model, run.evaluation.benchmarks)
     gone = [key for key in before["files"] if key.startswith("model.path") and key not in now]  # nothing is read of it
     changed = [key for key, digest in before["files"].items() if now.get(key) != digest and key not in gone]
     if changed and all(key.startswith("data.") for key in changed) and run.data.kind == "files":
         from clo.study.rows import rows_of
 
-        if rows_digest(run, rows_of(run)) == before["rows"]:
+        if rows_digest(rows_of(run), run.data_size, run.evaluation) == before["rows"]:
             return  # other rows of the file changed, none that this run uses
     if changed:
         raise UserError(
@@ -92,7 +92,10 @@ def record_content(run: RunConfig, folder: RunFolder, rows: Splits) -> None:
     Raises:
         UserError: a checkpoint is there, and it was made from other content.
     """
-    now = {"files": files_of(run), "rows": rows_digest(run, rows)}
+    now = {
+        "files": files_of(run.data, run.model, run.evaluation.benchmarks),
+        "rows": rows_digest(rows, run.data_size, run.evaluation),
+    }
     before = recorded_content(folder.path)
     if before is not None and any((folder.path / "checkpoint").rglob("*.safetensors")):
         parts = [f"rows for {name}" for name, digest in before["rows"].items() if now["rows"].get(name) != digest]

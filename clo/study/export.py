@@ -32,7 +32,7 @@ def export(run: Path, to: Path, merge: bool = True, dtype: str | None = None) ->
     if to.exists() and any(to.iterdir()):
         raise UserError(f"to={to} is not empty; give a new folder")
     quiet_libraries()
-    model = load_trained(config, folder.path)
+    model = load_trained(config.model, folder.path)
     adapters = hasattr(model, "merge_and_unload")
     if adapters and merge:
         model = model.merge_and_unload()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from clo.config import ModelConfig
 from clo.config.parse import RunConfig, parse
 from clo.errors import UserError, cause
 from clo.storage.run_folder import AGAIN, RunFolder
@@ -57,13 +58,13 @@ def finished_run(path: Path, changes: Sequence[str] = ()) -> tuple[RunFolder, Ru
     return folder, recorded(path, changes)
 
 
-def trained_config(run: RunConfig, path: Path) -> Any:
-    """The group ``model`` of what the run left in its folder at ``path``."""
-    return replace(run.model, path=str(path / "model"), revision=None)
+def trained_config(start: ModelConfig, path: Path) -> ModelConfig:
+    """The model that a run from ``start`` left in its folder at ``path``."""
+    return replace(start, path=str(path / "model"), revision=None)
 
 
-def load_trained(run: RunConfig, path: Path) -> Any:
-    """The trained model of the folder at ``path``: merged weights, or the adapter on its base.
+def load_trained(start: ModelConfig, path: Path) -> Any:
+    """The trained model of the folder at ``path``: merged weights, or the adapter on its start model.
 
     Raises:
         UserError: the model is not there.
@@ -74,8 +75,8 @@ def load_trained(run: RunConfig, path: Path) -> Any:
     if not model.is_dir():
         raise UserError(f"{model} is missing; {AGAIN}")
     if (model / "adapter_config.json").is_file():
-        return adapted(load_model(run.model), trained_config(run, path))
-    return load_model(trained_config(run, path))
+        return adapted(load_model(start), trained_config(start, path))
+    return load_model(trained_config(start, path))
 
 
 def evaluate_again(path: Path, changes: Sequence[str] = ()) -> None:
@@ -100,13 +101,13 @@ def evaluate_again(path: Path, changes: Sequence[str] = ()) -> None:
     folder.lock()
     try:
         results = folder.results()
-        session = open_session(replace(run, model=trained_config(run, path)), folder)
-        model = load_trained(run, path).to(session.device)
-        rows = rows_path(run) if run.data.kind == "translated" else None
+        session = open_session(replace(run, model=trained_config(run.model, path)), folder)
+        model = load_trained(run.model, path).to(session.device)
+        rows = rows_path(run.data, run.lang, run.cache_dir) if run.data.kind == "translated" else None
         test = load_splits(run.data, *session.languages, rows).evaluated(run.evaluation)
         with session.precision():
             scores, samples = answer_scores(session, model, test, "evaluate", trained_stamp(path), path)
-            benchmarks = _benchmarks_again(session, run, model, results.get("benchmarks", {}))
+            benchmarks = _benchmarks_again(session, model, run.model, results.get("benchmarks", {}))
         kept = {key: results[key] for key in ("start", "square", "train", "judged", "content") if key in results}
         made = {"scores": scores, **({"benchmarks": benchmarks} if benchmarks else {})}
         write_results(session, kept | made, samples)
@@ -114,7 +115,7 @@ def evaluate_again(path: Path, changes: Sequence[str] = ()) -> None:
         folder.release()
 
 
-def _benchmarks_again(session: Session, run: RunConfig, model: Any, before: dict[str, Any]) -> dict[str, Any]:
+def _benchmarks_again(session: Session, model: Any, start: ModelConfig, before: dict[str, Any]) -> dict[str, Any]:
     """Benchmarks that are there, with those that are asked for now laid over them by name and settings."""
     from clo.model.load import load_model
     from clo.study.run_benchmarks import benchmark_scores, merged, start_benchmark_scores, with_start
@@ -122,6 +123,6 @@ def _benchmarks_again(session: Session, run: RunConfig, model: Any, before: dict
     found = benchmark_scores(session, model)
     if not found:
         return before
-    start = load_model(run.model).to(session.device)
-    key = session.subject(start).key(run.trainer.precision)
-    return merged(before, with_start(found, start_benchmark_scores(session, start, key)))
+    first = load_model(start).to(session.device)
+    key = session.subject(first).key(session.run.trainer.precision)
+    return merged(before, with_start(found, start_benchmark_scores(session, first, key)))

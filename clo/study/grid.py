@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from clo.config import TrainerConfig
 from clo.config.parse import RunConfig
 from clo.errors import UserError
 from clo.storage.files import read_object
@@ -72,14 +73,13 @@ def run_grid(cells: Sequence[Cell]) -> bool:
     """
     unique = {cell.name: cell for cell in cells}
     todo = [cell for cell in unique.values() if RunFolder(cell.path).state() != "done"]
-    jobs = _jobs(cells[0].run)
+    study = cells[0].run
+    jobs = _jobs(study.jobs, study.trainer)
     print(f"{len(unique)} cells, {len(unique) - len(todo)} done already, {jobs} at a time", flush=True)
     failed = _run_all(todo, jobs)
     done = [cell.path for cell in unique.values() if cell not in failed]
     if done:
         print_table(done)
-    study = cells[0].run
-    if done:
         place = "" if study.output_dir == "outputs" else f" output_dir={study.output_dir}"
         print(f"report: clo report study={study.study_name}{place}")
     for cell in failed:
@@ -87,12 +87,12 @@ def run_grid(cells: Sequence[Cell]) -> bool:
     return not failed
 
 
-def _jobs(run: RunConfig) -> int:
-    if run.jobs is not None:
-        return run.jobs
-    if run.trainer.accelerator != "cpu":
+def _jobs(asked: int | None, trainer: TrainerConfig) -> int:
+    if asked is not None:
+        return asked
+    if trainer.accelerator != "cpu":
         return 1
-    return max(1, len(os.sched_getaffinity(0)) // (run.trainer.threads * run.trainer.devices))
+    return max(1, len(os.sched_getaffinity(0)) // (trainer.threads * trainer.devices))
 
 
 def _run_all(todo: Sequence[Cell], jobs: int) -> list[Cell]:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from clo.config import DataConfig, LangConfig, ModelConfig, TrainerConfig, TuningConfig
 from clo.config.parse import RunConfig
 from clo.data.batch import packed_tokens
 from clo.data.items import Item
@@ -74,7 +75,7 @@ def plan_run(run: RunConfig, train: Sequence[Item], rows: Sequence[Row] = ()) ->
     from clo.training.throughput import forward_flops, step_flops
 
     model = apply_tuning(shape_only(run.model), run.tuning)
-    stages = plan_stages(run, len(train), len(train[0].prompts))
+    stages = plan_stages(run.method, run.evaluation, run.batch_size, train)
     work = 0.0
     for stage in stages:
         epochs = stage.total_steps / stage.steps_per_epoch
@@ -82,49 +83,56 @@ def plan_run(run: RunConfig, train: Sequence[Item], rows: Sequence[Row] = ()) ->
         if stage.objective.comparisons():
             work += forward_flops(model, train, stage.objective.cells())
     book = ledger(model)
-    peak = _peak(run)
-    limit = _memory(run)
-    memory = memory_of(run, model, train)
+    peak, limit = _peak(run.trainer), _memory(run.trainer)
+    lengths = [packed_tokens(item, stages[-1].objective.cells()) for item in train]
     saved = sum(p.numel() * p.element_size() for p in model.parameters() if run.tuning.lora is None or p.requires_grad)
     whole = Plan(
         name=run.slug(),
         items=len(train),
-        tokens=sum(packed_tokens(item, stages[-1].objective.cells()) for item in train),
+        tokens=sum(lengths),
         steps=sum(stage.total_steps for stage in stages),
-        memory=memory,
+        memory=memory_of(run.trainer, model, lengths),
         limit=limit,
         hours=None if peak is None else work / (peak * run.trainer.devices * ASSUMED_MFU) / 3600,
         disk=saved + 2 * book.checkpoint_bytes,
-        translation=_translation(run, rows, peak),
+        translation=_translation(run.data, run.lang, run.cache_dir, rows, peak),
         advice=None,
     )
-    fits = limit is None or whole.needs() <= limit
-    return whole if fits else replace(whole, advice=_advice(run, train, limit or 0.0))
+    if limit is None or whole.needs() <= limit:
+        return whole
+    return replace(whole, advice=_advice(run.model, run.tuning, run.trainer, lengths, limit))
 
 
-def _translation(run: RunConfig, rows: Sequence[Row], peak: float | None) -> tuple[str, float | None] | None:
+def _translation(
+    data: DataConfig, lang: LangConfig, cache_dir: str, rows: Sequence[Row], peak: float | None
+) -> tuple[str, float | None] | None:
     from clo.translate.ensure import rows_path
     from clo.translate.estimate import translation_hours
 
-    if run.data.kind != "translated" or rows_path(run).is_file():
+    if data.kind != "translated":
         return None
-    return str(rows_path(run)), translation_hours(run, rows, peak)
+    assert data.translation is not None
+    path = rows_path(data, lang, cache_dir)
+    return None if path.is_file() else (str(path), translation_hours(data.translation, lang.source, rows, peak))
 
 
-def memory_of(run: RunConfig, model: Any, train: Sequence[Item]) -> dict[str, float]:
-    """Bytes by part while a stage trains; activations are those of the largest packed row."""
+def memory_of(trainer: TrainerConfig, model: Any, lengths: Sequence[int]) -> dict[str, float]:
+    """Bytes by part while a stage trains; activations are those of the largest packed row.
+
+    Args:
+        trainer: devices, precision, and how much is computed at a time.
+        model: with its tuning, on any device.
+        lengths: tokens of each training item's packed row.
+    """
     from clo.model.layers import LowerLayers, base_model, decoder_layers, text_config
     from clo.model.tuning import ledger
-    from clo.training.stages import plan_stages
 
     book, base = ledger(model), base_model(model)
-    cells = plan_stages(run, len(train), len(train[0].prompts))[-1].objective.cells()
-    most = max(packed_tokens(item, cells) for item in train)
-    tokens = max(most, min(run.trainer.max_tokens, sum(packed_tokens(item, cells) for item in train)))
-    config, width = text_config(model), 2 if run.trainer.precision == "bf16-mixed" else 4
+    tokens = max(max(lengths), min(trainer.max_tokens, sum(lengths)))
+    config, width = text_config(model), 2 if trainer.precision == "bf16-mixed" else 4
     layers = config.num_hidden_layers - LowerLayers(model).count
     layer = _layer_bytes(config, width)
-    saved = 2 * config.hidden_size * layers + layer if run.trainer.gradient_checkpointing else layer * layers
+    saved = 2 * config.hidden_size * layers + layer if trainer.gradient_checkpointing else layer * layers
     head = base.get_output_embeddings().weight
     casts = width * book.trains() if width == 2 else 0
     parts = {
@@ -134,16 +142,12 @@ def memory_of(run: RunConfig, model: Any, train: Sequence[Item]) -> dict[str, fl
         "activations": float(tokens * saved),
         "head": float(tokens * config.hidden_size * width + 4 * 2048 * min(16384, head.shape[0])),
     }
-    if run.trainer.strategy == "fsdp2":  # the layers are split; embeddings, head and the largest layer are whole
+    if trainer.strategy == "fsdp2":  # the layers are split; embeddings, head and the largest layer are whole
         inside = sum(p.numel() * p.element_size() for p in (decoder_layers(model) or base).parameters())
-        share, largest = 1 / run.trainer.devices, inside / config.num_hidden_layers
+        share, largest = 1 / trainer.devices, inside / config.num_hidden_layers
         parts["weights"] = (book.weight_bytes - inside) + inside * share + largest
         parts |= {name: parts[name] * share for name in ("gradients", "optimizer")}
         parts["whole weights, not training"] = float(book.weight_bytes)
-    if run.trainer.strategy == "deepspeed":  # a copy of what trains is split along with its moments
-        share = 1 / run.trainer.devices
-        parts["weights"] += 4 * book.trains() * share
-        parts |= {name: parts[name] * share for name in ("gradients", "optimizer")}
     return parts
 
 
@@ -155,58 +159,59 @@ def _layer_bytes(config: Any, width: int) -> float:
     return width * (3 * mlp + 3 * hidden + 1.25 * keys) + 2 * 4 * hidden
 
 
-def _advice(run: RunConfig, train: Sequence[Item], limit: float) -> str:
+def _advice(
+    model: ModelConfig, tuning: TuningConfig, trainer: TrainerConfig, lengths: Sequence[int], limit: float
+) -> str:
     """The mildest change that fits."""
     from clo.config import LoraConfig
     from clo.config.choices import Trains
     from clo.model.load import shape_only
     from clo.model.tuning import apply_tuning
 
-    lora = replace(run.tuning, trains=Trains.attention, lora=LoraConfig())
-    for word, tuning in (("", run.tuning), ("tuning=attention_lora", lora)):
-        model = apply_tuning(shape_only(run.model), tuning)
-        for checkpointing in (run.trainer.gradient_checkpointing, True):
-            tokens = run.trainer.max_tokens
+    lora = replace(tuning, trains=Trains.attention, lora=LoraConfig())
+    for word, tried in (("", tuning), ("tuning=attention_lora", lora)):
+        shape = apply_tuning(shape_only(model), tried)
+        for checkpointing in (trainer.gradient_checkpointing, True):
+            tokens = trainer.max_tokens
             while tokens >= 64:
-                trainer = replace(run.trainer, max_tokens=tokens, gradient_checkpointing=checkpointing)
-                parts = memory_of(replace(run, trainer=trainer, tuning=tuning), model, train)
-                if peak_memory(parts) <= limit:
+                changed = replace(trainer, max_tokens=tokens, gradient_checkpointing=checkpointing)
+                if peak_memory(memory_of(changed, shape, lengths)) <= limit:
                     settings = [word] if word else []
-                    settings += [f"trainer.max_tokens={tokens}"] if tokens != run.trainer.max_tokens else []
-                    if checkpointing != run.trainer.gradient_checkpointing:
+                    settings += [f"trainer.max_tokens={tokens}"] if tokens != trainer.max_tokens else []
+                    if checkpointing != trainer.gradient_checkpointing:
                         settings.append("trainer.gradient_checkpointing=true")
                     return " ".join(settings)
                 tokens //= 2
     return "a device with more memory, or a smaller model"
 
 
-def _peak(run: RunConfig) -> float | None:
+def _peak(trainer: TrainerConfig) -> float | None:
     """FLOP/s of one device: as given, else of the one that is here."""
     import torch
 
     from clo.model.load import run_device
     from clo.training.throughput import peak_flops
 
-    if run.trainer.tflops is not None:
-        return run.trainer.tflops * 1e12
+    if trainer.tflops is not None:
+        return trainer.tflops * 1e12
     try:
-        device = run_device(run.trainer.accelerator)
+        device = run_device(trainer.accelerator)
     except UserError:
         return None
-    torch.set_num_threads(run.trainer.threads)
-    return peak_flops(device, run.trainer.precision)
+    torch.set_num_threads(trainer.threads)
+    return peak_flops(device, trainer.precision)
 
 
-def _memory(run: RunConfig) -> float | None:
+def _memory(trainer: TrainerConfig) -> float | None:
     """Bytes of one device: as given, else of the one that is here."""
     import torch
 
     from clo.model.load import run_device
 
-    if run.trainer.memory_gb is not None:
-        return run.trainer.memory_gb * 1e9
+    if trainer.memory_gb is not None:
+        return trainer.memory_gb * 1e9
     try:
-        device = run_device(run.trainer.accelerator)
+        device = run_device(trainer.accelerator)
     except UserError:
         return None
     if device.type == "cuda":

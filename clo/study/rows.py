@@ -46,7 +46,7 @@ def _load(run: RunConfig) -> Splits:
     if run.plan:
         from clo.translate.estimate import planned_splits
 
-        return planned_splits(run)
+        return planned_splits(run.data, run.lang, run.data_size, run.cache_dir)
     from clo.translate.ensure import translated_rows
 
     return load_splits(run.data, *languages, translated_rows(run))

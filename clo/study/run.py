@@ -113,7 +113,7 @@ def _fit(session: Session, model: Any, rows: Splits, items: Items) -> dict[str, 
     from clo.training.stages import StageData, fit_stages, plan_stages
 
     run, folder = session.run, session.folder
-    book, plans = ledger(model), plan_stages(run, len(items.train))
+    book, plans = ledger(model), plan_stages(run.method, run.evaluation, run.batch_size, items.train)
     if folder.main:
         steps = " then ".join(f"{plan.name} {plan.total_steps} steps" for plan in plans)
         head = f"{folder.path.name}: {len(items.train)} items ({items.too_long} longer ones left out), {steps}"

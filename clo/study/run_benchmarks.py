@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from clo.config.parse import RunConfig, plain
+from clo.config import EvaluationConfig
+from clo.config.parse import plain
 from clo.evaluation.benchmarks.lm_eval import evaluate_lm_eval, harness_tasks
 from clo.evaluation.benchmarks.options import BenchmarkOptions
 from clo.evaluation.benchmarks.run import Store, evaluate_benchmarks
@@ -17,16 +18,16 @@ from clo.storage.progress import stage
 from clo.study.session import Session
 
 
-def options_of(run: RunConfig) -> BenchmarkOptions:
-    """The run's settings as the benchmarks take them."""
-    asked, evaluation = run.evaluation.benchmarks, run.evaluation
+def options_of(evaluation: EvaluationConfig, max_tokens: int) -> BenchmarkOptions:
+    """A run's settings as the benchmarks take them; ``max_tokens`` are those of a forward pass."""
+    asked = evaluation.benchmarks
     return BenchmarkOptions(
         data=asked.data,
         shots=asked.shots,
         scoring=tuple(asked.scoring),
         limit=asked.limit,
         template=asked.template,
-        max_tokens=run.trainer.max_tokens,
+        max_tokens=max_tokens,
         max_new_tokens=evaluation.max_new_tokens,
         revision=asked.revision,
     )
@@ -44,7 +45,7 @@ def benchmark_scores(session: Session, model: Any, store: Store | None = None) -
         UserError: rows cannot be read, or a benchmark has neither language.
     """
     run, folder = session.run, session.folder
-    asked, options = run.evaluation.benchmarks, options_of(run)
+    asked, options = run.evaluation.benchmarks, options_of(run.evaluation, run.trainer.max_tokens)
     store = store or Store(folder.path / "benchmarks", folder.path.name)
     found: dict[str, Any] = {}
     if asked.names:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,7 @@ def _plain(value: Any, tensors: dict[str, Tensor]) -> Any:
     return value
 
 
-def _restored(value: Any, tensors: Mapping[str, Tensor]) -> Any:
+def _restored(value: Any, tensors: Mapping[str, Tensor | None]) -> Any:
     """What ``_plain`` was given, tuples as lists."""
     if isinstance(value, list):
         return [_restored(v, tensors) for v in value]
@@ -116,6 +117,23 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise UserError(f"{path} cannot be read ({error}); delete the run folder to start anew") from error
 
 
+def read_header(path: Path) -> dict[str, Any]:
+    """A checkpoint without its tensors, each of which is none; of a file of many GB only the header is read.
+
+    Raises:
+        UserError: the file is broken.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            header = json.loads(file.metadata()["checkpoint"])
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error}); delete the run folder to start anew") from error
+    found: dict[str, Any] = _restored(header, defaultdict(lambda: None))
+    return found
+
+
 def newest_checkpoint(folder: Path, base: str) -> Path | None:
     """The latest whole checkpoint of a stage, or none.
 
@@ -125,7 +143,7 @@ def newest_checkpoint(folder: Path, base: str) -> Path | None:
     found = sorted(folder.glob(f"step*{SUFFIX}"), key=step_of)
     if not found:
         return None
-    if SafetensorsIO().load_checkpoint(found[-1]).get("clo_base") != base:
+    if read_header(found[-1]).get("clo_base") != base:
         raise UserError(f"{found[-1]} was trained from another base model; delete the run folder to start anew")
     return found[-1]
 

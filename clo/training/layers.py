@@ -29,11 +29,6 @@ def training_layers(model: Any, checkpointing: bool, compiled: bool) -> Iterator
         """The backward pass makes a layer again with the attention it had, which is no longer the model's by then."""
         return nullcontext(), attention_of(base, base.config._attn_implementation)
 
-    if compiled:
-        import torch._functorch.config
-
-        # A measured step goes back twice over one graph, so its buffers must not be given away after the first time.
-        torch._functorch.config.donated_buffer = False
     if checkpointing:
         base.gradient_checkpointing_enable({"use_reentrant": False, "context_fn": contexts})
     for layer in layers:

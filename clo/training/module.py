@@ -17,21 +17,21 @@ from torch import Tensor
 
 from clo.config import OptimizerConfig, TrainerConfig
 from clo.config.choices import ReferenceMode
+from clo.data.batch import balanced
 from clo.data.items import Item
 from clo.errors import UserError
-from clo.square.objective import Terms, objective_terms, square_metrics
+from clo.square.objective import Objective, Terms, objective_terms, square_metrics
 from clo.square.reference import swapped
 from clo.square.scores import batch_of, groups_of, halved, packs, score, score_items, score_with_reference
 from clo.training.checks import check_finite
 from clo.training.layers import training_layers
 from clo.training.optimizer import adamw, linear_schedule, trained
-from clo.training.sharding import clip_gradients, gather_into, most_of_any_rank, sharded_copy
+from clo.training.sharding import clip_gradients, gather_into, most_of_any_rank, norm, sharded_copy
 from clo.training.stage_plan import Base, StagePlan
-from clo.training.step_sums import StepSums
+from clo.training.step_sums import StepSums, add_gradients_over_ranks
 from clo.training.step_zero import check_step_zero, rounding, undrawn
 from clo.training.strategy import ShardedStrategy
 from clo.training.throughput import peak_flops, step_rates
-from clo.training.zero import ZeroStrategy
 
 OUT_OF_MEMORY = "out of memory with trainer.max_tokens={} on one of the devices; set a lower one, the run goes on"
 
@@ -40,7 +40,7 @@ class CLOModule(pl.LightningModule):
     """Trains one stage of any method.
 
     Logged names: ``train/loss``, ``train/nll``, ``train/pref`` (weighted as in the loss), ``train/grad_norm`` and each
-    term's own (not with DeepSpeed), ``train/lr``, ``train/response_tokens_per_second``, ``train/wasted_tokens``,
+    term's own, ``train/lr``, ``train/response_tokens_per_second``, ``train/wasted_tokens``,
     ``train/mfu``; ``train/`` and ``val/`` ``margin_d``, ``accuracy_d``, ``chosen_change_d``, ``rejected_change_d``
     (nats) for d in en, target, ``saturated``; ``val/nll_d``, ``val/logp_d_d`` (per token), ``val/right_language_d``.
 
@@ -117,8 +117,6 @@ class CLOModule(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """AdamW with a linear schedule."""
         optimizer = adamw(self.trained(), self.options, self.plan.lr)
-        if self._zero:
-            self._zero.split(optimizer, self.options.clip)
         schedule = linear_schedule(optimizer, self.options.warmup, self.plan.total_steps)
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 
@@ -128,32 +126,21 @@ class CLOModule(pl.LightningModule):
 
     # Training --------------------------------------------------------------------------------------------------------
 
-    @property
-    def _zero(self) -> ZeroStrategy | None:
-        return self.trainer.strategy if isinstance(self.trainer.strategy, ZeroStrategy) else None
-
     def training_step(self, items: list[Item], _: int) -> None:
         """One optimizer step over all items of the batch."""
         began, step = time.perf_counter(), self.global_step
         optimizer: Any = self.optimizers()
         scheduler: Any = self.lr_schedulers()
-        denominators = self.plan.objective.denominators(items)
-        sums = self._backward_within_memory(items, denominators, step % self.hardware.grad_norms_every == 0)
+        sums = self._within_memory(items, step % self.hardware.grad_norms_every == 0)
         metrics = sums.means()
-        check_finite(metrics["loss"], "loss", self.plan.name, step, self.plan.lr)
+        for name in ("loss", "grad_norm"):
+            check_finite(metrics[name], name.replace("grad_norm", "gradient"), self.plan.name, step, self.plan.lr)
         if step == 0:
-            still = undrawn(self.model, metrics, lambda: self._terms(items[:1]))
+            still = undrawn(self.model, metrics, lambda: self._terms(items[:1], self.plan.objective))
             check_step_zero(still, self._rounded, items, self.plan.objective.beta)
         metrics["lr"] = scheduler.get_last_lr()[0]
-        if self._zero is None:
-            metrics |= sums.gradient_norms(self.trained())
-            check_finite(metrics["grad_norm"], "gradient", self.plan.name, step, self.plan.lr)
-            clip_gradients(self.trained(), metrics["grad_norm"], self.options.clip)
-            optimizer.step()
-        else:  # DeepSpeed measures and clips in its step
-            optimizer.step()
-            metrics["grad_norm"] = self._zero.norm()
-            check_finite(metrics["grad_norm"], "gradient", self.plan.name, step, self.plan.lr)
+        clip_gradients(self.trained(), metrics["grad_norm"], self.options.clip)
+        optimizer.step()
         scheduler.step()
         if step % self.hardware.log_every == 0 or step + 1 == self.plan.total_steps:
             metrics |= self._rates(items, time.perf_counter() - began)
@@ -168,12 +155,11 @@ class CLOModule(pl.LightningModule):
         peak = None if peak is None else peak * self.trainer.world_size
         return step_rates(self.model, items, self.plan.objective.cells(), self.max_tokens, seconds, peak)
 
-    def _backward_within_memory(self, items: Sequence[Item], denominators: Tensor, measure: bool) -> StepSums:
-        """Backward over all micro-batches; out of memory halves the token budget, says so and repeats the step."""
+    def _within_memory(self, items: Sequence[Item], measure: bool) -> StepSums:
+        """The step's gradients; out of memory halves the token budget, says so and begins again."""
         while True:
-            self.zero_grad(set_to_none=True)
             try:
-                return self._backward(items, denominators, measure)
+                return self._gradients(items, measure)
             except torch.OutOfMemoryError:
                 if self._in_lockstep():  # the other devices wait for this one's part: no step can be repeated alone
                     raise UserError(OUT_OF_MEMORY.format(self.max_tokens)) from None
@@ -182,60 +168,62 @@ class CLOModule(pl.LightningModule):
             self.zero_grad(set_to_none=True)
             self.max_tokens = halved(self.max_tokens)
 
-    def _backward(self, items: Sequence[Item], denominators: Tensor, measure: bool) -> StepSums:
-        objective, sums, passes = self.plan.objective, StepSums(), self._passes(items)
-        measure = measure and self._zero is None and bool(objective.nll_cells() and objective.comparisons())
-        if measure and self._whole:  # split weights take gradients in whole backward passes only
-            self._seed()
-            for group, weight in passes:
-                (weight * objective.weighted_nll(self._terms(group), denominators)).backward()
-            sums.add_nll_gradient([torch.zeros_like(p) if p.grad is None else p.grad for p in self.trained()])
-            self.zero_grad(set_to_none=True)
+    def _gradients(self, items: Sequence[Item], measure: bool) -> StepSums:
+        """Leave the step's gradients in the weights; returns what is logged of it, gradient norms included.
+
+        Each term's own norm is measured by passes of its own, so that no second set of gradients is ever held.
+        """
+        denominators, norms = self.plan.objective.denominators(items), {}
+        for name, part in self.plan.objective.parts().items() if measure else ():
+            self._backward(items, part, denominators)
+            norms[f"grad_norm_{name}"] = norm(p.grad for p in self.trained() if p.grad is not None)
+        sums = self._backward(items, self.plan.objective, denominators)
+        norms["grad_norm"] = norm(p.grad for p in self.trained() if p.grad is not None)
+        for name, value in norms.items():
+            sums.add(name, value)
+        return sums
+
+    def _backward(self, items: Sequence[Item], objective: Objective, denominators: Tensor) -> StepSums:
+        """Gradients of one objective over all micro-batches and ranks."""
+        self.zero_grad(set_to_none=True)
         self._seed()
-        for number, (group, weight) in enumerate(passes, 1):
-            terms = self._terms(group)
+        sums, has_nll, compares = StepSums(), bool(objective.nll_cells()), bool(objective.comparisons())
+        for group, weight in self._passes(items):
+            terms = self._terms(group, objective)
             nll, pref = objective.weighted_nll(terms, denominators), objective.weighted_preference(terms, denominators)
-            if measure and not self._whole:
-                gradient = torch.autograd.grad(nll, self.trained(), retain_graph=True, materialize_grads=True)
-                sums.add_nll_gradient(gradient)
-            if self._zero is None:
+            with torch.autocast(self.device.type, enabled=False):  # what the forward pass cast goes back as it came
                 (weight * (nll + pref)).backward()
-            else:
-                self._zero.backward_sum(weight * (nll + pref), number == len(passes))
-            if weight:
-                sums.add_terms(
-                    terms.metrics, nll if objective.nll_cells() else None, pref if objective.comparisons() else None
-                )
-        for parameter in self.trained() if self._zero is None else []:
+            sums.add_terms(terms.metrics, nll if has_nll else None, pref if compares else None, weight)
+        for parameter in self.trained():
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
         if self.trainer.world_size > 1:
-            sums.over_ranks(self.trained(), measure)
+            add_gradients_over_ranks(self.trained())
+            sums.over_ranks()
         return sums
 
     def _passes(self, items: Sequence[Item]) -> list[tuple[list[Item], float]]:
         """This rank's micro-batches, each with weight 1.
 
-        Ranks that split something meet in every pass: who has fewer micro-batches adds some of weight 0.
+        Ranks that split something meet in every pass: who has fewer micro-batches adds some of weight 0. So does a rank
+        without items.
         """
-        mine = items[self.global_rank :: self.trainer.world_size]
-        groups = groups_of(self.model, mine, self.plan.objective.cells(), self.max_tokens)
-        passes = [([mine[k] for k in group], 1.0) for group in groups]
-        if self._in_lockstep():
-            passes += [([items[0]], 0.0)] * (most_of_any_rank(len(passes), self.device) - len(passes))
-        return passes
+        cells = self.plan.objective.cells()
+        mine = balanced(items, cells, self.trainer.world_size)[self.global_rank]
+        passes = [([mine[k] for k in group], 1.0) for group in groups_of(self.model, mine, cells, self.max_tokens)]
+        most = most_of_any_rank(len(passes), self.device) if self._in_lockstep() else max(1, len(passes))
+        return passes + [([items[0]], 0.0)] * (most - len(passes))
 
     def _in_lockstep(self) -> bool:
-        return bool(self._whole or self._zero)
+        return bool(self._whole)
 
     def _seed(self) -> None:
         """Dropout draws from the step's own seed: a resumed or repeated step draws the same."""
         step = self.global_step * self.trainer.world_size + self.global_rank
         torch.manual_seed(int(self.base.key[:12], 16) + step)
 
-    def _terms(self, items: Sequence[Item]) -> Terms:
+    def _terms(self, items: Sequence[Item], objective: Objective) -> Terms:
         """Score a micro-batch and its reference, and weigh the square."""
-        objective = self.plan.objective
         batch = batch_of(self.model, items, objective.cells())
         if not objective.comparisons():
             return objective_terms(objective, score(self.model, batch).S_BLL)
@@ -289,6 +277,14 @@ class CLOModule(pl.LightningModule):
         record["epoch"] = step / self.plan.steps_per_epoch
         for logger in self.loggers:
             logger.log_metrics(record, step)
+
+    def cpu(self) -> CLOModule:
+        """Stay: Lightning would move the weights away at a stage's end, just before the next one or the evaluation."""
+        return self
+
+    def teardown(self, stage: str) -> None:
+        """Drop the moments, which Lightning would copy to the CPU."""
+        self.trainer.strategy.optimizers = []
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what trains only, and what it was trained from."""

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from clo.config import OptimizerConfig
+from clo.training.sharding import is_split
 
 
 def trained(model: Any) -> list[torch.nn.Parameter]:
@@ -21,7 +22,10 @@ def adamw(parameters: Sequence[torch.nn.Parameter], options: OptimizerConfig, lr
     plain = [p for p in parameters if p.dim() <= 1]
     groups = [{"params": decay, "weight_decay": options.weight_decay}, {"params": plain, "weight_decay": 0.0}]
     b1, b2 = options.betas
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=lr, betas=(b1, b2), eps=options.eps)
+    how: dict[str, bool] = {"fused": True} if all(p.is_cuda for p in parameters) else {}
+    if len({is_split(p) for p in parameters}) > 1:  # torch's kernels over many tensors take one kind of them
+        how = {"foreach": False}
+    return torch.optim.AdamW([g for g in groups if g["params"]], lr=lr, betas=(b1, b2), eps=options.eps, **how)
 
 
 def linear_schedule(optimizer: Any, warmup: float, total: int) -> torch.optim.lr_scheduler.LambdaLR:

@@ -84,8 +84,8 @@ def split_like(whole: Tensor, parameter: Tensor) -> Tensor:
     return distribute_tensor(whole.to(parameter.device), mesh, placements, src_data_rank=None)
 
 
-def norm(tensors: Iterable[Tensor]) -> float:
-    """Euclidean norm of all tensors together, those that are split included; float64 inside."""
+def norm(tensors: Iterable[Tensor]) -> Tensor:
+    """Euclidean norm of all tensors together, those that are split included; a float64 scalar on their device."""
     tensors = list(tensors)
     squares = _squares([t for t in tensors if not is_split(t)])
     split = [t for t in tensors if is_split(t)]
@@ -93,13 +93,14 @@ def norm(tensors: Iterable[Tensor]) -> float:
         parts = _squares([t.to_local() for t in split])  # type: ignore[attr-defined]
         torch.distributed.all_reduce(parts)
         squares = squares.to(parts.device) + parts
-    return float(squares.sqrt())
+    return squares.sqrt()
 
 
 def _squares(tensors: Sequence[Tensor]) -> Tensor:
     if not tensors:
         return torch.zeros((), dtype=torch.float64)
-    return torch.stack([tensor.double().norm() for tensor in tensors]).square().sum()
+    norms = [torch.linalg.vector_norm(tensor, dtype=torch.float64) for tensor in tensors]
+    return torch.stack(norms).square().sum()
 
 
 def clip_gradients(parameters: Iterable[torch.nn.Parameter], total: float, most: float) -> None:

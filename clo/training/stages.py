@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,8 +12,10 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.loggers import Logger
 from torch import Tensor
 
+from clo.config import EvaluationConfig, MethodConfig, TrainerConfig
 from clo.config.choices import Cells, Prompts, ReferenceMode
 from clo.config.parse import RunConfig
 from clo.data.datamodule import SquareDataModule, stage_steps, steps_per_epoch
@@ -25,7 +26,6 @@ from clo.square.reference import ReferenceCache, snapshot, weights_key
 from clo.storage.progress import stage
 from clo.storage.run_folder import RunFolder
 from clo.training.checkpoint import (
-    SafetensorsIO,
     StageCheckpoint,
     load_trained,
     newest_checkpoint,
@@ -35,7 +35,7 @@ from clo.training.checkpoint import (
 from clo.training.loggers import MetricsFile, stage_loggers
 from clo.training.module import CLOModule
 from clo.training.stage_plan import Base, StagePlan
-from clo.training.strategy import strategy_of
+from clo.training.trainer import lightning_trainer
 
 
 @dataclass(frozen=True)
@@ -48,22 +48,25 @@ class StageData:
     """Answers some prompts at every validation."""
 
 
-def plan_stages(run: RunConfig, items: int, languages: int = 2) -> list[StagePlan]:
+def plan_stages(
+    method: MethodConfig, evaluation: EvaluationConfig, batch_size: int, train: Sequence[Item]
+) -> list[StagePlan]:
     """The stages of a method, in order."""
-    per_epoch = steps_per_epoch(items, run.batch_size)
-    m = run.method
+    items, languages = len(train), len(train[0].prompts)
+    per_epoch = steps_per_epoch(items, batch_size)
+    terms = method.beta, method.nll_reduction, method.pair_reduction
     plans: list[StagePlan] = []
 
     def add(name: str, objective: Objective, lr: float, epochs: float) -> None:
-        steps = stage_steps(items, run.batch_size, epochs)
-        plans.append(StagePlan(name, objective, lr, steps, per_epoch, max(1, steps // run.evaluation.validations)))
+        steps = stage_steps(items, batch_size, epochs)
+        plans.append(StagePlan(name, objective, lr, steps, per_epoch, max(1, steps // evaluation.validations)))
 
-    if m.sft_first is not None:
-        first = Objective(languages, Cells.diagonal, Prompts.none, 1.0, m.beta, m.nll_reduction, m.pair_reduction)
-        add("sft", first, m.sft_first.lr, m.sft_first.epochs)
-    main = Objective(languages, m.nll, m.preference, m.lam, m.beta, m.nll_reduction, m.pair_reduction)
-    name = m.name if m.sft_first is None else m.name.removeprefix("sft_") or m.name
-    add(name, main, m.lr, m.epochs)
+    if method.sft_first is not None:
+        first = Objective(languages, Cells.diagonal, Prompts.none, 1.0, *terms)
+        add("sft", first, method.sft_first.lr, method.sft_first.epochs)
+    main = Objective(languages, method.nll, method.preference, method.lam, *terms)
+    name = method.name if method.sft_first is None else method.name.removeprefix("sft_") or method.name
+    add(name, main, method.lr, method.epochs)
     return plans
 
 
@@ -73,7 +76,8 @@ def fit_stages(run: RunConfig, model: Any, data: StageData, folder: RunFolder) -
     Raises:
         UserError: a checkpoint of another base, a loss that is not finite, a reference that is not the start model.
     """
-    for number, plan in enumerate(plan_stages(run, len(data.train), len(data.train[0].prompts)), 1):
+    plans = plan_stages(run.method, run.evaluation, run.batch_size, data.train)
+    for number, plan in enumerate(plans, 1):
         done = folder.path / "checkpoint" / f"{number}-{plan.name}.safetensors"
         if done.is_file():
             load_trained(model, done, weights_key(model, run.trainer.precision))
@@ -82,12 +86,12 @@ def fit_stages(run: RunConfig, model: Any, data: StageData, folder: RunFolder) -
 
 
 def _fit_stage(run: RunConfig, model: Any, plan: StagePlan, data: StageData, folder: RunFolder, done: Path) -> None:
-    trainer = _trainer(run, plan, folder, done.with_suffix(""))
+    trainer = _trainer(run.trainer, plan, folder, done.with_suffix(""), stage_loggers(run, folder, plan.name))
     needs_reference = bool(plan.objective.comparisons())
     key = weights_key(model, run.trainer.precision)
     start = snapshot(model) if needs_reference and run.trainer.reference is ReferenceMode.swapped else None
     cached = needs_reference and run.trainer.reference is ReferenceMode.cached
-    references = partial(_references, run, data, folder) if cached else None
+    references = partial(_references, Path(run.cache_dir) / "reference", data, folder) if cached else None
     watched = MetricsFile(folder.path / "watched.jsonl", plan.name)
     look = None if data.watch is None else partial(_look, data.watch, watched if folder.main else None)
     module = CLOModule(model, plan, run.optimizer, run.trainer, Base(key, references, start), look)
@@ -112,15 +116,15 @@ def _look(watch: Look, file: MetricsFile | None, model: Any, step: int) -> dict[
     return metrics
 
 
-def _references(run: RunConfig, data: StageData, folder: RunFolder, module: CLOModule) -> dict[str, Tensor]:
+def _references(kept: Path, data: StageData, folder: RunFolder, module: CLOModule) -> dict[str, Tensor]:
     """Reference scores of training and held-out items, filled over all ranks."""
     languages = len(data.train[0].prompts)
     whole = [(i, j) for i in range(languages) for j in range(languages)]
     share = (module.global_rank, module.trainer.world_size)
     found: dict[str, Tensor] = {}
     for items in (data.train, data.val):
-        cache = ReferenceCache(Path(run.cache_dir) / "reference", module.base.key, whole)
-        args = (module.model, items, run.trainer.max_tokens, share)
+        cache = ReferenceCache(kept, module.base.key, whole)
+        args = (module.model, items, module.hardware.max_tokens, share)
         with stage(folder, "reference scores") as tick:
             found |= cache.scores(*args, progress=tick)
         if share[1] > 1:
@@ -129,26 +133,12 @@ def _references(run: RunConfig, data: StageData, folder: RunFolder, module: CLOM
     return found
 
 
-def _trainer(run: RunConfig, plan: StagePlan, folder: RunFolder, checkpoints: Path) -> pl.Trainer:
+def _trainer(
+    hardware: TrainerConfig, plan: StagePlan, folder: RunFolder, checkpoints: Path, loggers: Sequence[Logger]
+) -> pl.Trainer:
     """A Lightning trainer for one stage: one pass over the stage's sampler."""
-    warnings.filterwarnings("ignore", module="pytorch_lightning")
-    save = StageCheckpoint(checkpoints, max(1, plan.total_steps // run.trainer.checkpoints))
-    return pl.Trainer(
-        accelerator=run.trainer.accelerator,
-        devices=run.trainer.devices,
-        strategy=strategy_of(run.trainer.strategy, run.trainer.devices),
-        plugins=[SafetensorsIO()],
-        precision=run.trainer.precision,  # type: ignore[arg-type]
-        max_epochs=1,
-        max_steps=plan.total_steps,
-        limit_val_batches=0,  # the module validates by itself
-        use_distributed_sampler=False,
-        logger=stage_loggers(run, folder, plan.name),
-        callbacks=[save, _Bar(folder, plan)],
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        deterministic="warn",
-    )
+    save = StageCheckpoint(checkpoints, max(1, plan.total_steps // hardware.checkpoints))
+    return lightning_trainer(hardware, plan.total_steps, [save, _Bar(folder, plan)], loggers)
 
 
 class _Bar(Callback):

@@ -4,74 +4,61 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from clo.training.sharding import is_split, norm
+from clo.training.sharding import is_split
 
 
 @dataclass
 class StepSums:
-    """Sums for the log and, where it is measured, the gradient of the NLL term alone."""
+    """Sums for the log. They stay on the device until :meth:`means`, the one time that a step waits for it."""
 
     values: dict[str, Tensor] = field(default_factory=dict)
     """name -> float64 [2], (sum, count); count 0 marks a sum that is normalised already."""
-    nll_gradient: list[Tensor] | None = None
-    """One tensor per trained parameter."""
 
-    def add(self, name: str, value: Tensor) -> None:
+    def add(self, name: str, value: Tensor, weight: float = 1.0) -> None:
         """Add a (sum, count) pair, or a scalar that the step's denominators already normalise."""
-        value = value.detach().double().cpu()
+        value = weight * value.detach().double()
         pair = value if value.dim() else torch.stack([value, torch.zeros_like(value)])
-        self.values[name] = self.values.get(name, torch.zeros(2, dtype=torch.float64)) + pair
+        self.values[name] = self.values[name] + pair if name in self.values else pair
 
-    def add_terms(self, metrics: Mapping[str, Tensor], nll: Tensor | None, pref: Tensor | None) -> None:
-        """Add a micro-batch's share of the loss, of each of its terms that the objective has, and its metrics."""
+    def add_terms(
+        self, metrics: Mapping[str, Tensor], nll: Tensor | None, pref: Tensor | None, weight: float = 1.0
+    ) -> None:
+        """Add a micro-batch's share of the loss, of each of its terms that the objective has, and its metrics.
+
+        Args:
+            metrics: name -> (sum, count).
+            nll: the weighted NLL term.
+            pref: the weighted comparisons.
+            weight: 0 for a pass that only keeps other ranks company: it names the sums and adds nothing.
+        """
         for name, term in (("nll", nll), ("pref", pref)):
             if term is not None:
-                self.add(name, term)
-        self.add("loss", torch.stack([term for term in (nll, pref) if term is not None]).sum())
+                self.add(name, term, weight)
+        self.add("loss", torch.stack([term for term in (nll, pref) if term is not None]).sum(), weight)
         for name, pair in metrics.items():
-            self.add(name, pair)
-
-    def add_nll_gradient(self, gradient: Sequence[Tensor]) -> None:
-        """Add a micro-batch's gradient of the NLL term."""
-        before = self.nll_gradient
-        self.nll_gradient = list(gradient) if before is None else [a + b for a, b in zip(before, gradient, strict=True)]
+            self.add(name, pair, weight)
 
     def means(self) -> dict[str, float]:
         """Every name's mean, or its normalised sum."""
-        return {name: float(total / count if count else total) for name, (total, count) in self.values.items()}
+        pairs = torch.stack([pair.to(self.values["loss"].device) for pair in self.values.values()]).tolist()
+        return {
+            name: total / count if count else total for name, (total, count) in zip(self.values, pairs, strict=True)
+        }
 
-    def over_ranks(self, parameters: Sequence[torch.nn.Parameter], measured: bool) -> None:
-        """Add gradients and sums of all ranks, so that every rank holds those of the whole step.
+    def over_ranks(self) -> None:
+        """Add the sums of all ranks; every rank has the same names."""
+        pairs = torch.stack(list(self.values.values()))
+        torch.distributed.all_reduce(pairs)
+        self.values = dict(zip(self.values, pairs, strict=True))
 
-        Args:
-            parameters: what trains; a rank without items contributes zeros.
-            measured: whether the NLL term's own gradient is wanted in this step.
-        """
-        import torch.distributed as dist
 
-        if measured and self.nll_gradient is None:
-            self.nll_gradient = [torch.zeros_like(p) for p in parameters]
-        gradients = [p.grad for p in parameters if p.grad is not None]
-        for tensor in [*gradients, *(self.nll_gradient or [])]:
-            if not is_split(tensor):  # what is split was summed in the backward pass
-                dist.all_reduce(tensor)
-        gathered: list[Any] = [None] * dist.get_world_size()
-        dist.all_gather_object(gathered, self.values)
-        self.values = {}
-        for rank in gathered:
-            for name, pair in rank.items():
-                self.add(name, pair)
-
-    def gradient_norms(self, parameters: Sequence[torch.nn.Parameter]) -> dict[str, float]:
-        """Norm of the whole gradient, and of each term's where the NLL term's was measured."""
-        gradients = [p.grad for p in parameters if p.grad is not None]
-        norms = {"grad_norm": norm(gradients)}
-        if self.nll_gradient is not None:
-            norms["grad_norm_nll"] = norm(self.nll_gradient)
-            norms["grad_norm_pref"] = norm([g - n for g, n in zip(gradients, self.nll_gradient, strict=True)])
-        return norms
+def add_gradients_over_ranks(parameters: Sequence[torch.nn.Parameter]) -> None:
+    """Every rank's gradients become those of the whole step; what is split was summed in the backward pass."""
+    gradients = [p.grad for p in parameters if p.grad is not None and not is_split(p.grad)]
+    waiting = [torch.distributed.all_reduce(gradient, async_op=True) for gradient in gradients]
+    for one in waiting:
+        one.wait()

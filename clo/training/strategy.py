@@ -1,11 +1,11 @@
-"""How a stage runs on several devices: Lightning's strategies, and one whose weights are split over them."""
+"""How a stage runs on several devices: whole weights on each, or weights split over them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from pytorch_lightning.strategies import ModelParallelStrategy, Strategy
+from pytorch_lightning.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 from torch.optim import Optimizer
 
 from clo.training.sharding import gathered, split_like
@@ -13,11 +13,19 @@ from clo.training.sharding import gathered, split_like
 
 def strategy_of(name: str, devices: int) -> str | Strategy:
     """What Lightning's trainer takes for ``trainer.strategy``."""
-    if name == "deepspeed":
-        from clo.training.zero import ZeroStrategy
-
-        return ZeroStrategy()
+    if name == "ddp":
+        return WholeStrategy()
     return ShardedStrategy(devices) if name == "fsdp2" else name
+
+
+class WholeStrategy(DDPStrategy):
+    """Lightning's processes without torch's DDP: the module adds the gradients up itself, once per step.
+
+    DDP's buckets would hold the gradients a second time.
+    """
+
+    def configure_ddp(self) -> None:
+        """Leave the model as it is."""
 
 
 class ShardedStrategy(ModelParallelStrategy):

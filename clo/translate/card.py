@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
-from clo.config.parse import RunConfig
+from clo.config import DataConfig
 from clo.data.instructions.example import Counts
 from clo.storage.files import write_text
 from clo.storage.jsonl import read_lines
@@ -16,20 +16,26 @@ EXAMPLES = 5
 
 
 def write_card(
-    path: Path, run: RunConfig, counts: Counts, state: Translated, tokens: Callable[[str], int] | None
+    path: Path,
+    data: DataConfig,
+    languages: tuple[str, str],
+    counts: Counts,
+    state: Translated,
+    tokens: Callable[[str], int] | None,
 ) -> Path:
     """Write ``<path>.md``.
 
     Args:
         path: the rows.
-        run: names the languages, where the examples come from, and the translator.
+        data: where the examples come from, and the translator.
+        languages: codes of the source and the target language.
         counts: what the source's filters removed.
         state: what the file holds.
         tokens: length of a text in tokens of the model that will train; none leaves fertility out.
     """
-    source, translation = run.data.source, run.data.translation
+    source, translation = data.source, data.translation
     assert source is not None and translation is not None
-    first, target = run.lang.source, run.lang.code
+    first, target = languages
     rows = read_lines(path)
     texts = {
         first: [row[f"{part}_{first}"] for row in rows for part in ("prompt", "response")],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import islice
 
-from clo.config.parse import RunConfig
+from clo.config import DataConfig, LangConfig, TranslationConfig
 from clo.data.instructions import instructions
 from clo.data.rows import Row, read_rows
 from clo.data.splits import Splits, translated_splits
@@ -19,48 +19,55 @@ ASSUMED_SHARE = 0.05
 """Share of the device's peak that batched beam search reaches; assumed, decoding waits for memory."""
 
 
-def planned_splits(run: RunConfig) -> Splits:
+def planned_splits(data: DataConfig, lang: LangConfig, size: int, cache_dir: str) -> Splits:
     """The rows of a run whose data are translations: those on disk, else the English ones with stretched copies.
+
+    Args:
+        data: with a source and a translator.
+        lang: names both languages.
+        size: number of training rows.
+        cache_dir: where translations are kept.
 
     Raises:
         UserError: the examples cannot be read, or are too few.
     """
-    path = rows_path(run)
-    languages = run.lang.source, run.lang.code
+    path = rows_path(data, lang, cache_dir)
+    languages = lang.source, lang.code
     if path.is_file():
         found = read_rows(path, *languages)
-        if len(found) >= run.data_size + 2 * run.data.held_out:
-            return translated_splits(found, run.data, str(path))
-    assert run.data.source is not None
-    examples, _ = instructions(run.data.source, lambda texts: [True] * len(texts), run.data.bad_rows == "skip")
+        if len(found) >= size + 2 * data.held_out:
+            return translated_splits(found, data, str(path))
+    assert data.source is not None
+    examples, _ = instructions(data.source, lambda texts: [True] * len(texts), data.bad_rows == "skip")
     rows = [
         Row(
             example.id,
             {languages[0]: example.prompt, languages[1]: _stretched(example.prompt)},
             {languages[0]: example.response, languages[1]: _stretched(example.response)},
         )
-        for example in islice(examples, rows_needed(run))
+        for example in islice(examples, rows_needed(size, data.held_out))
     ]
-    return translated_splits(rows, run.data, f"data.source of {run.slug()}")
+    return translated_splits(rows, data, data.source.path or data.source.dataset)
 
 
 def _stretched(text: str) -> str:
     return (text + " " + text)[: round(LONGER * len(text))]
 
 
-def translation_hours(run: RunConfig, rows: Sequence[Row], peak: float | None) -> float | None:
+def translation_hours(
+    translation: TranslationConfig, source: str, rows: Sequence[Row], peak: float | None
+) -> float | None:
     """Hours of translating these rows; none where the translator or the device is not known.
 
     Args:
-        run: the cell.
-        rows: all rows it needs, with texts in the source language.
+        translation: the translator.
+        source: code of the language it translates from.
+        rows: all rows that a run needs, with texts in that language.
         peak: FLOP/s of the device.
     """
     import torch
     from transformers import AutoConfig, AutoModelForSeq2SeqLM
 
-    translation = run.data.translation
-    assert translation is not None
     if translation.engine == "chat" or peak is None:
         return None
     try:
@@ -71,7 +78,7 @@ def translation_hours(run: RunConfig, rows: Sequence[Row], peak: float | None) -
         return None
     encoder = sum(p.numel() for p in model.get_encoder().parameters())
     decoder = sum(p.numel() for p in model.parameters()) - encoder
-    texts = [text for row in rows for text in (row.prompts[run.lang.source], row.responses[run.lang.source])]
+    texts = [text for row in rows for text in (row.prompts[source], row.responses[source])]
     tokens = sum(len(text.encode()) for text in texts) / BYTES_PER_TOKEN
     work = 2.0 * tokens * (encoder + LONGER * translation.beams * decoder)
     return work / (ASSUMED_SHARE * peak) / 3600

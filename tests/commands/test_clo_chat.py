@@ -70,7 +70,7 @@ def test_the_two_answers_are_those_of_the_start_and_of_the_trained_model(run: Pa
     both = open_chat(run, 8)
     _, config = finished_run(run)
     start = clo.model.load.load_model(config.model)
-    trained = clo.model.load.load_model(trained_config(config, run))
+    trained = clo.model.load.load_model(trained_config(config.model, run))
     answers = both.answers(PROMPT)
     assert [one.who for one in answers] == ["start model", "trained model"]
     assert [one.text for one in answers] == [said_by(start, both), said_by(trained, both)]

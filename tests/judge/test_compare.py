@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 from called import program
 from judged_runs import PAIRS, fair, judge, runs, sample, write
-from servers import KEY, serving
+from servers import serving
 
-import clo.server.client
 from clo.errors import UserError
 from clo.judge import prompts
 from clo.judge.compare import slug
@@ -20,16 +19,9 @@ from clo.judge.measure import length_controlled
 from clo.judge.pairs import read_outputs
 from clo.server.reply import Reply
 
+pytestmark = pytest.mark.usefixtures("client")
+
 main = program("judge")
-
-
-@pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("OPENAI_BASE_URL", "CLO_JUDGE_MODEL", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    monkeypatch.setenv("COLUMNS", "160")
-    monkeypatch.setattr(clo.server.client, "BACK_OFF", 0.01)
 
 
 def test_reading_replies() -> None:
@@ -248,5 +240,5 @@ def test_any_line_break_of_unicode_is_text_in_an_answer(tmp_path: Path) -> None:
     write_lines(tmp_path / "answers-open.jsonl", lines)
     assert [answer.answer for answer in read_answers(tmp_path, "open")] == [text, text]
     (tmp_path / "answers-open.jsonl").write_text("[1]\n")
-    with pytest.raises(UserError, match="line 1 is no answer .*run `clo answer` again"):
+    with pytest.raises(UserError, match=r"line 1 is no answer .*run `clo answer` again"):
         read_answers(tmp_path, "open")

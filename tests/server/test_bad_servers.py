@@ -28,11 +28,7 @@ Use = Callable[..., str]
 
 
 @pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("OPENAI_BASE_URL", "CLO_JUDGE_MODEL", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    monkeypatch.setattr(clo.server.client, "BACK_OFF", 0.01)
+def impatient(client: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clo.server.client, "TRIES", 2)
     monkeypatch.setattr(clo.server.client, "MOST_BYTES", 2**20)
 

@@ -23,14 +23,10 @@ from clo.server.faults import BudgetSpent, Refused, retry_after
 from clo.server.reply import Reply
 from clo.server.several import Asker
 
+pytestmark = pytest.mark.usefixtures("client")
+
 ORACLE = Purpose("oracle", "sayings", "be patient", "oracle.base_url", "oracle.model")
 PLAIN, SOFT = Sampling(), Sampling(top=5)
-
-
-@pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    monkeypatch.setattr(clo.server.client, "BACK_OFF", 0.01)
 
 
 def place(server: Server, timeout: float = 5.0, max_tokens: int | None = 16, model: str = "m") -> Endpoint:

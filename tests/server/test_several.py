@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from servers import KEY, Server, completion, error, serving, until
+from servers import Server, completion, error, serving, until
 
-import clo.server.client
 from clo.errors import UserError
 from clo.server.answers import answering
 from clo.server.client import Client
@@ -20,14 +19,10 @@ from clo.server.faults import Stopped
 from clo.server.reply import Reply
 from clo.server.several import Asker
 
+pytestmark = pytest.mark.usefixtures("client")
+
 ORACLE = Purpose("oracle", "sayings", "be patient")
 PLAIN = Sampling()
-
-
-@pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    monkeypatch.setattr(clo.server.client, "BACK_OFF", 0.01)
 
 
 def place(server: Server, max_tokens: int = 16, model: str = "m") -> Endpoint:

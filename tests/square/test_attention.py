@@ -14,11 +14,13 @@ from tiny_runs import naive_scores, random_items
 from torch import Tensor
 
 import clo.square.attention
+import clo.square.segments
 from clo.config import LoraConfig, TuningConfig
 from clo.data.batch import Segment, pack
 from clo.data.items import Item
 from clo.model.tuning import apply_tuning
-from clo.square.attention import AttentionPlan, How, packed, packed_attention
+from clo.square.attention import _Places, _Seen, packed, packed_attention
+from clo.square.plan import AttentionPlan, How
 from clo.square.scores import packs, score, score_items
 
 WHOLE = [(0, 0), (0, 1), (1, 0), (1, 1)]
@@ -88,7 +90,7 @@ def test_dense_attention_by_hand() -> None:
 
 
 @pytest.mark.parametrize("mask", ["causal", "additive"])
-@pytest.mark.parametrize("keys", [40, clo.square.attention.LONG + 8])
+@pytest.mark.parametrize("keys", [40, clo.square.segments.LONG + 8])
 def test_bfloat16_on_a_cpu_is_as_exact_as_stock(mask: str, keys: int) -> None:
     """Output and gradients against float64: below and above the length where stock's fused kernel takes over."""
     torch.manual_seed(0)
@@ -110,7 +112,7 @@ def test_bfloat16_on_a_cpu_is_as_exact_as_stock(mask: str, keys: int) -> None:
     def stock(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         return torch.nn.functional.scaled_dot_product_attention(q, k, v, bias, is_causal=bias is None)
 
-    ours = errors(lambda q, k, v, bias: clo.square.attention._attend(q, k, v, bias, How(None, 0.0, None)))
+    ours = errors(lambda q, k, v, bias: clo.square.segments._attend(q, k, v, bias, How(None, 0.0, None)))
     assert all(a <= 2 * b for a, b in zip(ours, errors(stock), strict=True)), (ours, errors(stock))
 
 
@@ -164,3 +166,18 @@ def test_a_window_that_only_a_mask_tells_is_refused() -> None:
     layer.config = SimpleNamespace(layer_types=["full_attention", "linear_attention"])  # type: ignore[assignment]
     with pytest.raises(NotImplementedError):
         packed_attention(layer, q, k, v, None, plan=plan)
+
+
+def test_keys_of_all_segments_and_their_gradients() -> None:
+    """What the fused call gets, held against indexing and its own gradient; three responses share each prompt."""
+    items = random_items(3, 3)
+    batch = pack(items, [(i, j) for i in range(3) for j in range(3)])
+    plan = AttentionPlan(batch.segments)
+    places = _Places.of(plan, torch.device("cpu"))
+    x = torch.randn(batch.ids_1N.shape[1], 4, dtype=torch.float64, requires_grad=True)
+    rows = torch.cat([torch.cat([torch.arange(*s.prefix), torch.arange(s.start, s.stop)]) for s in plan.segments])
+    noise = torch.randn(len(rows), 4, dtype=torch.float64)
+    expected, found = x[rows], _Seen.apply(x, places)
+    assert torch.equal(found, expected) and len(places.shared_UM) == 3
+    gradients = [torch.autograd.grad((out * noise).sum(), x)[0] for out in (found, expected)]
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-12, atol=1e-12)

@@ -17,7 +17,7 @@ from torch import Tensor
 import clo.square.reference
 from clo.data.items import Item
 from clo.square.reference import BLOCK, ReferenceCache, swapped, weights_key
-from clo.square.scores import score_items
+from clo.square.scores import Scores, score_items, score_within
 
 WHOLE = [(0, 0), (0, 1), (1, 0), (1, 1)]
 ITEMS = random_items(BLOCK * 2 + 20)
@@ -30,9 +30,9 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     def counted(model: Any, items: list[Item], *args: Any) -> Any:
         seen.append(len(items))
-        return score_items(model, items, *args)
+        return score_within(model, items, *args)
 
-    monkeypatch.setattr(clo.square.reference, "score_items", counted)
+    monkeypatch.setattr(clo.square.reference, "score_within", counted)
     return seen
 
 
@@ -203,3 +203,22 @@ def test_swapped_scores_are_those_of_the_start_model() -> None:
         assert torch.equal(score_items(model, items, WHOLE, 2000).S_BLL, before)
     assert torch.equal(score_items(model, items, WHOLE, 2000).S_BLL, after)
     assert not torch.allclose(after, before)
+
+
+def test_a_block_is_kept_under_the_budget_that_made_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory ran out in the second block: it and the third are of the halved budget, and so a later run finds them."""
+    budgets: list[int] = []
+
+    def tight(model: Any, items: Sequence[Item], cells: Any, max_tokens: int) -> tuple[Scores, int]:
+        budgets.append(max_tokens)
+        return score_within(model, items, cells, max_tokens if len(budgets) < 2 else min(max_tokens, 1000))
+
+    monkeypatch.setattr(clo.square.reference, "score_within", tight)
+    found = fill(tmp_path, ITEMS)
+    assert budgets == [2000, 2000, 1000] and len(found) == len(ITEMS)
+    monkeypatch.undo()
+    half = ReferenceCache(tmp_path, "key", WHOLE).scores(None, ITEMS[BLOCK : 2 * BLOCK], 1000)
+    assert all(torch.equal(half[key], found[key]) for key in half)
+    again = fill(tmp_path, ITEMS[: 2 * BLOCK])  # the second block was not made under the whole budget
+    exact = score_items(tiny_model(), ITEMS[BLOCK : 2 * BLOCK], WHOLE, 2000).S_BLL
+    assert torch.equal(torch.stack([again[item.key()] for item in ITEMS[BLOCK : 2 * BLOCK]]), exact)

@@ -28,7 +28,7 @@ def loss_of(S: Tensor, items: list[Item], around: Tensor) -> Tensor:
     """CLO's loss with a made-up reference around given scores, so that every cell has a gradient of its own."""
     objective = Objective(len(items[0].prompts), Cells.target, Prompts.both, 0.7, 0.2)
     noise = torch.randn(S.shape, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
-    R = (around.detach().double() + noise).to(S)
+    R = (around.detach().double().cpu() + noise).to(S)
     return objective.loss(objective_terms(objective, S, R), objective.denominators(items))
 
 

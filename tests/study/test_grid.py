@@ -157,11 +157,11 @@ def test_a_stop_in_the_midst_of_an_import_is_a_stop() -> None:
 
 def test_cells_at_a_time() -> None:
     cores = len(os.sched_getaffinity(0))
-    assert _jobs(RunConfig()) == cores
-    assert _jobs(RunConfig(trainer=TrainerConfig(threads=2))) == max(1, cores // 2)
-    assert _jobs(RunConfig(trainer=TrainerConfig(threads=10_000))) == 1
-    assert _jobs(RunConfig(trainer=TrainerConfig(accelerator="gpu"))) == 1
-    assert _jobs(RunConfig(jobs=7)) == 7
+    assert _jobs(None, TrainerConfig()) == cores
+    assert _jobs(None, TrainerConfig(threads=2)) == max(1, cores // 2)
+    assert _jobs(None, TrainerConfig(threads=10_000)) == 1
+    assert _jobs(None, TrainerConfig(accelerator="gpu")) == 1
+    assert _jobs(7, TrainerConfig()) == 7
 
 
 def test_the_reason_of_a_cell_that_could_say_nothing(tmp_path: Path) -> None:

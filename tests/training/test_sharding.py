@@ -84,12 +84,3 @@ def test_gradients_are_those_of_whole_weights(tmp_path: Path, lora: bool, precis
         assert rank["norm"] == pytest.approx(float(total), rel=PRECISIONS[precision])
     assert sum(rank["held"] for rank in ranks) == ranks[0]["layers"]  # every weight of the layers once, not twice
     assert 0.4 < ranks[0]["held"] / ranks[0]["layers"] < 0.6
-
-
-def test_deepspeed_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    from clo.errors import UserError
-    from clo.training.strategy import strategy_of
-
-    monkeypatch.setitem(sys.modules, "deepspeed", None)
-    with pytest.raises(UserError, match="needs `pip install deepspeed`; fsdp2 needs nothing"):
-        strategy_of("deepspeed", 2)

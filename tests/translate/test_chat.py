@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from servers import KEY, Server, completion, error, serving
 
-import clo.server.client
 from clo.config.sources import TranslationConfig
 from clo.data.instructions.example import Instruction
 from clo.errors import UserError
@@ -20,11 +19,7 @@ from clo.translate.engines import Engine, load_engine
 from clo.translate.ladder import translate_sentences
 from clo.translate.pipeline import Means, dropped_path, translate_examples
 
-
-@pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    monkeypatch.setattr(clo.server.client, "BACK_OFF", 0.01)
+pytestmark = pytest.mark.usefixtures("client")
 
 
 def engine(server: Server, cache_dir: Path | None = None, **settings: Any) -> Engine:

@@ -1,0 +1,96 @@
+"""What the report reads: labels, single runs to show, broken folders, studies that are not there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from report_fixture import edit, write_run, write_study
+
+from clo.errors import UserError
+from clo.report.collect import collect, read_lines
+from clo.report.labels import label_parts
+from clo.report.summary import build
+
+
+def test_single_runs_shown_are_of_the_largest_size_that_most_methods_have(tmp_path: Path) -> None:
+    """One method has run ahead to 800 items: the others are still shown beside it at 400, first seed."""
+    write_study(tmp_path / "part", {"sw": 2}, (100, 400), unfinished=False)
+    write_run(tmp_path / "part", "sw", "clo", 800, 0)
+    shown = [(run.label, run.size, run.seed) for run in collect("part", tmp_path).exemplars("sw")]
+    assert shown == [("sft", 400, 0), ("sft_dpo", 400, 0), ("clo", 400, 0)]
+
+
+def test_ablation_rows_are_told_apart_by_what_varies(tmp_path: Path) -> None:
+    """Only the keys that vary, numbers in order, and one key where two say the same."""
+    settings = [{"method.lam": lam, "method.beta": 0.1} for lam in (0.9, 0.3, 0.05)]
+    write_study(tmp_path / "lam", {"sw": 2}, (400,), ("clo",), settings, unfinished=False)
+    assert collect("lam", tmp_path).labels == ["clo lam=0.05", "clo lam=0.3", "clo lam=0.9"]
+    write_study(tmp_path / "lam", {"sw": 2}, (400,), ("sft",), unfinished=False)
+    assert collect("lam", tmp_path).labels[:2] == ["sft", "clo lam=0.05"]
+    tunings = [{"tuning.name": name, "tuning.trains": name} for name in ("full", "mlp")]
+    write_study(tmp_path / "tuning", {"sw": 1}, (400,), ("sft", "clo"), tunings, unfinished=False)
+    labels = ["sft tuning=full", "sft tuning=mlp", "clo tuning=full", "clo tuning=mlp"]
+    study = collect("tuning", tmp_path)
+    assert study.labels == labels
+    rates = [row.cells.get("target_win_rate") for row in build(study).rows if row.label.startswith("clo")]
+    assert all(rates), "each clo run is compared with the sft run of its own tuning"
+
+
+def test_labels_ignore_what_belongs_to_method_language_or_hardware() -> None:
+    """A path per language, a value per method and the number of threads split no group."""
+    runs = [
+        (("sft", "sw"), {"method.lam": "1", "data.train": "sw", "model.recipe.lam": "1"}),
+        (("clo", "sw"), {"method.lam": "0.5", "data.train": "sw", "trainer.threads": "2"}),
+        (("clo", "ko"), {"method.lam": "0.5", "data.train": "ko", "trainer.threads": "4"}),
+    ]
+    assert label_parts(runs) == [(), (), ()]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("results.json", "{", "results.json is not valid JSON"),
+        ("results.json", "{}", "results.json lacks lang"),
+        ("status.json", "[]", "status.json holds no JSON object"),
+        ("config.yaml", "a: [", "config.yaml is not valid YAML"),
+    ],
+)
+def test_broken_folder_is_listed_not_fatal(tmp_path: Path, name: str, content: str, reason: str) -> None:
+    """The other run is reported all the same."""
+    write_run(tmp_path / "part", "sw", "clo", 400, 0)
+    broken = write_run(tmp_path / "part", "sw", "clo", 400, 1)
+    (broken / name).write_text(content)
+    study = collect("part", tmp_path)
+    assert len(study.runs) == 1
+    [unfinished] = study.unfinished
+    assert unfinished.folder == broken and unfinished.state == "broken" and reason in unfinished.reason
+
+
+def test_missing_study_names_those_there_are(tmp_path: Path) -> None:
+    """The sentence tells what there is and which keys to set."""
+    write_study(tmp_path / "demo", {"sw": 1}, (100,), ("clo",))
+    with pytest.raises(UserError, match=r"study=dmo.*studies there: demo"):
+        collect("dmo", tmp_path)
+    with pytest.raises(UserError, match="no studies yet"):
+        collect("demo", tmp_path / "elsewhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="no run folders"):
+        collect("empty", tmp_path)
+
+
+def test_study_of_failures_tells_them(tmp_path: Path) -> None:
+    """No finished run: the reasons are in the sentence."""
+    folder = write_run(tmp_path / "failures", "sw", "clo", 100, 0)
+    edit(folder / "status.json", state="failed", error="the disk is full")
+    with pytest.raises(UserError, match=r"no finished run.*failed: the disk is full"):
+        collect("failures", tmp_path)
+
+
+def test_a_line_separator_in_an_answer_breaks_no_line(tmp_path: Path) -> None:
+    """JSON writes U+2028 and U+0085 as they are; only a newline ends a line of the file."""
+    path = tmp_path / "samples.jsonl"
+    objects = [{"answer": "a\u2028b\u0085c\u000bd"}, {"answer": "e"}]
+    path.write_text("".join(json.dumps(one, ensure_ascii=False) + "\n" for one in objects) + '{"cut', encoding="utf-8")
+    assert read_lines(path) == objects
