@@ -38,9 +38,14 @@ def percent(share: float | None) -> str:
     return decimal(None if share is None else 100 * share)
 
 
+def few_seeds(seeds: int) -> bool:
+    """Whether seeds make an interval, but too few of them for it to say much."""
+    return 1 < seeds < FEWEST_SEEDS
+
+
 def daggered(text: str, seeds: int) -> str:
-    """An interval over seeds, with a dagger where there are too few of them for it to say much."""
-    return text + DAGGER if text and 1 < seeds < FEWEST_SEEDS else text
+    """An interval over seeds, with a dagger where they are few."""
+    return text + DAGGER if text and few_seeds(seeds) else text
 
 
 def thousands(value: object) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from clo.errors import UserError
 from clo.report.collect import Run, Study, grouped
-from clo.report.formats import DAGGER, FEWEST_SEEDS, TWO_SEEDS
+from clo.report.formats import DAGGER, FEWEST_SEEDS, TWO_SEEDS, few_seeds
 from clo.report.measures import COLUMNS, Column, Mean, mean_of, measure, shown
 
 
@@ -134,7 +134,7 @@ def _notes(rows: Sequence[TableRow], against: str, wins: bool) -> list[str]:
     seeds = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
     interval = "Mean ± half-width of the 95 % t-interval over seeds, where there are at least two."
     chance = "One seed gives no interval: differences between rows may be chance."
-    few = any(1 < cell.n < FEWEST_SEEDS for row in rows for cell in row.cells.values())
+    few = any(few_seeds(cell.n) for row in rows for cell in row.cells.values())
     dagger = f" {DAGGER} {TWO_SEEDS}" * few
     notes = [f"Runs (seeds) per row: {seeds}. {interval if counts[-1] > 1 else chance}{dagger}"]
     notes.append("Gains and changes are differences to the start model, in points.")
