@@ -60,7 +60,9 @@ FORMS = {"both languages in a row": PAIRED, "a row per language": LONG}
 
 def a_place(folder: Path) -> dict[str, str]:
     """A folder with a model, rows in the README's columns, and ``clo`` on the path; the environment to use it in."""
-    tiny_model().save_pretrained(folder / "my_model")
+    model = tiny_model()
+    model.config.max_position_embeddings = 2048
+    model.save_pretrained(folder / "my_model")
     byte_level_tokenizer().save_pretrained(folder / "my_model")
     names, shown = list(csv.reader(SHOWN.splitlines()))
     assert (shown[0], shown[1]) == ("1", "ha") and all(shown)
