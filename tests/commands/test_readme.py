@@ -22,6 +22,7 @@ BLOCKS = re.findall(r"^```bash\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
 COMMANDS = [
     line.strip()
     for block in BLOCKS
+    if "my_rows" not in block  # test_readme_rows.py runs it as it stands
     for line in block.replace("\\\n", " ").splitlines()
     if line.strip(" #") and line[0] != "#"
 ]
