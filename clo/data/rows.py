@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from clo.data.tables import id_of, records
+from clo.data.texts import visible
 from clo.errors import UserError
 
 
@@ -24,6 +25,8 @@ class Row:
     """Language code -> the short content that a right response contains; empty where unknown."""
     group: str = ""
     """Evaluation group (``seen``, ``unseen``), empty where there are none."""
+    where: str = field(default="", compare=False)
+    """File and line of its first record, for messages."""
 
 
 def read_rows(path: str | Path, source: str, target: str) -> list[Row]:
@@ -42,7 +45,7 @@ def read_rows(path: str | Path, source: str, target: str) -> list[Row]:
         row_id = id_of(record, where)
         if row_id is None:
             raise UserError(f"{where}: the field 'id' is missing or empty; give every example an id of its own")
-        row = rows.setdefault(row_id, Row(row_id, {}, {}))
+        row = rows.setdefault(row_id, Row(row_id, {}, {}, where=where))
         for lang, prompt, response in _texts(where, record, source):
             if lang in row.prompts:
                 raise UserError(f"{where}: id {row.id!r} has {lang!r} twice; ids must be unique per language")
@@ -71,6 +74,6 @@ def _texts(where: str, record: dict[str, Any], source: str) -> Iterator[tuple[st
         for name in names:
             if not isinstance(record.get(name), str):
                 raise UserError(f"{where}: the field {name!r} is missing or not a text")
-            if not record[name].strip():
+            if not visible(record[name]):
                 raise UserError(f"{where}: the field {name!r} is empty; fill it or drop the row")
         yield code, record[names[0]], record[names[1]]

@@ -11,6 +11,7 @@ from typing import Any
 
 from clo.config.parse import RunConfig
 from clo.data.tables import id_of, records
+from clo.data.texts import visible
 from clo.errors import UserError, plain_name
 from clo.server.reply import Reply
 from clo.storage.files import write_json
@@ -111,7 +112,7 @@ def read_prompts(path: Path, languages: dict[str, str], lang: str | None) -> lis
     prompts: dict[str, Prompt] = {}
     for number, (where, record) in enumerate(records(path, "prompts"), 1):
         text = record.get("prompt") or record.get("instruction")
-        if not isinstance(text, str) or not text.strip():
+        if not isinstance(text, str) or not visible(text):
             raise UserError(f"{where}: the field 'prompt' (or 'instruction') is missing or empty")
         code = record.get("lang") or lang
         if code not in languages:
@@ -181,10 +182,12 @@ def show(path: Path) -> None:
         if mine:
             decided = [line for line in mine if line["verdict"] != "undecided"]
             right = sum(line["verdict"] == side for line in decided)
-            empty = sum(not line["answer"] for line in mine)
+            empty = sum(not visible(line["answer"]) for line in mine)
+            cut = sum(line.get("cut") is True for line in mine)
+            tail = f", {cut} cut by the server (raise max_new_tokens=)" if cut else ""
             mean = sum(len(line["answer"]) for line in mine) / len(mine)
             print(
                 f"{words}: {len(mine)} answers, {right} of {len(decided)} decided ones in the language asked, "
-                f"{empty} empty, {mean:.0f} characters on average"
+                f"{empty} empty, {mean:.0f} characters on average{tail}"
             )
     print(f"written to {path}")

@@ -78,6 +78,8 @@ def train(run: RunConfig, folder: RunFolder) -> None:
 
     check_places(run.logger.name, run.cache_dir)
     rows = rows_of(run)
+    if folder.main:
+        print(rows.told(), end="")
     session = open_session(run, folder)
     items = items_of(run, session.renderer, rows)
     test = rows.evaluated(run.evaluation)
@@ -125,6 +127,7 @@ def _fit(session: Session, model: Any, rows: Splits, items: Items) -> dict[str, 
         "steps": sum(plan.total_steps for plan in plans),
         "items": len(items.train),
         "items_too_long": items.too_long,
+        "poor_rows": [poor.record() for poor in rows.poor],
         "response_tokens": sum(len(item.responses[j]) for item in items.train for _, j in plans[-1].objective.cells()),
         "trainable": book.trains(),
         "parameters": book.total,
