@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from clo.config.parse import RunConfig, parse
 from clo.errors import UserError, cause
 from clo.storage.run_folder import AGAIN, RunFolder
+from clo.study.rebuild import has_model, stage_weights
 
 if TYPE_CHECKING:
     from clo.study.session import Session
@@ -71,8 +72,9 @@ def load_trained(run: RunConfig, path: Path) -> Any:
     from clo.model.load import adapted, load_model
 
     model = path / "model"
-    if not model.is_dir():
-        raise UserError(f"{model} is missing; {AGAIN}")
+    if not has_model(path):
+        mend = "the run's command makes it again from its checkpoint" if stage_weights(path) else AGAIN
+        raise UserError(f"{model} is missing; {mend}")
     if (model / "adapter_config.json").is_file():
         return adapted(load_model(run.model), trained_config(run, path))
     return load_model(trained_config(run, path))

@@ -14,6 +14,7 @@ from clo.errors import UserError, was_stopped
 from clo.storage.run_folder import RunFolder
 from clo.study.content import check_content, record_content
 from clo.study.finished import recorded
+from clo.study.rebuild import has_model, rebuild_model
 from clo.study.table import print_table
 
 if TYPE_CHECKING:
@@ -31,19 +32,25 @@ def run_path(run: RunConfig) -> Path:
     return path
 
 
-def run_cell(run: RunConfig) -> None:
+def run_cell(run: RunConfig, patience: float = 0.0) -> None:
     """Train and evaluate one run, and show its result.
+
+    Args:
+        run: what to train.
+        patience: seconds to wait for a process that works in its folder.
 
     Raises:
         UserError: anything the user can mend.
     """
     folder = RunFolder(run_path(run), main=os.environ.get("LOCAL_RANK", "0") == "0")
     check_content(run, folder)
-    if folder.state() == "done":
-        print(f"{folder.path} is done already; delete it to run again")
-        print_table([folder.path])
+    if _shown(run, folder):
         return
-    folder.acquire(OmegaConf.to_yaml(OmegaConf.create(plain(run))))
+    folder.acquire(OmegaConf.to_yaml(OmegaConf.create(plain(run))), patience)
+    if patience and folder.state() == "done":  # whoever was waited for has finished it
+        folder.release()
+        _shown(run, folder)
+        return
     failed = True
     try:
         folder.status(now=True, state="running", stage="load", error=None)
@@ -65,6 +72,22 @@ def run_cell(run: RunConfig) -> None:
 
             close(folder, failed)
         folder.release()
+
+
+def _shown(run: RunConfig, folder: RunFolder) -> bool:
+    """Show a finished run, and make its model again where somebody has deleted it; whether it is one.
+
+    Raises:
+        UserError: the model is gone, and so is what it could be made from.
+    """
+    if folder.state() != "done":
+        return False
+    print(f"{folder.path} is done already; delete it to run again")
+    print_table([folder.path])
+    if folder.main and not has_model(folder.path):
+        rebuild_model(run, folder.path)
+        print(f"{folder.path / 'model'} was missing; it is made again from {folder.path / 'checkpoint'}")
+    return True
 
 
 def train(run: RunConfig, folder: RunFolder) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,29 @@ def test_a_stopped_evaluation_goes_on_from_what_it_has(
 def batches_of(run: Path) -> list[Any]:
     """The batches of the run's test answers under 60 tokens: every one of them has one prompt."""
     return (run / "samples.jsonl").read_text().splitlines()
+
+
+@pytest.mark.parametrize(
+    "more", [[], ["tuning=attention_lora", "method=sft_dpo"]], ids=["weights", "adapters, two stages"]
+)
+def test_a_deleted_model_is_made_again(more: list[str], warm: WarmRuns, tiny_folder: Path, tmp_path: Path) -> None:
+    words = tiny(tiny_folder, tmp_path, *more)
+    assert warm.run(words, tmp_path).code == 0
+    (run,) = tmp_path.glob("outputs/runs/*")
+    before = files(run)
+    shutil.rmtree(run / "model")
+    ended = warm.run([f"run={run}", f"to={tmp_path}/served"], tmp_path, command="export")
+    assert ended.code == 1
+    assert ended.err == f"error: {run}/model is missing; the run's command makes it again from its checkpoint\n"
+    ended = warm.run(words, tmp_path)
+    assert ended.code == 0, ended.err
+    assert f"{run} is done already" in ended.out and f"{run}/model was missing; it is made again from" in ended.out
+    assert files(run) == before
+    shutil.rmtree(run / "model")
+    shutil.rmtree(run / "checkpoint")
+    ended = warm.run(words, tmp_path)
+    assert ended.code == 1 and "is done already" in ended.out and ended.err.count("\n") == 1
+    assert f"{run}/model is missing, and so are the weights in {run}/checkpoint; bring it back, or delete" in ended.err
 
 
 def test_names_that_lead_out_of_the_folder_are_refused(finished: Path, warm: WarmRuns, tmp_path: Path) -> None:
