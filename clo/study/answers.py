@@ -17,7 +17,7 @@ from clo.server.reply import Reply
 from clo.storage.files import write_json
 from clo.storage.jsonl import append_lines, read_lines, write_lines
 from clo.storage.run_folder import RunFolder
-from clo.study.finished import finished_run, load_trained, trained_config
+from clo.study.finished import finished_run, load_start, load_trained, trained_config
 
 CHUNK = 32
 """Prompts answered and written together."""
@@ -150,12 +150,11 @@ def _go_on(path: Path, prompts: Sequence[Prompt], settings: dict[str, Any]) -> i
 def _model(run: RunConfig, place: Path, asked: Asked) -> Answer:
     """The run's model, or its start model, in this process."""
     from clo.evaluation.generate import generate
-    from clo.model.load import load_model
     from clo.study.session import open_session
 
     config = run.model if asked.start else trained_config(run, place)
     session = open_session(replace(run, model=config), RunFolder(place, main=False))
-    model = (load_model(run.model) if asked.start else load_trained(run, place)).to(session.device)
+    model = (load_start(run, place) if asked.start else load_trained(run, place)).to(session.device)
     budget = asked.max_tokens or run.evaluation.max_tokens
 
     def make(texts: Sequence[str]) -> list[Reply]:

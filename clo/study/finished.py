@@ -63,6 +63,39 @@ def trained_config(run: RunConfig, path: Path) -> Any:
     return replace(run.model, path=str(path / "model"), revision=None)
 
 
+def check_unchanged(run: RunConfig, path: Path, *groups: str) -> None:
+    """Refuse to go on with a finished run on other rows, or on another start model, than it was made from.
+
+    Args:
+        run: as recorded.
+        path: its folder.
+        groups: of the settings that matter, ``data`` and ``model``.
+
+    Raises:
+        UserError: what has changed.
+    """
+    from clo.study.content import changed_since
+
+    changed = [key for key in changed_since(run, path) if key.partition(".")[0] in groups]
+    if changed:
+        raise UserError(
+            f"{' and '.join(changed)} changed after {path} was made; what is asked now would mix both: bring the old "
+            "content back, or train again under another study_name="
+        )
+
+
+def load_start(run: RunConfig, path: Path) -> Any:
+    """The start model of the run whose folder is at ``path``.
+
+    Raises:
+        UserError: it cannot be loaded, or is another one by now.
+    """
+    from clo.model.load import load_model
+
+    check_unchanged(run, path, "model")
+    return load_model(run.model)
+
+
 def load_trained(run: RunConfig, path: Path) -> Any:
     """The trained model of the folder at ``path``: merged weights, or the adapter on its base.
 
@@ -76,7 +109,7 @@ def load_trained(run: RunConfig, path: Path) -> Any:
         mend = "the run's command makes it again from its checkpoint" if stage_weights(path) else AGAIN
         raise UserError(f"{model} is missing; {mend}")
     if (model / "adapter_config.json").is_file():
-        return adapted(load_model(run.model), trained_config(run, path))
+        return adapted(load_start(run, path), trained_config(run, path))
     return load_model(trained_config(run, path))
 
 
@@ -93,12 +126,14 @@ def evaluate_again(path: Path, changes: Sequence[str] = ()) -> None:
         UserError: not a finished run, or a change that does not exist.
     """
     from clo.data.splits import load_splits
+    from clo.study.content import with_benchmarks
     from clo.study.outcome import write_results
     from clo.study.scores import answer_scores, trained_stamp
     from clo.study.session import open_session
     from clo.translate.ensure import rows_path
 
     folder, run = finished_run(path, changes)
+    check_unchanged(recorded(path), path, "data")
     folder.lock()
     try:
         results = folder.results()
@@ -111,6 +146,8 @@ def evaluate_again(path: Path, changes: Sequence[str] = ()) -> None:
             benchmarks = _benchmarks_again(session, run, model, results.get("benchmarks", {}))
         kept = {key: results[key] for key in ("start", "square", "train", "judged", "content") if key in results}
         made = {"scores": scores, **({"benchmarks": benchmarks} if benchmarks else {})}
+        if content := with_benchmarks(run, folder, results.get("content") or {}):
+            made["content"] = content
         write_results(session, kept | made, samples)
     finally:
         folder.release()
@@ -118,13 +155,12 @@ def evaluate_again(path: Path, changes: Sequence[str] = ()) -> None:
 
 def _benchmarks_again(session: Session, run: RunConfig, model: Any, before: dict[str, Any]) -> dict[str, Any]:
     """Benchmarks that are there, with those that are asked for now laid over them by name and settings."""
-    from clo.model.load import load_model
     from clo.square.reference import weights_key
     from clo.study.run_benchmarks import benchmark_scores, merged, start_benchmark_scores, with_start
 
     found = benchmark_scores(session, model)
     if not found:
         return before
-    start = load_model(run.model).to(session.device)
+    start = load_start(run, session.folder.path).to(session.device)
     key = weights_key(start, run.trainer.precision)
     return merged(before, with_start(found, start_benchmark_scores(session, start, key)))
