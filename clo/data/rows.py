@@ -29,11 +29,17 @@ class Row:
     """File and line of its first record, for messages."""
 
 
-def read_rows(path: str | Path, source: str, target: str) -> list[Row]:
+def read_rows(path: str | Path, source: str, target: str, key: str = "data.train") -> list[Row]:
     """Read parallel rows from a JSONL, JSON, CSV, TSV or Parquet file, in file order.
 
     Two forms are read: long (``id, lang, prompt, response``, one line per language, joined on ``id``) and paired
     (``id, prompt_<source>, response_<source>, prompt, response, lang``, one line per example).
+
+    Args:
+        path: the file.
+        source: language code.
+        target: language code.
+        key: the setting that named it, for messages.
 
     Raises:
         UserError: the file is missing, not UTF-8 or malformed; an id is missing, doubled or neither text nor whole
@@ -41,7 +47,7 @@ def read_rows(path: str | Path, source: str, target: str) -> list[Row]:
     """
     path = Path(path)
     rows: dict[str, Row] = {}
-    for where, record in records(path, "data.train (data.dev, data.test)"):
+    for where, record in records(path, key):
         row_id = id_of(record, where)
         if row_id is None:
             raise UserError(f"{where}: the field 'id' is missing or empty; give every example an id of its own")

@@ -69,7 +69,7 @@ def _file_splits(data: DataConfig, source: str, target: str) -> Splits:
     """Splits of the user's files."""
     assert data.train is not None
     files = {name: path for name in ("train", "dev", "test") if (path := getattr(data, name)) is not None}
-    given = {name: read_rows(path, source, target) for name, path in files.items()}
+    given = {name: read_rows(path, source, target, f"data.{name}") for name, path in files.items()}
     poor = [one for n, rows in given.items() for one in check_poor(rows, files[n], (source, target), data.poor_rows)]
     train = given.pop("train")
     for name in ("dev", "test"):

@@ -53,6 +53,10 @@ def finished_run(path: Path, changes: Sequence[str] = ()) -> tuple[RunFolder, Ru
         UserError: it is not one, or a key does not exist.
     """
     folder = RunFolder(path, finished=True)
+    if not path.is_dir():
+        raise UserError(
+            f"run={path} {'is no folder' if path.exists() else 'does not exist'}; give a finished run's folder"
+        )
     if folder.state() != "done" or not (path / "config.yaml").is_file():
         raise UserError(f"{path} is not the folder of a finished run; its command finishes it")
     return folder, recorded(path, changes)

@@ -7,6 +7,7 @@ the square, sample answers and the run folder's small files; never an environmen
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 from clo.config.parse import RunConfig
@@ -24,8 +25,10 @@ def stage_logger(run: RunConfig, folder: RunFolder, stage: str) -> Any:
 
     A method of two stages prefixes the names of its metrics: both count their steps from 1.
     """
+    import wandb
     from pytorch_lightning.loggers import WandbLogger
 
+    wandb.setup(settings=wandb.Settings(silent=True))  # it writes 40 lines; where the run is stands in one (`finish`)
     return WandbLogger(
         project=run.logger.project,
         entity=run.logger.entity,
@@ -70,9 +73,13 @@ def log_outcome(folder: RunFolder) -> None:
 
 
 def finish(failed: bool) -> None:
-    """Close the run, if one is open."""
+    """Close the run, if one is open, and say where it is."""
     import wandb
 
+    if wandb.run is not None:
+        folder = Path(wandb.run.dir).parent
+        place = wandb.run.url if not wandb.run.offline else f"kept in {folder}; `wandb sync {folder}` sends it"
+        print(f"W&B: {place}")
     wandb.finish(exit_code=int(failed))
 
 
