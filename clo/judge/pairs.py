@@ -83,6 +83,8 @@ def read_pairs(comparison: Comparison) -> list[Pair]:
         UserError: one of the two cannot be read, they share nothing, or one row has two prompts.
     """
     run, against, sides = comparison.run, comparison.against, comparison.sides
+    if run.resolve() == against.resolve():
+        raise UserError(f"run= and against= are the same folder '{run}'; give another run to judge against")
     samples = read_answers(run, comparison.answers)
     if against.is_file():
         pairs = _with_file(samples, against)

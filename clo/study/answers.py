@@ -109,6 +109,8 @@ def read_prompts(path: Path, languages: dict[str, str], lang: str | None) -> lis
     Raises:
         UserError: a prompt is missing or empty, an id comes twice, or a language is none of the run's.
     """
+    if lang is not None and lang not in languages:
+        raise UserError(f"lang={lang} is no language of the run; it knows {' or '.join(languages)}")
     prompts: dict[str, Prompt] = {}
     for number, (where, record) in enumerate(records(path, "prompts"), 1):
         text = record.get("prompt") or record.get("instruction")

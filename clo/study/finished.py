@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from clo.config.effect import check_effect
 from clo.config.parse import RunConfig, parse
 from clo.errors import UserError, cause
 from clo.storage.run_folder import AGAIN, RunFolder
 from clo.study.rebuild import has_model, stage_weights
+
+TRAINING = tuple(f"evaluation.{name}" for name in ("name", "val_items", "validations", "watch"))
+"""Settings of the group ``evaluation`` that an evaluation of a finished run does not read."""
 
 if TYPE_CHECKING:
     from clo.study.session import Session
@@ -137,6 +141,10 @@ def evaluate_again(path: Path, changes: Sequence[str] = ()) -> None:
     from clo.translate.ensure import rows_path
 
     folder, run = finished_run(path, changes)
+    idle = [word for word in changes if word.partition("=")[0] in TRAINING]
+    if idle:
+        raise UserError(f"{idle[0]} has no effect here: only training reads it; leave it out")
+    check_effect(changes, [run])
     check_unchanged(recorded(path), path, "data")
     folder.lock()
     try:
