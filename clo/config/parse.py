@@ -150,6 +150,7 @@ def parse(cfg: DictConfig) -> RunConfig:
     try:
         run = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(RunConfig), cfg))
     except OmegaConfBaseException as error:
-        raise UserError(str(error).splitlines()[0]) from error
+        where = f"{error.full_key}: " if error.full_key else ""
+        raise UserError(where + str(error).splitlines()[0]) from error
     assert isinstance(run, RunConfig)
     return run
