@@ -111,8 +111,6 @@ def print_win_rates(run: Path, against: Path) -> None:
 
     from clo.evaluation.win_rate import compare_runs
 
-    if run.resolve() == against.resolve():
-        raise UserError(f"run= and against= are the same folder {run}; give another run")
     table = Table(title=f"{run.name} against {against.name}", title_justify="left")
     for name in ("prompts in", "wins", "ties", "losses", "win rate", "95 % interval", "of the decided"):
         table.add_column(name, justify="right")

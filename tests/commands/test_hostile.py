@@ -236,7 +236,6 @@ def test_run_folders_and_commands(finished: Path, warm: WarmRuns, tmp_path: Path
         ("evaluate", ["evaluation.rows=many"], "rows"),
         ("evaluate", ["evaluation.watch=2"], "evaluation.watch=2 has no effect"),
         ("evaluate", ["evaluation.benchmarks.shots=2"], "has no effect"),
-        ("evaluate", [f"against={finished}"], "are the same folder"),
         ("evaluate", ["against=/nowhere"], "/nowhere"),
         ("answer", ["prompts=/nowhere.jsonl"], "does not exist"),
         ("answer", ["prompts=."], "is a folder"),
