@@ -76,6 +76,8 @@ def answer(place: Path, asked: Asked) -> Path:
     name = (asked.name or asked.prompts.stem) + ("-start" if asked.start else "")
     path = place / f"answers-{name}.jsonl"
     settings = {"max_new_tokens": asked.max_new_tokens, "template": run.model.template, "start": asked.start}
+    if asked.server is not None:
+        settings["server"] = asked.server[1]  # what it calls the model; where it is decides nothing
     done = _go_on(path, prompts, settings)
     identifier, codes = LanguageIdentifier.of(run.lang), {v: k for k, v in languages.items()}
     make: Answer | None = None

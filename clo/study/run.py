@@ -102,7 +102,7 @@ def train(run: RunConfig, folder: RunFolder) -> None:
     check_places(run.logger.name, run.cache_dir)
     rows = rows_of(run)
     if folder.main:
-        print(rows.told(), end="")
+        print(rows.told(), _fewer(run, rows), sep="", end="")
     session = open_session(run, folder)
     items = items_of(run, session.renderer, rows)
     test = rows.evaluated(run.evaluation)
@@ -114,6 +114,14 @@ def train(run: RunConfig, folder: RunFolder) -> None:
     if folder.main:
         end = end_scores(session, model.to(session.device), test, items.val)  # Lightning leaves it on the CPU
         write_outcome(session, model, start, end, trained)
+
+
+def _fewer(run: RunConfig, rows: Splits) -> str:
+    """A line where fewer rows are there to be tested on than were asked for."""
+    asked, there = run.evaluation.rows or 0, len(rows.evaluated(run.evaluation))
+    if asked <= there:
+        return ""
+    return f"evaluation.rows={asked} is beyond the {there} rows of {run.evaluation.split.name}; all of them are used\n"
 
 
 def _start_model(session: Session, items: Items) -> Any:

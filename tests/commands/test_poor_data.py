@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,10 @@ def test_copies_are_refused_or_said(warm: WarmRuns, tiny_folder: Path, tmp_path:
         assert ended.code == 1 and what in ended.err and "or set data.poor_rows=say if they are meant" in ended.err
         ended = warm.run([*words, "data.poor_rows=say"], tmp_path, command=command)
         assert ended.code == 0 and what in ended.out, ended.err
+    assert "evaluation.rows=6 is beyond the 5 rows of test; all of them are used" in warm.run(
+        [*words, "data.poor_rows=say", "seed=1"], tmp_path
+    ).out  # fmt: skip
+    shutil.rmtree(next(tmp_path.glob("outputs/runs/*-s1-*")))
     (results,) = tmp_path.glob("outputs/runs/*/results.json")  # saying is no part of what is computed
     (poor,) = json.loads(results.read_text())["train"]["poor_rows"]
     assert (poor["rows"], poor["of"], len(poor["first"])) == (4, 40, 3)
