@@ -102,3 +102,15 @@ def test_copies_are_refused_or_said(warm: WarmRuns, tiny_folder: Path, tmp_path:
     assert (poor["rows"], poor["of"], len(poor["first"])) == (4, 40, 3)
     ended = warm.run(["data.poor_rows=say"], tmp_path)
     assert ended.code == 1 and "data.poor_rows has no effect here: data=files, oasst or table reads it" in ended.err
+
+
+def test_questions_of_the_test_file_do_not_count_as_training_rows(
+    warm: WarmRuns, tiny_folder: Path, tmp_path: Path
+) -> None:
+    train = rows(tmp_path / "rows.jsonl", 0)
+    test = [json.loads(line) | {"id": f"t{k}"} for k, line in enumerate(train.read_text().splitlines()[:10])]
+    (tmp_path / "test.jsonl").write_text("".join(json.dumps(line) + "\n" for line in test))
+    words = ["data=files", f"data.train={train}", f"data.test={tmp_path}/test.jsonl", "data.held_out=5", "data_size=30"]
+    ended = warm.run([*tiny(tiny_folder, tmp_path, *words), "plan=true"], tmp_path)
+    assert ended.code == 1 and "training rows of data=files for sw (" in ended.err
+    assert "rows are left out of train: their prompt stands in dev or test too (line" in ended.err
