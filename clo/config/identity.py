@@ -33,6 +33,7 @@ MACHINE = {
     "evaluation.max_tokens": "generation batches of another size: rounding",
     "evaluation.benchmarks.data": "a place; the rows are hashed where they are used",
     "evaluation.benchmarks.harness_folder": "a place; the rows are hashed where they are used",
+    "data.poor_rows": "whether rows are refused or said, not which rows are used",
     "data.translation.base_url": _SERVER,
     "data.translation.parallel": _SERVER,
     "data.translation.timeout": _SERVER,
@@ -85,7 +86,7 @@ FIRST_MACHINE = (
     *("trainer", "logger", "study_name", "output_dir", "cache_dir", "jobs", "plan", "model.recipe"),
     *("evaluation.benchmarks.data", "evaluation.benchmarks.harness_folder"),
 )
-SINCE_FIRST = ("method.own_tuning", "lang.identify")
+SINCE_FIRST = ("method.own_tuning", "lang.identify", "data.poor_rows")
 """Settings that version 0.1 did not have."""
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from clo.config.choices import Cells, Identify, LengthPolicy, NllReduction, PairReduction, Prompts, Trains
+from clo.config.choices import Cells, Identify, LengthPolicy, NllReduction, PairReduction, PoorRows, Prompts, Trains
 from clo.config.sources import SourceConfig, TranslationConfig
 from clo.errors import UserError, check, plain_name, positive
 
@@ -207,6 +207,8 @@ class DataConfig:
     """translated: the translator."""
     length_policy: LengthPolicy = LengthPolicy.drop
     """An item longer than the window is dropped in all languages and counted, or refused."""
+    poor_rows: PoorRows = PoorRows.stop
+    """More than a few copies between languages, repeated or empty-looking rows are refused; ``say`` uses them."""
 
     def __post_init__(self) -> None:
         kinds = ("cldr", "files", "translated")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from clo.data.tables import id_of, records
+from clo.data.texts import visible
 from clo.errors import UserError
 
 
@@ -24,13 +25,21 @@ class Row:
     """Language code -> the short content that a right response contains; empty where unknown."""
     group: str = ""
     """Evaluation group (``seen``, ``unseen``), empty where there are none."""
+    where: str = field(default="", compare=False)
+    """File and line of its first record, for messages."""
 
 
-def read_rows(path: str | Path, source: str, target: str) -> list[Row]:
+def read_rows(path: str | Path, source: str, target: str, key: str = "data.train") -> list[Row]:
     """Read parallel rows from a JSONL, JSON, CSV, TSV or Parquet file, in file order.
 
     Two forms are read: long (``id, lang, prompt, response``, one line per language, joined on ``id``) and paired
     (``id, prompt_<source>, response_<source>, prompt, response, lang``, one line per example).
+
+    Args:
+        path: the file.
+        source: language code.
+        target: language code.
+        key: the setting that named it, for messages.
 
     Raises:
         UserError: the file is missing, not UTF-8 or malformed; an id is missing, doubled or neither text nor whole
@@ -38,11 +47,11 @@ def read_rows(path: str | Path, source: str, target: str) -> list[Row]:
     """
     path = Path(path)
     rows: dict[str, Row] = {}
-    for where, record in records(path, "data.train (data.dev, data.test)"):
+    for where, record in records(path, key):
         row_id = id_of(record, where)
         if row_id is None:
             raise UserError(f"{where}: the field 'id' is missing or empty; give every example an id of its own")
-        row = rows.setdefault(row_id, Row(row_id, {}, {}))
+        row = rows.setdefault(row_id, Row(row_id, {}, {}, where=where))
         for lang, prompt, response in _texts(where, record, source):
             if lang in row.prompts:
                 raise UserError(f"{where}: id {row.id!r} has {lang!r} twice; ids must be unique per language")
@@ -71,6 +80,6 @@ def _texts(where: str, record: dict[str, Any], source: str) -> Iterator[tuple[st
         for name in names:
             if not isinstance(record.get(name), str):
                 raise UserError(f"{where}: the field {name!r} is missing or not a text")
-            if not record[name].strip():
+            if not visible(record[name]):
                 raise UserError(f"{where}: the field {name!r} is empty; fill it or drop the row")
         yield code, record[names[0]], record[names[1]]

@@ -13,8 +13,10 @@ from clo.evaluation.benchmarks.lm_eval import evaluate_lm_eval, harness_tasks
 from clo.evaluation.benchmarks.options import BenchmarkOptions
 from clo.evaluation.benchmarks.run import Store, evaluate_benchmarks
 from clo.evaluation.benchmarks.task_files import write_task_files
+from clo.square.reference import weights_key
 from clo.storage.files import write_json
 from clo.storage.progress import stage
+from clo.study.content import benchmark_files
 from clo.study.session import Session
 
 
@@ -46,7 +48,9 @@ def benchmark_scores(session: Session, model: Any, store: Store | None = None) -
     """
     run, folder = session.run, session.folder
     asked, options = run.evaluation.benchmarks, options_of(run.evaluation, run.trainer.max_tokens)
-    store = store or Store(folder.path / "benchmarks", folder.path.name)
+    if not asked.names and not asked.harness:
+        return {}
+    store = store or Store(folder.path / "benchmarks", weights_key(model, run.trainer.precision))
     found: dict[str, Any] = {}
     if asked.names:
         with stage(folder, "benchmarks") as tick:
@@ -102,6 +106,8 @@ def start_benchmark_scores(session: Session, model: Any, key: str) -> dict[str, 
     if not asked.names and not asked.harness:
         return {}
     content = [key, plain(asked), run.lang.code, run.lang.source, run.model.template]
+    if asked.harness:  # its scores are kept whole; all others by rows and prompts, each side
+        content.append(benchmark_files(run))
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
     place = Path(run.cache_dir) / "benchmarks"
     kept = place / f"{digest}.json"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from clo.data.texts import visible
 from clo.errors import UserError
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def table_examples(config: SourceConfig, records: Records, counts: Counts) -> It
     for number, (where, record) in enumerate(records):
         counts.read += 1
         prompt, response = _pair(config, record, where)
-        if not prompt.strip() or not response.strip():
+        if not visible(prompt) or not visible(response):
             counts.drop("empty prompt or response")
             continue
         given = record.get("id")
