@@ -6,7 +6,7 @@ BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all check reproduce speed nano clean
+.PHONY: help setup demo test test-all check reproduce speed gpu nano clean
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -41,6 +41,9 @@ reproduce: setup ## Run the paper's grid at nano scale and write its report
 
 speed: setup ## Time and weigh our steps against TRL's (about half an hour of a quiet machine)
 	$(BIN)/python -m speed.all
+
+gpu: setup ## Measure ours and TRL on this machine's GPU, after the tests that need one (about ten minutes)
+	$(BIN)/python -m speed.gpu --write
 
 nano: setup ## Build the embedded start model again from its data and seed
 	$(BIN)/python -m clo.nano.build

@@ -35,7 +35,7 @@ def check(ok: bool, key: str, meaning: str, value: object) -> None:
 def plain_name(key: str, value: str) -> None:
     """Refuse a value that cannot be part of a folder's name."""
     ok = value.isascii() and value.replace("-", "").replace("_", "").isalnum()
-    check(ok, key, "letters, digits, - and _", value)
+    check(ok, key, "letters, digits, - and _", value if value.strip() else repr(value))
 
 
 def positive(key: str, meaning: str, value: float) -> None:

@@ -6,6 +6,7 @@ of kill-and-resume exact where a stopwatch would be flaky.
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import importlib
 import json
@@ -13,6 +14,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +97,8 @@ class WarmRuns:
             arguments: the command line.
             cwd: where it runs.
             kill: ``{"at": "module:name", "call": n}``: SIGKILL (or ``"by"``) at the n-th call; ``"tear": [glob, text]``
-                first leaves ``text`` at the end of the matching file, as a write that got no further.
+                first leaves ``text`` at the end of the matching file, as a write that got no further; with
+                ``"whom": "parent"`` a cell kills the grid that it belongs to.
             missing: name of a package that cannot be imported in this run.
             command: the word after ``clo``.
         """
@@ -158,6 +161,8 @@ def _child(job: dict[str, Any]) -> None:
     try:
         if job["missing"]:
             sys.modules[job["missing"]] = None  # type: ignore[assignment]
+        if "-m" in job["arguments"]:
+            importlib.import_module("clo.study.grid").subprocess = _Forks  # type: ignore[attr-defined]
         if job["kill"] is not None:
             _arm(**job["kill"])
         from clo.commands.cli import command_of, run
@@ -176,23 +181,82 @@ def _child(job: dict[str, Any]) -> None:
         os._exit(code)
 
 
-def _arm(at: str, call: int, tear: list[str] | None = None, by: str = "SIGKILL") -> None:
-    """Replace a function by one that ends the process at its ``call``-th call."""
+class _Forks:
+    """In place of ``subprocess`` in a grid: its cells are forks of this process, which saves them the imports."""
+
+    STDOUT, TimeoutExpired = subprocess.STDOUT, subprocess.TimeoutExpired
+
+    class Popen:
+        def __init__(self, command: list[str], stdout: Any, stderr: int, pass_fds: Any, env: dict[str, str]) -> None:
+            self.returncode: int | None = None
+            self.pid = os.fork()
+            if self.pid:
+                return
+            code = 1
+            try:
+                os.environ.clear()
+                os.environ.update(env)
+                os.dup2(stdout.fileno(), 1)
+                os.dup2(1, stderr if stderr > 0 else 2)
+                for end in {int(name) for name in os.listdir("/proc/self/fd")} - {0, 1, 2, *pass_fds}:
+                    with contextlib.suppress(OSError):
+                        os.close(end)
+                from clo.commands.cli import command_of, run
+
+                run(command_of(command[3]), command[4:])
+            except SystemExit as end:
+                code = end.code if isinstance(end.code, int) else int(end.code is not None)
+                if isinstance(end.code, str):
+                    print(end.code, file=sys.stderr)
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(code)
+
+        def poll(self) -> int | None:
+            if self.returncode is None:
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+                self.returncode = os.waitstatus_to_exitcode(status) if pid else None
+            return self.returncode
+
+        def wait(self, timeout: float | None = None) -> int | None:
+            deadline = time.monotonic() + (timeout or 1e9)
+            while self.poll() is None:
+                if time.monotonic() > deadline:
+                    raise subprocess.TimeoutExpired("cell", timeout or 0)
+                time.sleep(0.02)
+            return self.returncode
+
+        def terminate(self) -> None:
+            if self.poll() is None:
+                os.kill(self.pid, signal.SIGTERM)
+
+        def kill(self) -> None:
+            if self.poll() is None:
+                os.kill(self.pid, signal.SIGKILL)
+
+
+def _arm(at: str, call: int, tear: list[str] | None = None, by: str = "SIGKILL", whom: str = "") -> None:
+    """Replace a function by one that ends the process (or a cell's parent) at its ``call``-th call."""
     module, _, path = at.partition(":")
     owner = importlib.import_module(module)
     *parents, name = path.split(".")
     for parent in parents:
         owner = getattr(owner, parent)
-    original, calls = getattr(owner, name), [0]
+    original, calls, grid = getattr(owner, name), [0], os.getpid()
 
     def deadly(*args: Any, **kwargs: Any) -> Any:
         calls[0] += 1
-        if calls[0] == call:
+        if calls[0] == call and whom != "parent":
             if tear is not None:
                 (path,) = glob.glob(tear[0], recursive=True)
                 with open(path, "a", encoding="utf-8") as file:
                     file.write(tear[1])
             os.kill(os.getpid(), signal.Signals[by])
+        elif calls[0] == call and os.getppid() == grid:
+            os.kill(grid, signal.Signals[by])
         return original(*args, **kwargs)
 
     setattr(owner, name, deadly)

@@ -6,19 +6,25 @@ SIGTERM, which is a scheduler's Ctrl-C).
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
+from pathlib import Path
 
 from clo import __version__
 from clo.commands.command import Command
 from clo.errors import UserError
+from clo.storage.files import cannot_write
 
 NAMES = ("train", "plan", "report", "evaluate", "answer", "chat", "judge", "translate", "export")
 STOPPED = 130
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+"""A disk that takes no more, wherever a library meets it: many write temporary files."""
 
 
 def command_of(name: str) -> Command:
@@ -60,6 +66,10 @@ def run(command: Command, words: Sequence[str]) -> None:
     except BrokenPipeError:  # `clo … | head`: what was to be done is done, nobody reads the rest
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        sys.exit(f"error: {cannot_write(error, Path(error.filename or tempfile.gettempdir()))}")
     except KeyboardInterrupt:
         print(f"stopped; {command.stopped}", file=sys.stderr)
         sys.exit(STOPPED)

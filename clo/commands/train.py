@@ -18,6 +18,7 @@ from clo.config.messages import one_sentence
 from clo.config.parse import RunConfig, conf_dir, parse, register_schema
 from clo.errors import UserError
 from clo.study.grid import Cell, run_grid
+from clo.study.lifeline import GRACE, end_with_parent
 from clo.study.run import run_cell, run_path
 
 GROUPS = ("model", "lang", "method", "tuning", "data", "evaluation", "trainer", "logger")
@@ -36,6 +37,7 @@ def train(words: Sequence[str]) -> bool:
     Raises:
         UserError: anything the user can mend.
     """
+    patience = 2 * GRACE if end_with_parent() else 0.0  # of a cell, for one whose grid was killed just now
     runs, cells = compose(words)
     planned = [run for run in (*runs, *(cell.run for cell in cells)) if run.plan]
     if planned:
@@ -43,12 +45,12 @@ def train(words: Sequence[str]) -> bool:
 
         return show_plans(planned)
     for run in runs:
-        run_cell(run)
+        run_cell(run, patience)
     return run_grid(cells) if cells else True
 
 
 def compose(words: Sequence[str]) -> tuple[list[RunConfig], list[Cell]]:
-    """What the words ask for: single runs, or the cells of a grid. Nothing is trained yet.
+    """What the words ask for: single runs, or the cells of a grid, each of them once. Nothing is trained yet.
 
     A launcher of another kind than Hydra's own (submitit) calls the task on a machine of its choice: there the run
     happens in the task itself.
@@ -106,7 +108,10 @@ def compose(words: Sequence[str]) -> tuple[list[RunConfig], list[Cell]]:
     asked = [*runs, *(cell.run for cell in cells)]
     if asked:
         check_effect(sorted(typed), asked)
-    return runs, cells
+    once = {cell.path: cell for cell in cells}
+    if len(once) < len(cells):
+        print(f"{len(cells)} cells are {len(once)} different run{'s' * (len(once) > 1)}; none is counted or run twice")
+    return runs, list(once.values())
 
 
 def _join_tasks() -> None:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from clo.commands.command import Command
 from clo.errors import UserError
+
+if TYPE_CHECKING:
+    from clo.config.parse import RunConfig
 
 
 def translate(words: Sequence[str]) -> None:
     """Compose the configuration and make the rows.
 
     Raises:
-        UserError: a wrong key or value, no source to translate, or the examples or the translator cannot be read.
+        UserError: a wrong key or value, no source to translate, the examples or the translator cannot be read, or there
+            are too few examples for what was asked; the rows that there are stay.
     """
     from clo.commands.train import compose
 
@@ -25,8 +31,24 @@ def translate(words: Sequence[str]) -> None:
     from clo.translate.ensure import translated_rows
 
     quiet_libraries()
-    for run in asked:
-        translated_rows(run)
+    short = [lacking for run in asked if (lacking := _lacking(run, translated_rows(run)))]
+    if short:
+        raise UserError("; ".join(dict.fromkeys(short)))
+
+
+def _lacking(run: RunConfig, path: Path) -> str:
+    """What the file lacks of the rows that the run needs; nothing where it has them."""
+    from clo.storage.jsonl import lines_of
+
+    rows, needed = sum(1 for _ in lines_of(path)), run.data_size + 2 * run.data.held_out
+    if rows >= needed:
+        return ""
+    most = rows - 2 * run.data.held_out
+    mend = f"lower data_size to at most {most:,}" if most > 0 else "lower data.held_out and data_size"
+    return (
+        f"{path} has {rows:,} rows, fewer than the {needed:,} of data_size={run.data_size} and twice "
+        f"data.held_out={run.data.held_out}: there are no more examples in the source; {mend}, or bring more examples"
+    )
 
 
 COMMAND = Command(

@@ -68,6 +68,13 @@ class LengthPolicy(Enum):
     error = "error"
 
 
+class PoorRows(Enum):
+    """What happens to data with more than a few rows that are probably not meant: refused, or said and used."""
+
+    stop = "stop"
+    say = "say"
+
+
 class Split(Enum):
     """Which held-out rows are evaluated at the end of a run."""
 

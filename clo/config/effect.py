@@ -31,6 +31,10 @@ def _holds_out(run: RunConfig) -> bool:
     return run.data.kind == "translated" or (run.data.kind == "files" and None in (run.data.dev, run.data.test))
 
 
+def _reads_rows(run: RunConfig) -> bool:
+    return run.data.kind != "cldr"
+
+
 def _translates(run: RunConfig) -> bool:
     return run.data.kind == "translated"
 
@@ -80,6 +84,7 @@ READ_BY: dict[str, tuple[Reads, str]] = {
     "data.dev": (_files, "data=files"),
     "data.test": (_files, "data=files"),
     "data.held_out": (_holds_out, "data=files without data.dev or data.test, or translated data"),
+    "data.poor_rows": (_reads_rows, "data=files, oasst or table"),
     "data.source": (_translates, "data=oasst or data=table"),
     "data.source.dataset": _HUB,
     "data.source.config": _HUB,

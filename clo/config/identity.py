@@ -34,6 +34,7 @@ MACHINE = {
     "evaluation.benchmarks.data": "a place; the rows are hashed where they are used",
     "evaluation.benchmarks.harness_folder": "a place; the rows are hashed where they are used",
     "data.bad_rows": "a file that both read gives the same rows; the rows themselves are hashed",
+    "data.poor_rows": "whether rows are refused or said, not which rows are used",
     "data.translation.base_url": _SERVER,
     "data.translation.parallel": _SERVER,
     "data.translation.timeout": _SERVER,
@@ -94,7 +95,7 @@ FIRST_MACHINE = (
     *("trainer", "logger", "study_name", "output_dir", "cache_dir", "jobs", "plan", "model.recipe"),
     *("evaluation.benchmarks.data", "evaluation.benchmarks.harness_folder"),
 )
-SINCE_FIRST = ("method.own_tuning", "lang.identify", "model.size", "data.bad_rows", *LATER)
+SINCE_FIRST = ("method.own_tuning", "lang.identify", "model.size", "data.bad_rows", "data.poor_rows", *LATER)
 """Settings that version 0.1 did not have."""
 
 

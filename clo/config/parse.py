@@ -70,6 +70,8 @@ class RunConfig:
         check(0 <= self.seed < 2**32, "seed", "a whole number of at least 0 and below 2**32", self.seed)
         check(self.jobs is None or self.jobs >= 1, "jobs", "a count of at least 1, or null", self.jobs)
         plain_name("study_name", self.study_name)
+        for name in ("output_dir", "cache_dir"):
+            check(bool(getattr(self, name).strip()), name, "a folder; . is this one", repr(getattr(self, name)))
         if self.model.quantize is not None and self.tuning.lora is None:
             raise UserError(f"model.quantize={self.model.quantize} needs adapters: set tuning=attention_lora")
         uses_reference = self.method.preference is not Prompts.none
@@ -150,6 +152,7 @@ def parse(cfg: DictConfig) -> RunConfig:
     try:
         run = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(RunConfig), cfg))
     except OmegaConfBaseException as error:
-        raise UserError(str(error).splitlines()[0]) from error
+        where = f"{error.full_key}: " if error.full_key else ""
+        raise UserError(where + str(error).splitlines()[0]) from error
     assert isinstance(run, RunConfig)
     return run

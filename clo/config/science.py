@@ -9,7 +9,7 @@ import datetime
 from dataclasses import dataclass, field
 from typing import Any
 
-from clo.config.choices import Cells, Identify, LengthPolicy, NllReduction, PairReduction, Prompts, Trains
+from clo.config.choices import Cells, Identify, LengthPolicy, NllReduction, PairReduction, PoorRows, Prompts, Trains
 from clo.config.sources import SourceConfig, TranslationConfig
 from clo.errors import UserError, check, plain_name, positive
 
@@ -238,6 +238,8 @@ class DataConfig:
     """An item longer than the window is dropped in all languages and counted, or refused."""
     bad_rows: str = "stop"
     """``stop`` at the first row that cannot be used, or ``skip`` them all: counted, the first ten named."""
+    poor_rows: PoorRows = PoorRows.stop
+    """More than a few copies between languages, repeated or empty-looking rows are refused; ``say`` uses them."""
 
     def __post_init__(self) -> None:
         kinds = ("cldr", "files", "translated")

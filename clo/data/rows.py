@@ -9,6 +9,7 @@ from typing import Any
 
 from clo.data.bad_rows import BadRows
 from clo.data.tables import id_of, records
+from clo.data.texts import visible
 from clo.errors import UserError
 
 
@@ -25,9 +26,13 @@ class Row:
     """Language code -> the short content that a right response contains; empty where unknown."""
     group: str = ""
     """Evaluation group (``seen``, ``unseen``), empty where there are none."""
+    where: str = field(default="", compare=False)
+    """File and line of its first record, for messages."""
 
 
-def read_rows(path: str | Path, source: str, target: str, bad: BadRows | None = None) -> list[Row]:
+def read_rows(
+    path: str | Path, source: str, target: str, key: str = "data.train", bad: BadRows | None = None
+) -> list[Row]:
     """Read parallel rows from a JSONL, JSON, CSV, TSV or Parquet file, in file order.
 
     Two forms are read: long (``id, lang, prompt, response``, one line per language, joined on ``id``) and paired
@@ -37,6 +42,7 @@ def read_rows(path: str | Path, source: str, target: str, bad: BadRows | None = 
         path: the file.
         source: language code.
         target: language code.
+        key: the setting that named it, for messages.
         bad: what becomes of rows that cannot be used; None stops at the first.
 
     Raises:
@@ -45,7 +51,7 @@ def read_rows(path: str | Path, source: str, target: str, bad: BadRows | None = 
     """
     path, bad = Path(path), bad or BadRows()
     rows: dict[str, Row] = {}
-    for where, record in records(path, "data.train (data.dev, data.test)", bad):
+    for where, record in records(path, key, bad):
         with bad.row():
             _add(rows, where, record, source)
     for row in list(rows.values()):
@@ -62,7 +68,7 @@ def _add(rows: dict[str, Row], where: str, record: dict[str, Any], source: str) 
     if row_id is None:
         raise UserError(f"{where}: the field 'id' is missing or empty; give every example an id of its own")
     texts = list(_texts(where, record, source))
-    row = rows.setdefault(row_id, Row(row_id, {}, {}))
+    row = rows.setdefault(row_id, Row(row_id, {}, {}, where=where))
     for lang, prompt, response in texts:
         if lang in row.prompts:
             raise UserError(f"{where}: id {row.id!r} has {lang!r} twice; ids must be unique per language")
@@ -91,6 +97,6 @@ def _texts(where: str, record: dict[str, Any], source: str) -> Iterator[tuple[st
         for name in names:
             if not isinstance(record.get(name), str):
                 raise UserError(f"{where}: the field {name!r} is missing or not a text")
-            if not record[name].strip():
+            if not visible(record[name]):
                 raise UserError(f"{where}: the field {name!r} is empty; fill it or drop the row")
         yield code, record[names[0]], record[names[1]]

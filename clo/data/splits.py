@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from clo.config import DataConfig, EvaluationConfig
 from clo.config.choices import Split
 from clo.data.bad_rows import BadRows
+from clo.data.poor import SHOWN, Poor, check_poor, named
 from clo.data.rows import Row, read_rows
+from clo.data.texts import key
 from clo.errors import UserError
 
 
@@ -20,8 +23,15 @@ class Splits:
     train: list[Row]
     dev: list[Row]
     test: list[Row]
+    poor: tuple[Poor, ...] = ()
+    """What the files hold that is probably not meant."""
     refused: tuple[str, ...] = ()
     """What is told of rows that were skipped, for a person."""
+
+    def told(self) -> str:
+        """Lines for the terminal, of what is more than a stray row."""
+        poor = [poor.line() for poor in self.poor if poor.worth_saying()]
+        return "".join(f"{line}\n" for line in (*self.refused, *poor))
 
     def evaluated(self, evaluation: EvaluationConfig) -> list[Row]:
         """The rows that a run is scored on at its end."""
@@ -51,15 +61,22 @@ def load_splits(data: DataConfig, source: str, target: str, translated: Path | N
         return Splits(train, dev, test)
     if data.kind == "translated":
         assert translated is not None
-        return translated_splits(read_rows(translated, source, target), data, str(translated))
+        rows = read_rows(translated, source, target)
+        poor = check_poor(rows, str(translated), (source, target), data.poor_rows)
+        return _apart(
+            translated_splits(rows, data, str(translated)), {"train": str(translated)}, (source, target), poor
+        )
+    return _file_splits(data, source, target)
+
+
+def _file_splits(data: DataConfig, source: str, target: str) -> Splits:
+    """Splits of the user's files."""
     assert data.train is not None
+    files = {name: path for name in ("train", "dev", "test") if (path := getattr(data, name)) is not None}
     bad = BadRows(data.bad_rows == "skip")
-    train = read_rows(data.train, source, target, bad)
-    given = {
-        name: read_rows(path, source, target, bad)
-        for name, path in (("dev", data.dev), ("test", data.test))
-        if path is not None
-    }
+    given = {name: read_rows(path, source, target, f"data.{name}", bad) for name, path in files.items()}
+    poor = [one for n, rows in given.items() for one in check_poor(rows, files[n], (source, target), data.poor_rows)]
+    train = given.pop("train")
     for name in ("dev", "test"):
         if name not in given:
             train, given[name] = _hold_out(train, data.held_out)
@@ -69,7 +86,39 @@ def load_splits(data: DataConfig, source: str, target: str, translated: Path | N
             raise UserError(
                 f"data.{name}: id {min(both)!r} is also in data.train; training rows must not be evaluated on"
             )
-    return Splits(train, given["dev"], given["test"], tuple(bad.lines()))
+    splits = Splits(train, given["dev"], given["test"], refused=tuple(bad.lines()))
+    return _apart(splits, files, (source, target), poor)
+
+
+def _apart(splits: Splits, files: dict[str, str], languages: tuple[str, str], poor: Sequence[Poor]) -> Splits:
+    """The splits without a prompt, in either language, that stands in two of them: test keeps it, then dev.
+
+    A model that has been trained (or chosen) on the question is not tested by it, whatever the id.
+
+    Raises:
+        UserError: no row is left for one of them.
+    """
+
+    def prompts(row: Row) -> set[tuple[str, str]]:
+        return {(lang, key(row.prompts[lang])) for lang in languages}
+
+    def parted(rows: list[Row], *others: list[Row]) -> tuple[list[Row], list[Row]]:
+        taken = {prompt for other in others for row in other for prompt in prompts(row)}
+        shared = {row.id for row in rows if prompts(row) & taken}
+        return [row for row in rows if row.id not in shared], [row for row in rows if row.id in shared]
+
+    dev, left_dev = parted(splits.dev, splits.test)
+    train, left_train = parted(splits.train, splits.test, dev)
+    found = list(poor)
+    for kept, left, name, others in ((dev, left_dev, "dev", "test"), (train, left_train, "train", "dev or test")):
+        if not left:
+            continue
+        kind = f"are left out of {name}: their prompt stands in {others} too"
+        file = files.get(name, files["train"])
+        found.append(Poor(file, kind, len(left), len(left) + len(kept), tuple(map(named, left[:SHOWN])), 0))
+        if not kept:
+            raise UserError(f"{found[-1].line()}, and none is left; give every example a prompt of its own")
+    return replace(splits, train=train, dev=dev, poor=tuple(found))
 
 
 def translated_splits(rows: list[Row], data: DataConfig, where: str) -> Splits:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import sys
 from pathlib import Path
@@ -12,7 +14,7 @@ from clo.judge import prompts
 from clo.judge.ask import ask
 from clo.judge.endpoint import QUALITY
 from clo.judge.measure import by_side, judged
-from clo.judge.pairs import Comparison, read_pairs
+from clo.judge.pairs import Comparison, digest_of, read_pairs
 from clo.server.cache import ReplyCache
 from clo.server.client import Client
 from clo.server.endpoint import Endpoint
@@ -63,10 +65,11 @@ def judge_runs(
     finally:
         judge.close()
     found = judged(pairs, cache)
-    result = {
+    result: dict[str, Any] = {
         "run": run.resolve().name,
         "against": against.resolve().name,
         "judge": {**settings, "log_probs": any(_soft(one) for one in found), "openai": judge.version},
+        "content": {"judge": settings, "prompts": prompts.digest(), "answers": digest_of(pairs)},
         "sides": by_side(found),
         "calls": asked.calls,
         "cached": asked.cached,
@@ -74,9 +77,36 @@ def judge_runs(
         "broken_cache_lines": cache.broken,
     }
     path = run / f"judge-{slug(against)}{f'-{answers}' if answers else ''}.json"
+    keep_another(path, result["content"])
     texts = {path.with_suffix(".jsonl"): "".join(line_of(one.to_dict()) for one in found), path: json_text(result)}
     write_together(texts | _into_results(run, path.stem.removeprefix("judge-"), result))
     return path, result
+
+
+REPLACED = "replaced"
+"""Folder in a run's folder of judgments that a later one of other content took the place of."""
+
+
+def keep_another(path: Path, content: dict[str, Any]) -> None:
+    """Keep a judgment of other content aside before it is replaced, and say what has changed.
+
+    Args:
+        path: of the judgment.
+        content: what the new one was made from: the judge, the prompts' hash, the answers' hash.
+    """
+    try:
+        before = read_object(path).get("content", {})
+        changed = [name for name, value in before.items() if content.get(name) != value]
+    except (OSError, ValueError, AttributeError):
+        return  # none is there, or one that nobody can read
+    if not changed:
+        return
+    digest = hashlib.sha256(json.dumps(before, sort_keys=True).encode()).hexdigest()[:8]
+    aside = path.parent / REPLACED / f"{path.stem}-{digest}.json"
+    rows = path.with_suffix(".jsonl")
+    lines = {aside.with_suffix(".jsonl"): rows.read_text(encoding="utf-8")} if rows.is_file() else {}
+    write_together({**lines, aside: path.read_text(encoding="utf-8")})
+    print(f"changed since {path} was made: {', '.join(changed)}; that judgment is kept as {aside}", file=sys.stderr)
 
 
 def _into_results(run: Path, name: str, result: dict[str, Any]) -> dict[Path, str]:

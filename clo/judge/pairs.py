@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -84,6 +85,8 @@ def read_pairs(comparison: Comparison) -> list[Pair]:
         UserError: one of the two cannot be read, they share nothing, or one row has two prompts.
     """
     run, against, sides = comparison.run, comparison.against, comparison.sides
+    if run.resolve() == against.resolve():
+        raise UserError(f"run= and against= are the same folder '{run}'; give another run to judge against")
     samples = read_answers(run, comparison.answers)
     if against.is_file():
         pairs = _with_file(samples, against)
@@ -96,6 +99,12 @@ def read_pairs(comparison: Comparison) -> list[Pair]:
     if not pairs:
         raise UserError(f"'{run}' and '{against}' share no prompt: judge answers to the same instructions")
     return pairs
+
+
+def digest_of(pairs: Sequence[Pair]) -> str:
+    """Content hash of what is compared, in its order."""
+    texts = [[pair.id, pair.side, pair.instruction, pair.run, pair.against] for pair in pairs]
+    return hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:16]
 
 
 def _with_run(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -54,6 +56,16 @@ def version() -> str:
         UserError: the file of the prompts is broken.
     """
     return str(_prompts()["version"])
+
+
+def digest() -> str:
+    """Content hash of the prompts' wording, whatever their version says.
+
+    Raises:
+        UserError: the file of the prompts is broken.
+    """
+    text = json.dumps({kind: _prompts()[kind] for kind in _WORDS}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _question(kind: Kind, **values: str) -> Question:

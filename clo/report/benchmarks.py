@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import Any
@@ -84,11 +84,25 @@ class Benchmarks:
         return sorted(found, key=lambda a: (a.name, *(a.scoring != s for s in order), a.shots, a.template, a.prompt))
 
 
-def scores_of(run: Run, when: str = "scores") -> Iterator[BenchmarkScore]:
-    """Everything a run was asked; ``when`` is ``scores``, or ``start`` for its start model.
+def scores_of(run: Run, when: str = "scores", known: Collection[Asked] = ()) -> list[BenchmarkScore]:
+    """Everything a run was asked, each once; ``when`` is ``scores``, or ``start`` for its start model.
 
-    A summary without a share of right rows (``accuracy``, for spans ``exact``) is left out.
+    Labels of 0.1.0 do not tell that the first rows only were asked: such a result joins the one among its run's and
+    ``known`` that is equal but for saying so, and has as many rows. Of two that mean the same, the fuller label counts.
     """
+    scores = list(_summaries(run, when))
+    asked = {*known, *(score.asked for score in scores)}
+    found: dict[tuple[Asked, str], BenchmarkScore] = {}
+    for score in scores:
+        told = replace(score.asked, first=f"first{score.n}")
+        one = replace(score, asked=told) if not score.asked.first and told in asked else score
+        place = (one.asked, one.side)
+        found[place] = max(found.get(place, one), one, key=lambda s: len(s.asked.label))
+    return list(found.values())
+
+
+def _summaries(run: Run, when: str) -> Iterator[BenchmarkScore]:
+    """Those with a share of right rows (``accuracy``, for spans ``exact``)."""
     size, label, runs = (None, "start", 0) if when == "start" else (run.size, run.label, 1)
     for name in run.part("benchmarks", when):
         for side in SIDES:
@@ -112,7 +126,7 @@ def scores_of(run: Run, when: str = "scores") -> Iterator[BenchmarkScore]:
 
 def rows_of(run: Run, asked: Asked, side: str) -> dict[str, float]:
     """Row -> 100 where right, else 0; empty where the run was not asked so, or its file is missing or broken."""
-    label = next((s.asked.label for s in scores_of(run) if (s.asked, s.side) == (asked, side)), None)
+    label = next((s.asked.label for s in scores_of(run, known=[asked]) if (s.asked, s.side) == (asked, side)), None)
     path = run.folder / "benchmarks" / f"{asked.name}-{side}.json"
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))["rows"][label]
@@ -126,12 +140,13 @@ def collect_benchmarks(study: Study, against: str) -> Benchmarks:
     starts: dict[tuple[Any, ...], BenchmarkScore] = {}
     trained: dict[tuple[Any, ...], list[BenchmarkScore]] = defaultdict(list)
     several = {lang: len({run.base for run in study.runs if run.lang == lang}) > 1 for lang in study.langs}
+    every = {score.asked for run in study.runs for when in ("start", "scores") for score in scores_of(run, when)}
     for run in study.runs:
         label = f"start model={run.base[0]} data={run.base[1]}" if several[run.lang] else "start"
-        for score in scores_of(run, "start"):
+        for score in scores_of(run, "start", every):
             starts.setdefault((score.asked, score.side, run.lang, run.base), replace(score, label=label))
     for run in study.runs:
-        for score in scores_of(run):
+        for score in scores_of(run, "scores", every):
             start = starts.get((score.asked, score.side, run.lang, run.base))
             known = replace(score, change=None if start is None else score.mean - start.mean)
             trained[score.asked, score.side, run.lang, run.size, run.label].append(known)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from clo.report.benchmarks import Benchmarks, BenchmarkScore
 from clo.report.collect import Study
-from clo.report.formats import SIDES
-from clo.report.style import START, Drawing, colours, legend, new_figure
+from clo.report.formats import SIDES, few_seeds
+from clo.report.style import START, WIDTH, Drawing, Look, legend, looks, new_figure, whisker
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,9 +27,9 @@ def benchmarks_figure(study: Study, found: Benchmarks, lang: str) -> Drawing | N
     scores = [score for score in scores if score.size in (size, None)]
     every = [asked for asked in found.asked if any(m.asked == asked and m.size for m in scores)]
     shown, labels = every[:MOST_PANELS], [label for label in study.labels if any(m.label == label for m in scores)]
-    palette = colours(study.labels)
+    palette = looks(study.labels)
     height = 1.1 + len(shown) * (1.0 + 0.3 * len(labels))
-    figure, grid = new_figure(len(shown), 2, 8.4, height, sharey=True, sharex="row")
+    figure, grid = new_figure(len(shown), 2, WIDTH, height, sharey=True, sharex="row")
     for line, asked in zip(grid, shown, strict=True):
         for axes, side in zip(line, SIDES, strict=True):
             mine = [score for score in scores if (score.asked, score.side) == (asked, side)]
@@ -45,10 +45,11 @@ def benchmarks_figure(study: Study, found: Benchmarks, lang: str) -> Drawing | N
         grid[0, 0].plot([], [], label=words, **START | {"linestyle": style})
     legend(figure, grid[0, 0])
     figure.suptitle(f"Benchmarks, {lang}, {size:,} training items")
-    return figure, {"lang": lang, "size": size, "hidden": len(every) - len(shown)}
+    few = any(few_seeds(score.runs) for score in scores)
+    return figure, {"lang": lang, "size": size, "hidden": len(every) - len(shown), "few": few}
 
 
-def _panel(axes: Axes, scores: Sequence[BenchmarkScore], labels: Sequence[str], palette: Mapping[str, str]) -> None:
+def _panel(axes: Axes, scores: Sequence[BenchmarkScore], labels: Sequence[str], palette: Mapping[str, Look]) -> None:
     for score in scores:
         value = 100 * score.mean
         if score.size is None:
@@ -57,9 +58,10 @@ def _panel(axes: Axes, scores: Sequence[BenchmarkScore], labels: Sequence[str], 
             axes.axvline(100 * score.chance, **START | {"linestyle": ":"})
         if score.size is not None and score.label in labels:
             low, high = (value if end is None else 100 * end for end in (score.low, score.high))
-            ends, color = [[max(0.0, value - low)], [max(0.0, high - value)]], palette[score.label]
+            ends, look = [[max(0.0, value - low)], [max(0.0, high - value)]], palette[score.label]
             at = labels.index(score.label)
-            axes.errorbar(value, at, xerr=ends, color=color, marker="o", markersize=6, capsize=3, elinewidth=1.4)
+            axes.plot(value, at, markersize=7, **look.points)
+            whisker(axes, value, at, look.color, score.runs, xerr=ends)
     if not scores:
         axes.text(0.5, 0.5, "not asked", transform=axes.transAxes, ha="center", va="center", color="#777777")
     axes.set_yticks(range(len(labels)), labels)

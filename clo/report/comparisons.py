@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
 from clo.report.collect import Run, Study, grouped
-from clo.report.formats import SIDES, csv_text, decimal, signed
+from clo.report.formats import FEWEST_SEEDS, SIDES, csv_text, daggered, decimal, signed
 
 LEVEL = 0.05
 """Family-wise error rate."""
@@ -30,7 +31,8 @@ class Comparison:
     high: float
     p: float
     """Corrected over all comparisons of the side."""
-    detectable: float
+    detectable: float | None
+    """None where it cannot be estimated: no difference varies, or there is one alone."""
     items: int
     seeds: int
 
@@ -49,10 +51,16 @@ class Comparison:
         """What may be said at 5 %, corrected: better, worse, or not told."""
         return "not told" if self.p >= LEVEL else "better" if self.gap > 0 else "worse"
 
+    @property
+    def firm(self) -> bool:
+        """Whether the verdict says better or worse, and rests on enough seeds to stand out on a page."""
+        return self.p < LEVEL and self.seeds >= FEWEST_SEEDS
+
     def numbers(self) -> list[str]:
         """Difference, its interval, p-value and detectable difference as text."""
         p = f"{self.p:.3f}" if self.p >= 0.001 else "< 0.001"
-        return [signed(self.gap), f"{signed(self.low)} to {signed(self.high)}", p, decimal(self.detectable)]
+        interval = daggered(f"{signed(self.low)} to {signed(self.high)}", self.seeds)
+        return [signed(self.gap), interval, p, decimal(self.detectable)]
 
 
 def compare_study(study: Study, against: str) -> list[Comparison]:
@@ -83,8 +91,9 @@ def compare_side(
             if ids:
                 ours, theirs = ([[one[i] for i in ids] for one in own] for own in zip(*pairs, strict=True))
                 place = (lang, size, label, against, rival_size, side)
-                interval, *rest = astuple(difference(ours, theirs))
-                found.append(Comparison(*place, *interval, *rest))
+                (gap, low, high), p, least, *counts = astuple(difference(ours, theirs))
+                detectable = least if 1e-9 < least < math.inf else None
+                found.append(Comparison(*place, gap, low, high, p, detectable, *counts))
     return [replace(one, p=p) for one, p in zip(found, holm([one.p for one in found]), strict=True)]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from clo.report.collect import MOST_METHODS, Run, Study
 from clo.report.formats import SIDES, decimal
-from clo.report.style import Drawing, colours, legend, new_figure
+from clo.report.style import WIDTH, Drawing, legend, looks, new_figure
 from clo.storage.jsonl import read_lines
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def square(study: Study) -> Drawing | None:
     if not rows:
         return None
     columns = 1 + max(map(len, rows))
-    figure, grid = new_figure(len(rows), columns, 1.1 + 1.75 * columns, 0.9 + 2.0 * len(rows))
+    figure, grid = new_figure(len(rows), columns, 1.0 + 1.45 * columns, 0.9 + 1.5 * len(rows))
     squares = [run.square()[key] for runs in rows for run in runs for key in ("before", "after")]
     values = [value for matrix in squares for line in matrix for value in line]
     scale = {"vmin": min(values), "vmax": min(0.0, max(values)), "cmap": "cividis"}
@@ -66,6 +66,10 @@ _PANELS: tuple[tuple[str, dict[str, Literal["-", "--"]]], ...] = (
 )
 
 
+MOST_POINTS = 10
+"""Marked on a curve."""
+
+
 def training(study: Study) -> Drawing | None:
     """Change of chosen and rejected, margin and validation NLL over the steps, per direction."""
     from matplotlib.lines import Line2D
@@ -79,17 +83,19 @@ def training(study: Study) -> Drawing | None:
     panels = [panel for panel in _PANELS if any(f"{key}_{side}" in drawn for key in panel[1] for side in SIDES)]
     if not panels:
         return None
-    palette = colours(study.labels)
-    figure, grid = new_figure(len(panels), 2, 8.4, 1.0 + 2.1 * len(panels), sharex=True, sharey="row")
+    palette = looks(study.labels)
+    figure, grid = new_figure(len(panels), 2, WIDTH, 1.0 + 2.1 * len(panels), sharex=True, sharey="row")
     for line, (text, keys) in zip(grid, panels, strict=True):
         for axes, side in zip(line, ("en", "target"), strict=True):
             for number, label in enumerate(courses):
-                # Wider below, so that curves that coincide (a shared first stage) all stay visible.
-                width = 1.5 + 1.3 * (len(courses) - 1 - number) / max(1, len(courses) - 1)
+                # Wider below, so that curves that coincide (a shared first stage) all stay visible, with their points.
+                below = (len(courses) - 1 - number) / max(1, len(courses) - 1)
                 for key, style in keys.items():
                     steps, values = series[f"{key}_{side}"][label]
-                    look = {"color": palette[label], "linewidth": width, "marker": "o" if len(steps) <= 16 else None}
-                    axes.plot(steps, values, style, markersize=3, **look)
+                    wide = {"linewidth": 1.4 + 1.4 * below, "markersize": 4 + 4 * below}
+                    between = -(-len(steps) // MOST_POINTS) or 1
+                    own = (number * between // len(courses), between)
+                    axes.plot(steps, values, linestyle=style, markevery=own, **palette[label].points, **wide)
             if "nll" not in keys:
                 axes.axhline(0, color="#999999", linewidth=0.8)
         line[0].set_ylabel(text)
@@ -101,7 +107,7 @@ def training(study: Study) -> Drawing | None:
     for axes in grid[-1]:
         axes.set_xlabel("optimizer step")
     for label in courses:
-        grid[-1, 0].plot([], [], color=palette[label], label=label)
+        grid[-1, 0].plot([], [], label=label, **palette[label].points)
     legend(figure, grid[-1, 0])
     figure.suptitle(f"The course of training, {lang}, {runs[0].size:,} items")
     return figure, {"lang": lang, **_example(runs)}

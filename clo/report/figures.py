@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clo.report.benchmarks_figure import benchmarks_figure
-from clo.report.collect import Study
+from clo.report.collect import Run, Study
 from clo.report.diagnostics import square, training
 from clo.report.findings import Findings
-from clo.report.formats import file_name
+from clo.report.formats import few_seeds, file_name
 from clo.report.measures import BY_KEY, Column, english_column, measure
-from clo.report.style import MARKERS, START, STYLE, Drawing, colours, legend, new_figure
+from clo.report.style import START, STYLE, WIDTH, Drawing, Look, legend, looks, new_figure, whisker
 from clo.report.summary import Table, TableRow
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def data_efficiency(study: Study, table: Table) -> Drawing:
     sizes = sorted({run.size for run in study.runs})
     many, labels, langs = len(sizes) > 1, study.labels, study.langs
     height = 5.6 if many else 1.6 + 2 * max(0.9, 0.28 * len(labels))
-    width = max(6.4, 1.4 + min(3.1, 11 / len(langs)) * len(langs))
+    width = max(WIDTH, 1.4 + min(2.6, 11 / len(langs)) * len(langs))
     figure, grid = new_figure(2, len(langs), width, height, sharey="row", sharex="col")
     measures = [("target", BY_KEY["target_chrf"]), ("English", english_column(study))]
     for line, (side, column) in zip(grid, measures, strict=True):
@@ -79,7 +79,8 @@ def data_efficiency(study: Study, table: Table) -> Drawing:
     legend(figure, grid[0, 0])
     what = "by number of training items" if many else f"at {sizes[0]:,} training items"
     figure.suptitle(f"Target language and English, {what}")
-    return figure, {"what": what}
+    few = any(few_seeds(row.cells[c.key].n) for row in table.rows for _, c in measures if c.key in row.cells)
+    return figure, {"what": what, "few": few}
 
 
 def _panel(axes: Axes, rows: Sequence[TableRow], column: Column, labels: Sequence[str], many: bool) -> None:
@@ -89,20 +90,21 @@ def _panel(axes: Axes, rows: Sequence[TableRow], column: Column, labels: Sequenc
         line = axes.axhline if many else axes.axvline
         line(value * column.factor, label="start model", **START)
     sizes = [row.size for row in rows if row.size is not None]
-    for number, (label, color) in enumerate(colours(labels).items()):
+    for number, (label, look) in enumerate(looks(labels).items()):
         points = [(size, mean) for (name, size), mean in cells.items() if name == label and size is not None]
         y = [mean.mean * column.factor for _, mean in points]
-        error = [(mean.half or 0.0) * column.factor for _, mean in points]
         if many and points:
             # Shifted by a little so that whiskers of different methods stand side by side.
             shift = 0.025 * (number - (len(labels) - 1) / 2) / max(1, len(labels) / 4)
             x = [size * (max(sizes) / max(1, min(sizes))) ** shift for size, _ in points]
-            marker = MARKERS[number % len(MARKERS)]
-            axes.errorbar(x, y, error, label=label, color=color, marker=marker, ms=5, capsize=2.5, elinewidth=1.1)
+            axes.plot(x, y, label=label, markersize=6, **look.points)
+            for at, value, (_, mean) in zip(x, y, points, strict=True):
+                if mean.half is not None:
+                    whisker(axes, at, value, look.color, mean.n, yerr=mean.half * column.factor)
         elif points:
-            whisker: dict[str, Any] = {"ecolor": "#222222", "capsize": 2.5, "error_kw": {"elinewidth": 1.1}}
-            xerr = None if points[0][1].half is None else error
-            axes.barh(number, y, 0.66, xerr=xerr, color=color, alpha=0.65, **whisker)
+            axes.barh(number, y, 0.66, color=look.color, alpha=0.65)
+            if (half := points[0][1].half) is not None:
+                whisker(axes, y[0], number, "#222222", points[0][1].n, xerr=half * column.factor)
     if many:
         axes.set_xscale("log")
     else:
@@ -113,29 +115,45 @@ def _panel(axes: Axes, rows: Sequence[TableRow], column: Column, labels: Sequenc
 
 
 def scatter(study: Study) -> Drawing | None:
-    """One point per run: what it gained in the target language against what changed in English."""
-    from matplotlib.lines import Line2D
-
+    """One point per run, a panel per language: what it gained in the target language, what changed in English."""
     gain, change = BY_KEY["target_gain_chrf"], english_column(study, change=True)
-    palette, sizes = colours(study.labels), sorted({run.size for run in study.runs})
-    markers = {lang: MARKERS[i % len(MARKERS)] for i, lang in enumerate(study.langs)}
-    figure, grid = new_figure(1, 1, 7.2, 4.8)
-    axes = grid[0, 0]
-    for run in study.runs:
-        x, y = measure(run, gain), measure(run, change)
-        if x is not None and y is not None:
-            area = 26 + 60 * sizes.index(run.size) / max(1, len(sizes) - 1)
-            style = {"color": palette[run.label], "marker": markers[run.lang], "alpha": 0.75, "linewidths": 0.6}
-            axes.scatter(x * gain.factor, y * change.factor, s=area, edgecolors="white", **style)
-    if not axes.collections:
+    found = [(run, measure(run, gain), measure(run, change)) for run in study.runs]
+    points = [(run, x * gain.factor, y * change.factor) for run, x, y in found if x is not None and y is not None]
+    if not points:
         return None
-    axes.axhline(0, color="#555555", linewidth=1)
-    axes.axvline(0, color="#555555", linewidth=1)
-    axes.set_xlabel("target chrF, change from the start model (points)")
-    axes.set_ylabel(f"English {change.head.replace(' change', '')}, change from the start model (points)")
-    axes.margins(0.08)
-    dots = [Line2D([], [], linestyle="", marker="o", color=palette[label], label=label) for label in palette]
-    shapes = [Line2D([], [], linestyle="", marker=m, color="#777777", label=g) for g, m in markers.items()]
-    figure.legend(handles=[*dots, *shapes], loc="outside right center")
-    axes.set_title("Target gain and English change of each run", fontsize=13, pad=12)
+    palette, langs = looks(study.labels), [lang for lang in study.langs if any(p[0].lang == lang for p in points)]
+    columns = min(3, len(langs))
+    rows = -(-len(langs) // columns)
+    figure, grid = new_figure(rows, columns, max(WIDTH, 3.1 * columns), 1.2 + 2.9 * rows, sharex=True, sharey=True)
+    for axes in grid.flat[len(langs) :]:
+        axes.set_axis_off()
+    sizes = sorted({run.size for run in study.runs})
+    for axes, lang in zip(grid.flat, langs, strict=False):
+        _runs(axes, [point for point in points if point[0].lang == lang], palette, sizes)
+        axes.set_title(lang, fontweight="bold")
+        axes.axhline(0, color="#555555", linewidth=1)
+        axes.set_xlabel("target chrF gain")
+    for axes in grid[:, 0]:
+        axes.set_ylabel(f"English {change.head}")
+    low, high = min(x for _, x, _ in points), max(x for _, x, _ in points)
+    if min(abs(low), abs(high)) <= high - low or low <= 0 <= high:  # else the way there would squeeze the points
+        for axes in grid.flat[: len(langs)]:
+            axes.axvline(0, color="#555555", linewidth=1)
+    for label, look in palette.items():
+        grid[0, 0].plot([], [], linestyle="", label=label, markersize=7, **look.points)
+    legend(figure, grid[0, 0])
+    figure.suptitle("Target gain and English change of each run, in points")
     return figure, {"sizes": len(sizes)}
+
+
+def _runs(
+    axes: Axes, points: Sequence[tuple[Run, float, float]], palette: Mapping[str, Look], sizes: Sequence[int]
+) -> None:
+    """Points of runs, large below small and each see-through inside its edge, so that none hides another."""
+    from matplotlib.colors import to_rgba
+
+    for run, x, y in sorted(points, key=lambda point: -point[0].size):
+        look, wide = palette[run.label], 6.5 + 4.5 * sizes.index(run.size) / max(1, len(sizes) - 1)
+        inside: dict[str, Any] = {} if look.fill == "none" else {"markerfacecolor": to_rgba(look.color, 0.5)}
+        axes.plot(x, y, linestyle="", markersize=wide, markeredgewidth=1.5, **look.points, **inside)
+    axes.margins(0.1)

@@ -10,7 +10,10 @@ from collections.abc import Iterable, Sequence
 
 SIDES = {"target": "Target language", "en": "English"}
 SHORT_SIDES = {"target": "target", "en": "English"}
-DASH, MINUS = "\u2013", "\u2212"
+DASH, MINUS, DAGGER = "\u2013", "\u2212", "\u2020"
+FEWEST_SEEDS = 3
+"""Behind an interval or an order of means that says something."""
+TWO_SEEDS = "Interval of two seeds: it rests on a single difference (t = 12.7) and says next to nothing."
 _TEX = str.maketrans({
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", DASH: "--",
     **{char: f"\\{char}" for char in "&%$#_{}"},
@@ -33,6 +36,16 @@ def decimal(value: float | None, digits: int = 1) -> str:
 def percent(share: float | None) -> str:
     """A share of 0 to 1 in percent; a dash for None."""
     return decimal(None if share is None else 100 * share)
+
+
+def few_seeds(seeds: int) -> bool:
+    """Whether seeds make an interval, but too few of them for it to say much."""
+    return 1 < seeds < FEWEST_SEEDS
+
+
+def daggered(text: str, seeds: int) -> str:
+    """An interval over seeds, with a dagger where they are few."""
+    return text + DAGGER if text and few_seeds(seeds) else text
 
 
 def thousands(value: object) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from clo.report.collect import Run, Study
-from clo.report.formats import DASH, decimal, signed
+from clo.report.formats import DASH, daggered, decimal, signed
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,8 @@ def english_column(study: Study, change: bool = False) -> Column:
 
 
 def shown(cell: Mean | None, column: Column) -> tuple[str, str]:
-    """Mean and half-width as text in the shown unit; the second is empty for one seed."""
+    """Mean and half-width as text in the shown unit; the second is empty for one seed, and marked for two."""
     if cell is None:
         return DASH, ""
     text = (signed if column.change else decimal)(cell.mean * column.factor)
-    return text, "" if cell.half is None else f"{cell.half * column.factor:.1f}"
+    return text, "" if cell.half is None else daggered(f"{cell.half * column.factor:.1f}", cell.n)

@@ -8,7 +8,20 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from clo.report.benchmarks import FURTHER
-from clo.report.formats import DASH, MINUS, SHORT_SIDES, SIDES, decimal, percent, signed, tex_escape, thousands
+from clo.report.formats import (
+    DAGGER,
+    DASH,
+    MINUS,
+    SHORT_SIDES,
+    SIDES,
+    TWO_SEEDS,
+    daggered,
+    decimal,
+    percent,
+    signed,
+    tex_escape,
+    thousands,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -28,8 +41,9 @@ def environment() -> Environment:
         keep_trailing_newline=True,
     )
     found.filters |= {"percent": percent, "signed": signed, "decimal": decimal, "thousands": thousands}
-    found.filters |= {"address": quote, "tex": tex_escape}
-    found.globals |= {"DASH": DASH, "MINUS": MINUS, "SIDES": SIDES, "SHORT_SIDES": SHORT_SIDES, "FURTHER": FURTHER}
+    found.filters |= {"address": quote, "tex": tex_escape, "daggered": daggered}
+    found.globals |= {"DASH": DASH, "MINUS": MINUS, "DAGGER": DAGGER, "TWO_SEEDS": TWO_SEEDS}
+    found.globals |= {"SIDES": SIDES, "SHORT_SIDES": SHORT_SIDES, "FURTHER": FURTHER}
     return found
 
 

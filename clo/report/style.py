@@ -1,9 +1,12 @@
-"""The look of every figure: colours, fonts, legends."""
+"""The look of every figure: colours, shapes, whiskers, fonts, legends."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from clo.report.formats import few_seeds
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -12,13 +15,31 @@ if TYPE_CHECKING:
 Drawing = tuple["Figure", dict[str, Any]]
 """A figure, and what its caption says of it: values for the macro of its name in ``captions.html``."""
 
-# Okabe-Ito, without the yellow that a white page swallows: told apart by colour-blind readers.
-_METHOD_COLOURS = {
-    "sft_en": "#CC79A7", "sft_target": "#56B4E9", "sft": "#0072B2", "sft_dpo": "#E69F00", "clo": "#D55E00",
-    "clo_en_nll": "#009E73",
+
+@dataclass(frozen=True)
+class Look:
+    """What tells a method from others: its colour, and without colour its shape and how that is filled."""
+
+    color: str
+    marker: str
+    fill: Literal["full", "none", "left", "top"] = "full"
+
+    @property
+    def points(self) -> dict[str, Any]:
+        """For a line with points, and for points alone."""
+        return {"color": self.color, "marker": self.marker, "fillstyle": self.fill}
+
+
+# Okabe-Ito, without its yellow and orange: the page swallows the one, and the other is near the red.
+_METHOD_LOOKS = {
+    "sft_en": Look("#333333", "v"), "sft_target": Look("#56B4E9", "P"), "sft": Look("#0072B2", "o"),
+    "sft_dpo": Look("#CC79A7", "s"), "clo": Look("#D55E00", "^"), "clo_en_nll": Look("#009E73", "D"),
 }  # fmt: skip
-_COLOURS = ("#0072B2", "#E69F00", "#D55E00", "#009E73", "#56B4E9", "#CC79A7", "#333333")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_COLOURS = ("#0072B2", "#CC79A7", "#D55E00", "#009E73", "#56B4E9", "#333333")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_FILLS: tuple[Literal["full", "none", "left", "top"], ...] = ("full", "none", "left", "top")
+WIDTH = 6.6
+"""Inches of most figures: two stand beside each other on a wide page, and one shrinks to a phone and stays legible."""
 START: dict[str, Any] = {"color": "#555555", "linestyle": "--", "linewidth": 1.3}
 """Of the line of a start model."""
 STYLE = {
@@ -30,16 +51,29 @@ STYLE = {
 }  # fmt: skip
 
 
-def colours(labels: Sequence[str]) -> dict[str, str]:
-    """A colour per label: fixed for the plain methods, else in turn, or along a scale for many."""
+def looks(labels: Sequence[str]) -> dict[str, Look]:
+    """A look per label: fixed for the plain methods, else in turn; for many, colours run along a scale.
+
+    Shapes and fills differ for the first 28 labels, so that grey print tells them apart.
+    """
     import matplotlib
 
-    if all(label in _METHOD_COLOURS for label in labels):
-        return {label: _METHOD_COLOURS[label] for label in labels}
-    if len(labels) <= len(_COLOURS):
-        return dict(zip(labels, _COLOURS, strict=False))
-    scale, last = matplotlib.colormaps["viridis"], len(labels) - 1
-    return {label: matplotlib.colors.to_hex(scale(0.92 * i / last)) for i, label in enumerate(labels)}
+    if all(label in _METHOD_LOOKS for label in labels):
+        return {label: _METHOD_LOOKS[label] for label in labels}
+    scale, last = matplotlib.colormaps["viridis"], len(labels) - 1  # up to where it turns yellow
+    few = len(labels) <= len(_COLOURS)
+    colours = _COLOURS if few else [matplotlib.colors.to_hex(scale(0.8 * i / last)) for i in range(len(labels))]
+    every = len(_MARKERS)
+    return {
+        label: Look(colours[i], _MARKERS[i % every], _FILLS[i // every % len(_FILLS)]) for i, label in enumerate(labels)
+    }
+
+
+def whisker(axes: Axes, x: float, y: float, color: str, seeds: int, **ends: Any) -> None:
+    """The interval around a point, ``xerr`` or ``yerr`` as matplotlib takes them; dotted where two seeds make it."""
+    _, _, bars = axes.errorbar(x, y, fmt="none", ecolor=color, capsize=2.5, elinewidth=1.2, **ends)
+    for bar in bars if few_seeds(seeds) else ():
+        bar.set_linestyle((0, (1, 1.5)))
 
 
 def new_figure(rows: int, columns: int, width: float, height: float, **more: Any) -> tuple[Figure, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from clo.errors import UserError
 from clo.report.collect import Run, Study, grouped
+from clo.report.formats import DAGGER, FEWEST_SEEDS, TWO_SEEDS, few_seeds
 from clo.report.measures import COLUMNS, Column, Mean, mean_of, measure, shown
 
 
@@ -45,13 +46,18 @@ class Table:
 
     @cached_property
     def best(self) -> set[tuple[int, str]]:
-        """(Row index, column key) of the highest mean within a language and size, where means differ."""
+        """(Row index, column key) of the highest mean within a language and size, where means differ.
+
+        A mean of fewer than FEWEST_SEEDS is never one: the next seed may well turn the order round.
+        """
         found = set()
         for indices in self.groups:
             for key in (column.key for column in COLUMNS if column.score):  # a win rate has no row to beat at 50 %
-                cells = {i: self.rows[i].cells[key].mean for i in indices if key in self.rows[i].cells}
-                if self.rows[indices[0]].size is not None and len(set(cells.values())) > 1:
-                    found |= {(i, key) for i, mean in cells.items() if mean == max(cells.values())}
+                cells = {i: self.rows[i].cells[key] for i in indices if key in self.rows[i].cells}
+                means = {cell.mean for cell in cells.values()}
+                if self.rows[indices[0]].size is not None and len(means) > 1:
+                    firm = {i for i, cell in cells.items() if cell.n >= FEWEST_SEEDS}
+                    found |= {(i, key) for i in firm if cells[i].mean == max(means)}
         return found
 
     def cells(self, index: int, columns: Sequence[Column] | None = None) -> list[tuple[str, str, bool]]:
@@ -128,6 +134,8 @@ def _notes(rows: Sequence[TableRow], against: str, wins: bool) -> list[str]:
     seeds = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
     interval = "Mean ± half-width of the 95 % t-interval over seeds, where there are at least two."
     chance = "One seed gives no interval: differences between rows may be chance."
-    notes = [f"Runs (seeds) per row: {seeds}. {interval if counts[-1] > 1 else chance}"]
+    few = any(few_seeds(cell.n) for row in rows for cell in row.cells.values())
+    dagger = f" {DAGGER} {TWO_SEEDS}" * few
+    notes = [f"Runs (seeds) per row: {seeds}. {interval if counts[-1] > 1 else chance}{dagger}"]
     notes.append("Gains and changes are differences to the start model, in points.")
     return notes + [f"Win rate: against {against} on the same prompts, size and seed; a tie counts half."] * wins

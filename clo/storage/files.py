@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -98,6 +99,11 @@ def whole_folder(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     except OSError as error:
         raise cannot_write(error, path) from error
+    except Exception as error:  # libraries in Rust have a kind of their own for what the system refuses
+        refused = re.search(r"([^:()]+) \(os error \d+\)", str(error))
+        if refused is None:
+            raise
+        raise cannot_write(OSError(0, refused[1].strip()), path) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(aside, ignore_errors=True)

@@ -52,14 +52,17 @@ class RunFolder:
         except (OSError, ValueError):
             return "running"
 
-    def acquire(self, config: str) -> None:
+    def acquire(self, config: str, patience: float = 0.0) -> None:
         """Create the folder if need be, take its lock (see `lock`), write config.yaml."""
-        self.lock()
+        self.lock(patience)
         if self.main:
             write_text(self.path / "config.yaml", config)
 
-    def lock(self) -> None:
+    def lock(self, patience: float = 0.0) -> None:
         """Take the folder for the life of this process.
+
+        Args:
+            patience: seconds to wait for a process that works in it.
 
         Raises:
             UserError: the place cannot be written, or a live process works in it.
@@ -73,16 +76,24 @@ class RunFolder:
             raise UserError(
                 f"cannot write the run folder {self.path} ({error.strerror}); set output_dir to a writable place"
             ) from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._lock.seek(0)
-            raise UserError(
-                f"the run folder {self.path} is in use by process {self._lock.read() or 'unknown'}; wait or stop it"
-            ) from error
+        deadline = time.monotonic() + patience
+        while not self._locked(self._lock):
+            if time.monotonic() > deadline:
+                self._lock.seek(0)
+                holder = self._lock.read() or "unknown"
+                raise UserError(f"the run folder {self.path} is in use by process {holder}; wait or stop it")
+            time.sleep(0.2)
         self._lock.truncate(0)
         self._lock.write(str(os.getpid()))
         self._lock.flush()
+
+    @staticmethod
+    def _locked(file: IO[str]) -> bool:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True
 
     def release(self) -> None:
         """Give the lock back."""

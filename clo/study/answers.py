@@ -11,6 +11,7 @@ from typing import Any
 
 from clo.config.parse import RunConfig, plain
 from clo.data.tables import id_of, records
+from clo.data.texts import visible
 from clo.errors import UserError, plain_name
 from clo.model.folder import local_folder
 from clo.server.reply import Reply
@@ -18,7 +19,7 @@ from clo.storage.digest import digest_of, files_digest, model_files
 from clo.storage.files import write_json
 from clo.storage.jsonl import append_lines, read_lines, write_lines
 from clo.storage.run_folder import RunFolder
-from clo.study.finished import finished_run, load_trained, trained_config
+from clo.study.finished import finished_run, load_start, load_trained, trained_config
 from clo.study.versions import versions
 
 CHUNK = 32
@@ -111,10 +112,12 @@ def read_prompts(path: Path, languages: dict[str, str], lang: str | None) -> lis
     Raises:
         UserError: a prompt is missing or empty, an id comes twice, or a language is none of the run's.
     """
+    if lang is not None and lang not in languages:
+        raise UserError(f"lang={lang} is no language of the run; it knows {' or '.join(languages)}")
     prompts: dict[str, Prompt] = {}
     for number, (where, record) in enumerate(records(path, "prompts"), 1):
         text = record.get("prompt") or record.get("instruction")
-        if not isinstance(text, str) or not text.strip():
+        if not isinstance(text, str) or not visible(text):
             raise UserError(f"{where}: the field 'prompt' (or 'instruction') is missing or empty")
         code = record.get("lang") or lang
         if code not in languages:
@@ -152,12 +155,11 @@ def _go_on(path: Path, prompts: Sequence[Prompt], settings: dict[str, Any]) -> i
 def _model(run: RunConfig, place: Path, asked: Asked) -> Answer:
     """The run's model, or its start model, in this process."""
     from clo.evaluation.generate import generate
-    from clo.model.load import load_model
     from clo.study.session import open_session
 
     config = run.model if asked.start else trained_config(run.model, place)
     session = open_session(replace(run, model=config), RunFolder(place, main=False))
-    model = (load_model(run.model) if asked.start else load_trained(run.model, place)).to(session.device)
+    model = (load_start(run, place) if asked.start else load_trained(run, place)).to(session.device)
     budget = asked.max_tokens or run.evaluation.max_tokens
 
     def make(texts: Sequence[str]) -> list[Reply]:
@@ -195,10 +197,12 @@ def show(path: Path) -> None:
         if mine:
             decided = [line for line in mine if line["verdict"] != "undecided"]
             right = sum(line["verdict"] == side for line in decided)
-            empty = sum(not line["answer"] for line in mine)
+            empty = sum(not visible(line["answer"]) for line in mine)
+            cut = sum(line.get("cut") is True for line in mine)
+            tail = f", {cut} cut by the server (raise max_new_tokens=)" if cut else ""
             mean = sum(len(line["answer"]) for line in mine) / len(mine)
             print(
                 f"{words}: {len(mine)} answers, {right} of {len(decided)} decided ones in the language asked, "
-                f"{empty} empty, {mean:.0f} characters on average"
+                f"{empty} empty, {mean:.0f} characters on average{tail}"
             )
     print(f"written to {path}")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clo.errors import UserError
-from clo.study.finished import finished_run, load_trained
+from clo.study.finished import finished_run, load_start, load_trained
 
 if TYPE_CHECKING:
     from clo.evaluation.fidelity import LanguageIdentifier
@@ -94,15 +94,14 @@ def open_chat(place: Path, max_new_tokens: int) -> Chat:
     from rich.console import Console
 
     from clo.evaluation.fidelity import LanguageIdentifier
-    from clo.model.load import load_model
     from clo.study.session import open_session
 
     folder, run = finished_run(place)
     identifier = LanguageIdentifier.of(run.lang)
     session = open_session(run, folder)
     with Console(stderr=True).status("loading the start model and the trained model"):
-        trained = load_trained(run.model, place).to(session.device)
-        start = None if hasattr(trained, "disable_adapter") else load_model(run.model).to(session.device)
+        trained = load_trained(run, place).to(session.device)
+        start = None if hasattr(trained, "disable_adapter") else load_start(run, place).to(session.device)
     return Chat(session, identifier, start, trained, max_new_tokens)
 
 

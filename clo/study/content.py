@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from clo.config import BenchmarksConfig, DataConfig, EvaluationConfig, ModelConfig
+from clo.config import EvaluationConfig
 from clo.config.parse import RunConfig
 from clo.data.splits import Splits
 from clo.errors import UserError
@@ -22,34 +22,48 @@ from clo.storage.run_folder import RunFolder
 NAME = "content.json"
 
 
-def files_of(data: DataConfig, model: ModelConfig, benchmarks: BenchmarksConfig) -> dict[str, str]:
+def files_of(run: RunConfig) -> dict[str, str]:
     """Setting -> content hash of the files behind it; a hub model's are those that were downloaded, if they are."""
-    found = {}
-    for key, paths in _paths(data, model, benchmarks):
-        digest = files_digest(paths)
-        if digest is not None:
-            found[key] = digest
-    return found
+    return _digests(_paths(run))
 
 
-def _paths(data: DataConfig, model: ModelConfig, benchmarks: BenchmarksConfig) -> Iterator[tuple[str, Iterable[Path]]]:
+def _digests(places: Iterable[tuple[str, Iterable[Path]]]) -> dict[str, str]:
+    found = {key: files_digest(paths) for key, paths in places}
+    return {key: digest for key, digest in found.items() if digest is not None}
+
+
+def _paths(run: RunConfig) -> Iterator[tuple[str, Iterable[Path]]]:
     from clo.model.folder import adapter_base, local_folder
 
     for name in ("train", "dev", "test"):
-        if data.kind == "files" and getattr(data, name) is not None:
-            yield f"data.{name}", [Path(getattr(data, name))]
-    if data.kind == "translated" and data.source is not None and data.source.path is not None:
-        yield "data.source.path", [Path(data.source.path)]
-    local = local_folder(model.path, model.revision)
-    if local is not None:
-        yield "model.path", model_files(local)
-        base = adapter_base(local)
+        if run.data.kind == "files" and getattr(run.data, name) is not None:
+            yield f"data.{name}", [Path(getattr(run.data, name))]
+    if run.data.kind == "translated" and run.data.source is not None and run.data.source.path is not None:
+        yield "data.source.path", [Path(run.data.source.path)]
+    model = local_folder(run.model.path, run.model.revision)
+    if model is not None:
+        yield "model.path", model_files(model)
+        base = adapter_base(model)
         below = None if base is None else local_folder(base, None)
         if below is not None:
             yield "model.path (base of the adapter)", model_files(below)
-    if benchmarks.data is not None:
-        for name in benchmarks.names:
-            yield f"evaluation.benchmarks.data/{name}", Path(benchmarks.data, name).glob("*")
+    yield from _benchmark_paths(run)
+
+
+def _benchmark_paths(run: RunConfig) -> Iterator[tuple[str, Iterable[Path]]]:
+    asked = run.evaluation.benchmarks
+    if asked.data is not None:
+        for name in dict.fromkeys((*asked.names, *asked.harness)):
+            paths = Path(asked.data, name).glob("*")
+            languages = (run.lang.source, run.lang.code)
+            yield f"evaluation.benchmarks.data/{name}", [p for p in paths if p.name.partition(".")[0] in languages]
+    if asked.harness_folder is not None:
+        yield "evaluation.benchmarks.harness_folder", Path(asked.harness_folder).rglob("*")
+
+
+def benchmark_files(run: RunConfig) -> dict[str, str]:
+    """Setting -> content hash of the local files that benchmarks are asked from."""
+    return _digests(_benchmark_paths(run))
 
 
 def rows_digest(rows: Splits, size: int, evaluation: EvaluationConfig) -> dict[str, str]:
@@ -68,22 +82,27 @@ def check_content(run: RunConfig, folder: RunFolder) -> None:
     Raises:
         UserError: what has changed, and which folder keeps the result of what it was.
     """
-    before = recorded_content(folder.path)
-    if before is None or folder.state() != "done":
-        return
-    now = files_of(run.data, run.model, run.evaluation.benchmarks)
-    gone = [key for key in before["files"] if key.startswith("model.path") and key not in now]  # nothing is read of it
-    changed = [key for key, digest in before["files"].items() if now.get(key) != digest and key not in gone]
-    if changed and all(key.startswith("data.") for key in changed) and run.data.kind == "files":
-        from clo.study.rows import rows_of
-
-        if rows_digest(rows_of(run), run.data_size, run.evaluation) == before["rows"]:
-            return  # other rows of the file changed, none that this run uses
+    changed = changed_since(run, folder.path) if folder.state() == "done" else []
     if changed:
         raise UserError(
             f"{' and '.join(changed)} changed after {folder.path} was made; that folder keeps the old result: set "
             "study_name= to another name for a new one, or delete the folder"
         )
+
+
+def changed_since(run: RunConfig, path: Path) -> list[str]:
+    """Settings whose files hold other content than when the run's folder was made; what is gone is not changed."""
+    before = recorded_content(path)
+    if before is None:
+        return []
+    now = files_of(run)
+    changed = [key for key, digest in before["files"].items() if now.get(key, digest) != digest]
+    if changed and all(key.startswith("data.") for key in changed) and run.data.kind == "files":
+        from clo.study.rows import rows_of
+
+        if rows_digest(rows_of(run), run.data_size, run.evaluation) == before["rows"]:
+            return []  # other rows of the file changed, none that this run uses
+    return changed
 
 
 def record_content(run: RunConfig, folder: RunFolder, rows: Splits) -> None:
@@ -92,10 +111,7 @@ def record_content(run: RunConfig, folder: RunFolder, rows: Splits) -> None:
     Raises:
         UserError: a checkpoint is there, and it was made from other content.
     """
-    now = {
-        "files": files_of(run.data, run.model, run.evaluation.benchmarks),
-        "rows": rows_digest(rows, run.data_size, run.evaluation),
-    }
+    now = {"files": files_of(run), "rows": rows_digest(rows, run.data_size, run.evaluation)}
     before = recorded_content(folder.path)
     if before is not None and any((folder.path / "checkpoint").rglob("*.safetensors")):
         parts = [f"rows for {name}" for name, digest in before["rows"].items() if now["rows"].get(name) != digest]
@@ -108,6 +124,25 @@ def record_content(run: RunConfig, folder: RunFolder, rows: Splits) -> None:
             )
     if folder.main:
         write_json(folder.path / NAME, now)
+
+
+def with_benchmarks(run: RunConfig, folder: RunFolder, content: dict[str, Any]) -> dict[str, Any]:
+    """The part ``content`` of results.json after benchmarks were asked again; what other rows replace is said.
+
+    Args:
+        run: with the benchmarks that were asked.
+        folder: of the finished run; its ``content.json`` moves along where the run's own command asks them too.
+        content: the part as it was.
+    """
+    now, files = benchmark_files(run), content.get("files", {})
+    changed = [key for key, digest in now.items() if files.get(key, digest) != digest]
+    if changed:
+        print(f"{' and '.join(changed)} changed since {folder.path} was asked; its scores are those of the new rows")
+    own = recorded_content(folder.path)
+    if own is not None and any(key in own["files"] for key in changed):
+        own["files"] |= {key: now[key] for key in changed if key in own["files"]}
+        write_json(folder.path / NAME, own)
+    return {**content, "files": {**files, **now}} if now else content
 
 
 def recorded_content(folder: Path) -> dict[str, Any] | None:

@@ -29,10 +29,10 @@ def export(run: Path, to: Path, merge: bool = True, dtype: str | None = None) ->
     from clo.training.loggers import quiet_libraries
 
     folder, config = finished_run(run)
-    if to.exists() and any(to.iterdir()):
-        raise UserError(f"to={to} is not empty; give a new folder")
+    if to.exists() and (not to.is_dir() or any(to.iterdir())):
+        raise UserError(f"to={to} is {'not empty' if to.is_dir() else 'no folder'}; give a new folder")
     quiet_libraries()
-    model = load_trained(config.model, folder.path)
+    model = load_trained(config, folder.path)
     adapters = hasattr(model, "merge_and_unload")
     if adapters and merge:
         model = model.merge_and_unload()

@@ -10,9 +10,14 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from clo.config import ModelConfig
+from clo.config.effect import check_effect
 from clo.config.parse import RunConfig, parse
 from clo.errors import UserError, cause
 from clo.storage.run_folder import AGAIN, RunFolder
+from clo.study.rebuild import has_model, stage_weights
+
+TRAINING = tuple(f"evaluation.{name}" for name in ("name", "val_items", "validations", "watch"))
+"""Settings of the group ``evaluation`` that an evaluation of a finished run does not read."""
 
 if TYPE_CHECKING:
     from clo.study.session import Session
@@ -53,6 +58,10 @@ def finished_run(path: Path, changes: Sequence[str] = ()) -> tuple[RunFolder, Ru
         UserError: it is not one, or a key does not exist.
     """
     folder = RunFolder(path, finished=True)
+    if not path.is_dir():
+        raise UserError(
+            f"run={path} {'is no folder' if path.exists() else 'does not exist'}; give a finished run's folder"
+        )
     if folder.state() != "done" or not (path / "config.yaml").is_file():
         raise UserError(f"{path} is not the folder of a finished run; its command finishes it")
     return folder, recorded(path, changes)
@@ -63,8 +72,41 @@ def trained_config(start: ModelConfig, path: Path) -> ModelConfig:
     return replace(start, path=str(path / "model"), revision=None)
 
 
-def load_trained(start: ModelConfig, path: Path) -> Any:
-    """The trained model of the folder at ``path``: merged weights, or the adapter on its start model.
+def check_unchanged(run: RunConfig, path: Path, *groups: str) -> None:
+    """Refuse to go on with a finished run on other rows, or on another start model, than it was made from.
+
+    Args:
+        run: as recorded.
+        path: its folder.
+        groups: of the settings that matter, ``data`` and ``model``.
+
+    Raises:
+        UserError: what has changed.
+    """
+    from clo.study.content import changed_since
+
+    changed = [key for key in changed_since(run, path) if key.partition(".")[0] in groups]
+    if changed:
+        raise UserError(
+            f"{' and '.join(changed)} changed after {path} was made; what is asked now would mix both: bring the old "
+            "content back, or train again under another study_name="
+        )
+
+
+def load_start(run: RunConfig, path: Path) -> Any:
+    """The start model of the run whose folder is at ``path``.
+
+    Raises:
+        UserError: it cannot be loaded, or is another one by now.
+    """
+    from clo.model.load import load_model
+
+    check_unchanged(run, path, "model")
+    return load_model(run.model)
+
+
+def load_trained(run: RunConfig, path: Path) -> Any:
+    """The trained model of the folder at ``path``: merged weights, or the adapter on its base.
 
     Raises:
         UserError: the model is not there.
@@ -72,11 +114,12 @@ def load_trained(start: ModelConfig, path: Path) -> Any:
     from clo.model.load import adapted, load_model
 
     model = path / "model"
-    if not model.is_dir():
-        raise UserError(f"{model} is missing; {AGAIN}")
+    if not has_model(path):
+        mend = "the run's command makes it again from its checkpoint" if stage_weights(path) else AGAIN
+        raise UserError(f"{model} is missing; {mend}")
     if (model / "adapter_config.json").is_file():
-        return adapted(load_model(start), trained_config(start, path))
-    return load_model(trained_config(start, path))
+        return adapted(load_start(run, path), trained_config(run.model, path))
+    return load_model(trained_config(run.model, path))
 
 
 def evaluate_again(path: Path, changes: Sequence[str] = ()) -> None:
@@ -92,37 +135,44 @@ def evaluate_again(path: Path, changes: Sequence[str] = ()) -> None:
         UserError: not a finished run, or a change that does not exist.
     """
     from clo.data.splits import load_splits
+    from clo.study.content import with_benchmarks
     from clo.study.outcome import write_results
     from clo.study.scores import answer_scores, trained_stamp
     from clo.study.session import open_session
     from clo.translate.ensure import rows_path
 
     folder, run = finished_run(path, changes)
+    idle = [word for word in changes if word.partition("=")[0] in TRAINING]
+    if idle:
+        raise UserError(f"{idle[0]} has no effect here: only training reads it; leave it out")
+    check_effect(changes, [run])
+    check_unchanged(recorded(path), path, "data")
     folder.lock()
     try:
         results = folder.results()
         session = open_session(replace(run, model=trained_config(run.model, path)), folder)
-        model = load_trained(run.model, path).to(session.device)
+        model = load_trained(run, path).to(session.device)
         rows = rows_path(run.data, run.lang, run.cache_dir) if run.data.kind == "translated" else None
         test = load_splits(run.data, *session.languages, rows).evaluated(run.evaluation)
         with session.precision():
             scores, samples = answer_scores(session, model, test, "evaluate", trained_stamp(path), path)
-            benchmarks = _benchmarks_again(session, model, run.model, results.get("benchmarks", {}))
+            benchmarks = _benchmarks_again(session, run, model, results.get("benchmarks", {}))
         kept = {key: results[key] for key in ("start", "square", "train", "judged", "content") if key in results}
         made = {"scores": scores, **({"benchmarks": benchmarks} if benchmarks else {})}
+        if content := with_benchmarks(run, folder, results.get("content") or {}):
+            made["content"] = content
         write_results(session, kept | made, samples)
     finally:
         folder.release()
 
 
-def _benchmarks_again(session: Session, model: Any, start: ModelConfig, before: dict[str, Any]) -> dict[str, Any]:
+def _benchmarks_again(session: Session, run: RunConfig, model: Any, before: dict[str, Any]) -> dict[str, Any]:
     """Benchmarks that are there, with those that are asked for now laid over them by name and settings."""
-    from clo.model.load import load_model
     from clo.study.run_benchmarks import benchmark_scores, merged, start_benchmark_scores, with_start
 
     found = benchmark_scores(session, model)
     if not found:
         return before
-    first = load_model(start).to(session.device)
-    key = session.subject(first).key(session.run.trainer.precision)
-    return merged(before, with_start(found, start_benchmark_scores(session, first, key)))
+    start = load_start(run, session.folder.path).to(session.device)
+    key = session.subject(start).key(run.trainer.precision)
+    return merged(before, with_start(found, start_benchmark_scores(session, start, key)))

@@ -19,6 +19,8 @@ from clo.config.parse import RunConfig
 from clo.errors import UserError
 from clo.storage.files import read_object
 from clo.storage.run_folder import RunFolder
+from clo.study.lifeline import Lifeline
+from clo.study.rebuild import has_model
 from clo.study.table import print_table
 
 
@@ -33,8 +35,8 @@ class Cell:
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
     log: IO[bytes] | None = field(default=None, repr=False)
 
-    def start(self) -> None:
-        """Start the cell's process; what it prints goes to log.txt in its folder."""
+    def start(self, lifeline: Lifeline) -> None:
+        """Start the cell's process, which ends with this one; what it prints goes to log.txt in its folder."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self.log = (self.path / "log.txt").open("ab")
@@ -45,8 +47,9 @@ class Cell:
         root = str(Path(__file__).resolve().parents[2])
         path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
         command = [sys.executable, "-m", "clo", "train", *self.overrides, "hydra.mode=RUN"]
-        environment = {**os.environ, "PYTHONPATH": path}
-        self.process = subprocess.Popen(command, stdout=self.log, stderr=subprocess.STDOUT, env=environment)
+        tied = lifeline.handed_on()
+        tied["env"]["PYTHONPATH"] = path
+        self.process = subprocess.Popen(command, stdout=self.log, stderr=subprocess.STDOUT, **tied)
 
     def status(self) -> dict[str, Any]:
         """status.json, empty while there is none."""
@@ -67,21 +70,23 @@ class Cell:
 
 
 def run_grid(cells: Sequence[Cell]) -> bool:
-    """Run all cells that are not done; a failed one is named at once and the others go on.
+    """Run all cells that are not done, each another run; a failed one is named at once and the others go on.
 
     Returns whether every cell is done.
     """
-    unique = {cell.name: cell for cell in cells}
-    todo = [cell for cell in unique.values() if RunFolder(cell.path).state() != "done"]
+    todo = [cell for cell in cells if RunFolder(cell.path).state() != "done"]
     study = cells[0].run
     jobs = _jobs(study.jobs, study.trainer)
-    print(f"{len(unique)} cells, {len(unique) - len(todo)} done already, {jobs} at a time", flush=True)
+    print(f"{len(cells)} cells, {len(cells) - len(todo)} done already, {jobs} at a time", flush=True)
     failed = _run_all(todo, jobs)
-    done = [cell.path for cell in unique.values() if cell not in failed]
+    done = [cell.path for cell in cells if cell not in failed]
     if done:
         print_table(done)
         place = "" if study.output_dir == "outputs" else f" output_dir={study.output_dir}"
         print(f"report: clo report study={study.study_name}{place}")
+    bare = [path for path in done if not has_model(path)]
+    if bare:
+        print(f"{len(bare)} of them without model/, the first {bare[0]}; its own command, not a grid's, makes it again")
     for cell in failed:
         print(f"failed: {cell.name}: {cell.reason()}", file=sys.stderr)
     return not failed
@@ -101,12 +106,13 @@ def _run_all(todo: Sequence[Cell], jobs: int) -> list[Cell]:
     waiting = sorted(todo, key=lambda cell: -cell.run.data_size * cell.run.method.epochs)
     running: list[Cell] = []
     failed: list[Cell] = []
+    lifeline = Lifeline()
     with _Board(len(todo)) as board:
         try:
             while waiting or running:
                 while waiting and len(running) < jobs:
                     cell = waiting.pop(0)
-                    cell.start()
+                    cell.start(lifeline)
                     running.append(cell)
                     board.started(cell)
                 time.sleep(0.2)
@@ -123,6 +129,7 @@ def _run_all(todo: Sequence[Cell], jobs: int) -> list[Cell]:
                     board.finished(cell, ok)
         finally:
             _stop(running)
+            lifeline.close()
     return failed
 
 

@@ -21,11 +21,14 @@ def show_plans(runs: Sequence[RunConfig]) -> bool:
 
     quiet_libraries()
     plans = []
+    told: dict[str, None] = {}
     for run in runs:
         renderer = renderer_of(run.model)
         rows = rows_of(run)
+        told |= dict.fromkeys(rows.told().splitlines())
         items = items_of(run, renderer, rows)
         plans.append(plan_run(run, items.train, [*rows.dev, *rows.test, *rows.train]))
+    print("".join(f"{line}\n" for line in told), end="")
     return show(plans)
 
 

@@ -32,9 +32,10 @@ def rows_of(run: RunConfig) -> Splits:
     """
     splits = _load(run)
     if run.data_size > len(splits.train):
+        left = "".join(f" ({poor.line()})" for poor in splits.poor if poor.kind.startswith("are left out of train"))
         raise UserError(
             f"data_size={run.data_size} is beyond the {len(splits.train)} training rows of data={run.data.name} for "
-            f"{run.lang.code}; lower data_size or bring more rows"
+            f"{run.lang.code}{left}; lower data_size or bring more rows"
         )
     return splits
 

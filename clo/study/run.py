@@ -14,6 +14,7 @@ from clo.errors import UserError, was_stopped
 from clo.storage.run_folder import RunFolder
 from clo.study.content import check_content, record_content
 from clo.study.finished import recorded
+from clo.study.rebuild import has_model, rebuild_model
 from clo.study.table import print_table
 
 if TYPE_CHECKING:
@@ -31,19 +32,25 @@ def run_path(run: RunConfig) -> Path:
     return path
 
 
-def run_cell(run: RunConfig) -> None:
+def run_cell(run: RunConfig, patience: float = 0.0) -> None:
     """Train and evaluate one run, and show its result.
+
+    Args:
+        run: what to train.
+        patience: seconds to wait for a process that works in its folder.
 
     Raises:
         UserError: anything the user can mend.
     """
     folder = RunFolder(run_path(run), main=os.environ.get("LOCAL_RANK", "0") == "0")
     check_content(run, folder)
-    if folder.state() == "done":
-        print(f"{folder.path} is done already; delete it to run again")
-        print_table([folder.path])
+    if _shown(run, folder):
         return
-    folder.acquire(OmegaConf.to_yaml(OmegaConf.create(plain(run))))
+    folder.acquire(OmegaConf.to_yaml(OmegaConf.create(plain(run))), patience)
+    if patience and folder.state() == "done":  # whoever was waited for has finished it
+        folder.release()
+        _shown(run, folder)
+        return
     failed = True
     try:
         folder.status(now=True, state="running", stage="load", error=None)
@@ -67,6 +74,22 @@ def run_cell(run: RunConfig) -> None:
         folder.release()
 
 
+def _shown(run: RunConfig, folder: RunFolder) -> bool:
+    """Show a finished run, and make its model again where somebody has deleted it; whether it is one.
+
+    Raises:
+        UserError: the model is gone, and so is what it could be made from.
+    """
+    if folder.state() != "done":
+        return False
+    print(f"{folder.path} is done already; delete it to run again")
+    print_table([folder.path])
+    if folder.main and not has_model(folder.path):
+        rebuild_model(run, folder.path)
+        print(f"{folder.path / 'model'} was missing; it is made again from {folder.path / 'checkpoint'}")
+    return True
+
+
 def train(run: RunConfig, folder: RunFolder) -> None:
     """Rows, items, start model and its scores, stages, scores of the end, results."""
     from clo.model.tuning import apply_tuning
@@ -78,6 +101,8 @@ def train(run: RunConfig, folder: RunFolder) -> None:
 
     check_places(run.logger.name, run.cache_dir)
     rows = rows_of(run)
+    if folder.main:
+        print(rows.told(), _fewer(run, rows), sep="", end="")
     session = open_session(run, folder)
     items = items_of(run, session.renderer, rows)
     test = rows.evaluated(run.evaluation)
@@ -89,6 +114,14 @@ def train(run: RunConfig, folder: RunFolder) -> None:
     if folder.main:
         end = end_scores(session, model.to(session.device), test, items.val)  # Lightning leaves it on the CPU
         write_outcome(session, model, start, end, trained)
+
+
+def _fewer(run: RunConfig, rows: Splits) -> str:
+    """A line where fewer rows are there to be tested on than were asked for."""
+    asked, there = run.evaluation.rows or 0, len(rows.evaluated(run.evaluation))
+    if asked <= there:
+        return ""
+    return f"evaluation.rows={asked} is beyond the {there} rows of {run.evaluation.split.name}; all of them are used\n"
 
 
 def _start_model(session: Session, items: Items) -> Any:
@@ -117,7 +150,7 @@ def _fit(session: Session, model: Any, rows: Splits, items: Items) -> dict[str, 
     if folder.main:
         steps = " then ".join(f"{plan.name} {plan.total_steps} steps" for plan in plans)
         head = f"{folder.path.name}: {len(items.train)} items ({items.too_long} longer ones left out), {steps}"
-        print(head, *rows.refused, *book.lines(), sep="\n  ")
+        print(head, *book.lines(), sep="\n  ")
     look = watch(session.renderer, rows.dev, run.lang, run.evaluation) if run.evaluation.watch else None
     frozen, began = frozen_key(model), time.monotonic()
     fit_stages(run, model, StageData(items.train, items.val, look), folder)
@@ -129,6 +162,7 @@ def _fit(session: Session, model: Any, rows: Splits, items: Items) -> dict[str, 
         "items": len(items.train),
         "items_too_long": items.too_long,
         **({"rows_refused": list(rows.refused)} if rows.refused else {}),
+        "poor_rows": [poor.record() for poor in rows.poor],
         "response_tokens": sum(len(item.responses[j]) for item in items.train for _, j in plans[-1].objective.cells()),
         "trainable": book.trains(),
         "parameters": book.total,

@@ -15,6 +15,7 @@ from clo.evaluation.benchmarks.task_files import write_task_files
 from clo.storage.digest import digest_of
 from clo.storage.files import write_json
 from clo.storage.progress import stage
+from clo.study.content import benchmark_files
 from clo.study.session import Session
 
 
@@ -46,7 +47,9 @@ def benchmark_scores(session: Session, model: Any, store: Store | None = None) -
     """
     run, folder = session.run, session.folder
     asked, options = run.evaluation.benchmarks, options_of(run.evaluation, run.trainer.max_tokens)
-    store = store or Store(folder.path / "benchmarks", folder.path.name)
+    if not asked.names and not asked.harness:
+        return {}
+    store = store or Store(folder.path / "benchmarks", session.subject(model).key(run.trainer.precision))
     found: dict[str, Any] = {}
     if asked.names:
         with stage(folder, "benchmarks") as tick:
@@ -101,7 +104,9 @@ def start_benchmark_scores(session: Session, model: Any, key: str) -> dict[str, 
     asked = run.evaluation.benchmarks
     if not asked.names and not asked.harness:
         return {}
-    digest = digest_of([key, plain(asked), run.lang.code, run.lang.source])
+    # The harness's scores are kept whole; all others by rows and prompts, each side.
+    files = benchmark_files(run) if asked.harness else {}
+    digest = digest_of([key, plain(asked), run.lang.code, run.lang.source, files])
     place = Path(run.cache_dir) / "benchmarks"
     kept = place / f"{digest}.json"
     if asked.harness and kept.is_file():  # the harness keeps nothing by itself

@@ -31,6 +31,7 @@ def print_table(paths: Sequence[Path]) -> None:
         print("".join(f"{line}\n" for line in benchmarks[0]), end="")
     elif any(benchmarks):
         print("benchmarks: see the report")
+    print("".join(f"{line}\n" for line in dict.fromkeys(line for path in paths for line in _lacking(path))), end="")
 
 
 @contextmanager
@@ -63,6 +64,16 @@ def _row(path: Path) -> list[str]:
 def _benchmark_lines(path: Path) -> list[str]:
     with _whole(path) as results:
         return benchmark_lines(results)
+
+
+def _lacking(path: Path) -> list[str]:
+    """Benchmarks that could not be asked in a language."""
+    with _whole(path) as results:
+        return [
+            f"{name} was not asked in {'English' if side == 'en' else results['lang_name']}: {why}"
+            for name, sides in results.get("benchmarks", {}).get("left_out", {}).items()
+            for side, why in sides.items()
+        ]
 
 
 def benchmark_lines(results: dict[str, Any]) -> list[str]:

@@ -7,9 +7,11 @@ the square, sample answers and the run folder's small files; never an environmen
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 from clo.config.parse import RunConfig
+from clo.errors import UserError, cause
 from clo.storage.artifacts import log_files
 from clo.storage.jsonl import read_lines
 from clo.storage.run_folder import RunFolder
@@ -23,10 +25,15 @@ def stage_logger(run: RunConfig, folder: RunFolder, stage: str) -> Any:
     """Lightning's logger on the cell's run, which is opened by the first stage and resumed by its id after a kill.
 
     A method of two stages prefixes the names of its metrics: both count their steps from 1.
+
+    Raises:
+        UserError: nobody is logged in, or the server cannot be reached.
     """
+    import wandb
     from pytorch_lightning.loggers import WandbLogger
 
-    return WandbLogger(
+    wandb.setup(settings=wandb.Settings(silent=True))  # it writes 40 lines; where the run is stands in one (`finish`)
+    logger = WandbLogger(
         project=run.logger.project,
         entity=run.logger.entity,
         name=run.slug(),
@@ -37,6 +44,14 @@ def stage_logger(run: RunConfig, folder: RunFolder, stage: str) -> Any:
         prefix=stage if run.method.sft_first is not None else "",
         config={"clo": run.science()},
     )
+    try:
+        _ = logger.experiment  # opens the run
+    except wandb.errors.Error as error:
+        raise UserError(
+            f"logger=wandb cannot open a run ({cause(error)}); run `wandb login`, set WANDB_MODE=offline to send it "
+            "later, or use logger=csv"
+        ) from error
+    return logger
 
 
 def close(folder: RunFolder, failed: bool) -> None:
@@ -70,9 +85,13 @@ def log_outcome(folder: RunFolder) -> None:
 
 
 def finish(failed: bool) -> None:
-    """Close the run, if one is open."""
+    """Close the run, if one is open, and say where it is."""
     import wandb
 
+    if wandb.run is not None:
+        folder = Path(wandb.run.dir).parent
+        place = wandb.run.url if not wandb.run.offline else f"kept in {folder}; `wandb sync {folder}` sends it"
+        print(f"W&B: {place}")
     wandb.finish(exit_code=int(failed))
 
 

@@ -30,14 +30,14 @@ def translated_rows(run: RunConfig, say: Callable[[str], None] = print) -> Path:
     """The file of translated rows, with enough of them for the run's training, dev and test rows.
 
     Raises:
-        UserError: the examples or the translator cannot be read.
+        UserError: the examples or the translator cannot be read, or no translation passes its checks.
     """
     from clo.evaluation.fidelity import LanguageIdentifier
     from clo.model.load import run_device
     from clo.translate.cache import SentenceCache
     from clo.translate.card import write_card
     from clo.translate.engines import load_engine
-    from clo.translate.pipeline import Means, translate_examples
+    from clo.translate.pipeline import Means, dropped_path, translate_examples
 
     source, translation = run.data.source, run.data.translation
     assert source is not None and translation is not None
@@ -61,8 +61,8 @@ def translated_rows(run: RunConfig, say: Callable[[str], None] = print) -> Path:
     if not state.rows:
         why = "; ".join([*counts.lines(), *(f"{n:,} in translation: {why}" for why, n in state.dropped.most_common())])
         raise UserError(
-            f"0 of {state.seen():,} examples kept ({why}); try another data.translation.model=, or examples of another "
-            "kind"
+            f"0 of {state.seen():,} examples are left after the translation ({why}); choose another "
+            f"data.translation.model or engine: {dropped_path(path)} names every example with its fault"
         )
     if counts.read:
         card = write_card(path, run.data, languages, counts, state, _tokens(run.model))

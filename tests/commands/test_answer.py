@@ -119,7 +119,9 @@ def test_what_is_refused(run: Path, prompts: Path, tmp_path: Path, capsys: pytes
     assert "answers other prompts" in refused(asked[0], f"prompts={bad}", "max_new_tokens=6", "name=kept")
 
 
-def test_a_server_generates(run: Path, prompts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_generates(
+    run: Path, prompts: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
 
     def echo(_: Any, request: dict[str, Any], __: int) -> Any:
@@ -129,6 +131,9 @@ def test_a_server_generates(run: Path, prompts: Path, monkeypatch: pytest.Monkey
     with serving(echo) as server:
         done("answer", f"run={run}", f"prompts={prompts}", "name=served", f"base_url={server.url}", "model=mine")
         assert {r["max_tokens"] for r in server.requests} == {512} and len(server.requests) == 9
+        assert ", 1 cut by the server (raise max_new_tokens=)" in capsys.readouterr().out
+        asked = ["answer", f"run={run}", f"prompts={prompts}", "name=served", f"base_url={server.url}", "model=other"]
+        assert "answers-served.jsonl was made with other settings" in refused_by(asked, capsys)
     found = lines(run / "answers-served.jsonl")
     assert found[0]["answer"] == "You said: Tell me about animal 0." and found[0]["verdict"] == "en"
     assert [line.get("cut", False) for line in found] == [k == 1 for k in range(9)]

@@ -161,7 +161,7 @@ def test_a_finished_run_is_evaluated_again_and_compared(warm: WarmRuns, tiny_fol
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["run=nowhere"], "nowhere is not the folder of a finished run"),
+        (["run=nowhere"], "run=nowhere does not exist; give a finished run's folder"),
         (["run=nowhere", "against=nowhere"], "nowhere"),
         (["against=nowhere"], "run=<folder> is missing"),
         (["run=a", "max_tokens=many"], "max_tokens=many is not a whole number"),

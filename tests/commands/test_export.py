@@ -132,7 +132,7 @@ def test_dtype(warm: WarmRuns, tiny_folder: Path, tmp_path: Path) -> None:
         (["run=a", "to=b", "merge=1"], "must be true or false"),
         (["run=a", "to=b", "dtype=int8"], "must be one of"),
         (["run=a", "to=b", "folder=c"], "unknown argument"),
-        (["run=nowhere", "to=b"], "not the folder of a finished run"),
+        (["run=nowhere", "to=b"], "run=nowhere does not exist"),
     ],
 )
 def test_bad_arguments(

@@ -6,6 +6,7 @@ import json
 import random
 import shutil
 import signal
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,11 @@ TRAIN = {
     "model folder": ("clo.study.outcome:model_card", 1),
     "results": ("clo.study.outcome:write_together", 1),
 }
+# The parent of a grid is killed when one of its cells comes there, or by itself.
+CELLS = {name: TRAIN[name] for name in ("start answers", "first steps", "checkpoint", "end answers", "model folder")}
+CELLS |= {"loading": ("clo.study.session:open_session", 1), "later steps": TRAIN["later steps"]}
+GRID = {"start of a cell": ("clo.study.grid:Cell.start", 3), "end of a cell": ("clo.study.grid:_Board.finished", 3)}
+GRID |= {"table": ("clo.study.grid:print_table", 1)}
 EVALUATE = {
     "session": ("clo.study.session:open_session", 1),
     "answers": ("clo.evaluation.generate:_decode_batch", 10),
@@ -68,7 +74,7 @@ def content(place: Path) -> dict[str, Any]:
     """Everything that must be equal: files byte by byte, less clocks and process ids."""
     found: dict[str, Any] = {}
     for path in sorted(place.rglob("*")):
-        if not path.is_file() or path.name in (".lock", "status.json", "stdout", "stderr", "metrics.csv"):
+        if not path.is_file() or path.name in (".lock", "status.json", "stdout", "stderr", "metrics.csv", "log.txt"):
             continue
         assert not path.name.endswith(".tmp") and ".partial." not in path.name, path
         name = str(path.relative_to(place))
@@ -114,6 +120,42 @@ def test_train(warm: WarmRuns, tiny_folder: Path, tmp_path: Path) -> None:
         assert {k: v for k, v in found.items() if k not in text} == {k: v for k, v in wanted.items() if k not in text}
         shutil.rmtree(place)
     tell("train", counts, TRAIN)
+
+
+def living(place: Path) -> list[int]:
+    """Processes of cells that work still."""
+    pids = [json.loads(path.read_text()).get("pid", 0) for path in place.glob("outputs/runs/*/status.json")]
+    return [pid for pid in pids if Path(f"/proc/{pid}/cmdline").is_file() and Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+def test_grid(warm: WarmRuns, tiny_folder: Path, tmp_path: Path) -> None:
+    """Its parent is killed in the middle of its cells; the next start, at once or later, goes on."""
+    size = ["method=sft_dpo", "data_size=40", "batch_size=8", "trainer.checkpoints=4", "evaluation.max_tokens=200"]
+    grid = [*size, "seed=0,1,2", "jobs=2"]
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    assert warm.run(["-m", *tiny(tiny_folder, alone), *grid], alone).code == 0
+    wanted, counts = content(alone / "outputs"), Counter[str]()
+    for number, (stage, moment) in enumerate(moments(CELLS | GRID, 5)):
+        place = tmp_path / str(number)
+        place.mkdir()
+        moment |= {"whom": "parent"} if stage in CELLS else {}
+        ended = warm.run(["-m", *tiny(tiny_folder, place), *grid], place, kill=moment)
+        assert ended.code in (-signal.SIGKILL, 0), ended.err
+        counts[stage] += ended.code != 0
+        if number % 2:  # every other time, see them end by themselves
+            deadline = time.monotonic() + 15
+            while living(place):
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        again = warm.run(["-m", *tiny(tiny_folder, place), *grid], place)
+        assert again.code == 0, again.err
+        found = content(place / "outputs")
+        assert {k: v for k, v in found.items() if not k.endswith("config.yaml")} == {
+            k: v for k, v in wanted.items() if not k.endswith("config.yaml")
+        }
+        shutil.rmtree(place)
+    tell("grid", counts, CELLS | GRID)
 
 
 @pytest.fixture(scope="module")

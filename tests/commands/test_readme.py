@@ -22,6 +22,7 @@ BLOCKS = re.findall(r"^```bash\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
 COMMANDS = [
     line.strip()
     for block in BLOCKS
+    if "my_rows" not in block  # test_readme_rows.py runs it as it stands
     for line in block.replace("\\\n", " ").splitlines()
     if line.strip(" #") and line[0] != "#"
 ]
@@ -83,10 +84,8 @@ def rows_of_the_readme(path: Path) -> None:
     assert block is not None
     lines = [json.loads(line) for line in block[1].splitlines()]
     assert [line["lang"] for line in lines] == ["en", "sw"]
-    path.write_text(
-        "".join(json.dumps({**line, "id": str(k)}, ensure_ascii=False) + "\n" for k in range(30) for line in lines),
-        encoding="utf-8",
-    )
+    many = [{**line, "id": str(k), "prompt": f"{line['prompt']} {k}"} for k in range(30) for line in lines]
+    path.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in many), encoding="utf-8")
 
 
 GROUPS = [line for line in TEXT.splitlines() if re.match(r"^\| `[a-z]+` \|.*`", line)]

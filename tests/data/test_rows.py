@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clo.data.rows import read_rows
+from clo.data.texts import visible
 from clo.errors import UserError
 
 LONG = [
@@ -64,7 +65,7 @@ def test_other_languages_and_blank_lines_do_no_harm(tmp_path: Path) -> None:
     assert len(rows) == 2
 
 
-WORDS = st.text(min_size=1).filter(str.strip)
+WORDS = st.text(min_size=1).filter(visible)
 
 
 @given(st.dictionaries(st.text("abc0", min_size=1), st.tuples(WORDS, WORDS, WORDS, WORDS), min_size=1, max_size=5))

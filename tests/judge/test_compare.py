@@ -60,6 +60,38 @@ def test_empty_and_equal_answers_cost_no_comparison(tmp_path: Path) -> None:
     )
 
 
+def test_a_judgment_of_other_content_is_kept_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Other answers, other prompts, another judge: said, and nothing that was paid for is lost."""
+    run, _ = runs(tmp_path, *PAIRS)
+    kept = run / "replaced"
+    with serving(fair) as server:
+        first = judge(tmp_path, server.url)
+        assert first == judge(tmp_path, server.url) | {key: first[key] for key in ("calls", "cached")}
+        assert not kept.exists() and capsys.readouterr().err == ""
+        runs(tmp_path, *PAIRS[:-1], ("good", "new"))
+        second = judge(tmp_path, server.url)
+        assert "judge-other.json was made: answers; that judgment is kept as" in capsys.readouterr().err
+        (aside,) = kept.glob("*.json")
+        assert json.loads(aside.read_text())["content"] == first["content"] != second["content"]
+        assert aside.with_suffix(".jsonl").is_file()
+        other = {
+            **prompts._prompts(),
+            "quality": {
+                "prompt": "A, B or tie?\n<answer_A>\n{first}\n</answer_A>\n<answer_B>\n{second}\n</answer_B>",
+                "reminder": ".",
+            },
+        }
+        monkeypatch.setattr(prompts, "_prompts", lambda: other)
+        third = judge(tmp_path, server.url)
+        assert "was made: prompts; that" in capsys.readouterr().err
+        assert third["content"]["prompts"] != second["content"]["prompts"] == first["content"]["prompts"]
+        judge(tmp_path, server.url, "model=another")
+        assert "was made: judge; that" in capsys.readouterr().err
+    assert len(list(kept.glob("*.json"))) == len(list(kept.glob("*.jsonl"))) == 3
+
+
 def test_sides(tmp_path: Path) -> None:
     both = [
         [

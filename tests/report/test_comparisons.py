@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from report_fixture import write_study
 
 from clo.report.collect import Study, collect
 from clo.report.comparisons import compare_study, summary, to_csv
+from clo.report.formats import DAGGER, DASH
 from clo.report.make import make_report
 
 
@@ -57,6 +59,34 @@ def test_only_shared_prompts_and_seeds_count(study: Study) -> None:
     found = compare_study(Study(study.name, study.folder, kept), "sft")
     (c,) = (c for c in found if (c.label, c.size, c.against_size, c.side) == ("clo", 100, 100, "target"))
     assert (c.items, c.seeds) == (50, 2)
+
+
+def test_where_nothing_varies_nothing_is_detectable(study: Study) -> None:
+    """Equal answers: a difference of 0, told by nothing, and a dash for what could be found."""
+    for run in study.runs:
+        lines = [{"id": f"p{k}", "side": "target", "chrf": 50.0 + k} for k in range(60)]
+        (run.folder / "samples.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = compare_study(study, "sft")
+    assert {(c.gap, c.p, c.detectable, c.verdict) for c in found} == {(0.0, 1.0, None, "not told")}
+    assert found[0].numbers() == ["0.0", "0.0 to 0.0", "1.000", DASH]
+    assert to_csv(found).splitlines()[1].endswith(",,60,3,not told")
+
+
+def test_a_single_prompt_detects_nothing(study: Study) -> None:
+    """One prompt has no spread; no infinity stands in the table."""
+    for run in study.runs:
+        (run.folder / "samples.jsonl").write_text(json.dumps({"id": "p", "side": "target", "chrf": 50.0 + run.seed}))
+    assert {c.numbers()[-1] for c in compare_study(study, "sft")} == {DASH}
+
+
+def test_verdicts_of_few_seeds_do_not_stand_out(study: Study) -> None:
+    """Three seeds may be bold; two have a dagger at their interval, one has neither."""
+    for seeds, firm, dagger in ((3, True, False), (2, False, True), (1, False, False)):
+        kept = [run for run in study.runs if run.seed < seeds]
+        found = compare_study(Study(study.name, study.folder, kept), "sft")
+        clo = next(c for c in found if c.label == "clo")
+        assert (replace(clo, p=0.01).firm, DAGGER in clo.numbers()[1]) == (firm, dagger)
+        assert not replace(clo, p=0.06).firm
 
 
 def test_the_page_and_the_table_tell_it(study: Study) -> None:

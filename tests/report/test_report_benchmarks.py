@@ -98,6 +98,51 @@ def test_what_was_asked_differently_is_never_compared(tmp_path: Path) -> None:
     assert "5 examples, the test split" in text and "no examples" in text and "no &lt;rows&gt;" in text
 
 
+def relabel(path: Path, label: str) -> None:
+    """Give the one result of a run another label, in results.json and in the file of its rows."""
+    results = json.loads((path / "results.json").read_text())
+    for when in ("scores", "start"):
+        results["benchmarks"][when]["belebele"]["target"] = {
+            label: results["benchmarks"][when]["belebele"]["target"]["letters"]
+        }
+    (path / "results.json").write_text(json.dumps(results))
+    file = path / "benchmarks" / "belebele-target.json"
+    file.write_text(file.read_text().replace('"letters":', f'"{label}":'))
+
+
+@pytest.mark.parametrize("label", ["letters-5shots", "letters-first12", "letters-5shots-first12"])
+def test_results_under_an_older_label_join_those_that_mean_the_same(tmp_path: Path, label: str) -> None:
+    """0.1.0 wrote ``letters``, however it was asked: one table, one paired test."""
+    folder, how = tmp_path / "s", {"shots": 5, "shots_from": "the test split"} if "5shots" in label else {}
+    with_benchmark(folder, "sft", 0, [False] * 12, **how)
+    relabel(with_benchmark(folder, "clo", 0, [True] * 12, **how), label)
+    found = collect_benchmarks(collect("s", tmp_path), "sft")
+    assert len(found.asked) == 1 and len(found.scores) == 3
+    [[test]] = found.tests.values()
+    assert (test.items, test.gap) == (12, 100.0)
+
+
+def test_other_rows_are_never_joined(tmp_path: Path) -> None:
+    """The first 8 of 12 rows are another benchmark than all 12."""
+    folder = tmp_path / "s"
+    with_benchmark(folder, "sft", 0, [False] * 12)
+    relabel(with_benchmark(folder, "clo", 0, [True] * 8), "letters-first8")
+    found = collect_benchmarks(collect("s", tmp_path), "sft")
+    assert {asked.title for asked in found.asked} == {"belebele, letters", "belebele, letters, first 8 rows"}
+    assert found.tests == {}
+
+
+def test_a_run_that_was_asked_again_counts_once(tmp_path: Path) -> None:
+    """Both labels in one run are one seed, and the newer one's number."""
+    path = with_benchmark(tmp_path / "s", "clo", 0, [True] * 12, shots=5)
+    results = json.loads((path / "results.json").read_text())
+    sides = results["benchmarks"]["scores"]["belebele"]["target"]
+    sides["letters-5shots"] = sides["letters"] | {"accuracy": 0.5}
+    (path / "results.json").write_text(json.dumps(results))
+    [clo] = [score for score in collect_benchmarks(collect("s", tmp_path), "sft").scores if score.size]
+    assert (clo.mean, clo.runs) == (0.5, 1)
+
+
 def test_broken_parts_are_left_out(tmp_path: Path) -> None:
     """Summaries without a number, rows that cannot be read: no error, no line."""
     path = with_benchmark(tmp_path / "s", "clo", 0, [True] * 4)

@@ -10,14 +10,15 @@ import re
 from pathlib import Path
 
 import pytest
-from report_fixture import edit, write_run
+from report_fixture import edit, write_run, write_study
+from rich.console import Console
 
 from clo.errors import UserError
 from clo.report.collect import Study, collect
 from clo.report.make import make_report
 from clo.report.measures import COLUMNS, Mean, mean_of
 from clo.report.summary import Table, TableRow, build
-from clo.report.tables import assumed, fitting, to_csv, to_latex, to_markdown
+from clo.report.tables import assumed, fitting, to_csv, to_latex, to_markdown, to_rich
 
 
 @pytest.fixture(scope="module")
@@ -73,12 +74,38 @@ def test_rows_are_sorted_and_complete(table: Table) -> None:
 
 
 def test_best_is_the_highest_mean_of_its_language_and_size(table: Table) -> None:
-    """One best row per group and measure; start rows never compete, and win rates are not ranked."""
-    for lang in ("ko", "sw"):
-        group = [i for i, row in enumerate(table.rows) if (row.lang, row.size) == (lang, 400)]
-        means = {i: table.rows[i].cells["target_chrf"].mean for i in group}
-        assert [i for i in group if (i, "target_chrf") in table.best] == [max(means, key=lambda i: means[i])]
+    """One best row per group of three seeds and measure; start rows never compete, and win rates are not ranked."""
+    group = [i for i, row in enumerate(table.rows) if (row.lang, row.size) == ("sw", 400)]
+    means = {i: table.rows[i].cells["target_chrf"].mean for i in group}
+    assert [i for i in group if (i, "target_chrf") in table.best] == [max(means, key=lambda i: means[i])]
+    assert not any(table.rows[i].lang == "ko" for i, _ in table.best), "ko has two seeds"
     assert not any(table.rows[i].size is None or key == "target_win_rate" for i, key in table.best)
+
+
+def test_two_seeds_are_marked_and_never_bold(tmp_path: Path) -> None:
+    """Their interval has a dagger in every form of the table, which says why; nothing of them stands out."""
+    write_study(tmp_path / "two", {"sw": 2}, (400,), unfinished=False)
+    page = make_report("two", tmp_path).read_text(encoding="utf-8")
+    table, study = build(collect("two", tmp_path)), collect("two", tmp_path)
+    clo = row_of(table, "sw", 400, "clo").cells["target_chrf"]
+    half = f"{clo.half:.1f}"
+    assert not table.best and "<b>better" not in page and "<b>worse" not in page
+    assert f'<td>{clo.mean:.1f} <span class="half">± {half}†</span></td>' in page
+    assert f"{clo.mean:.1f} ± {half}† |" in to_markdown(table, study) and "**" not in to_markdown(table, study)
+    tex = to_latex(table)
+    assert rf"${clo.mean:.1f} \pm {half}^\dagger$" in tex and "mathbf" not in tex and "†" not in tex
+    assert r"% \dagger: Interval of two seeds" in tex and "† Interval of two seeds" in table.notes[0]
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(to_rich(table, "two", 200))
+    assert f"{clo.mean:.1f} ±{half}†" in console.export_text()
+
+
+def test_three_seeds_have_no_dagger(tmp_path: Path) -> None:
+    """Nor has one seed, which has no interval; only three may be bold."""
+    write_study(tmp_path / "three", {"sw": 3, "ko": 1}, (400,), unfinished=False)
+    text = to_markdown(build(collect("three", tmp_path)), collect("three", tmp_path))
+    assert "†" not in text
+    assert {line.split("|")[1].strip() for line in text.splitlines() if "**" in line} == {"sw"}
 
 
 def test_win_rate_is_against_the_run_of_equal_seed(tmp_path: Path) -> None:
@@ -135,7 +162,7 @@ def test_latex_is_balanced_and_escaped(table: Table) -> None:
     assert {line.count("&") + 1 for line in body[1:]} == {width}
     assert body[0].count("&") == 4 + 2 - 1
     assert r"sft\_dpo" in text and r"(\%)" in text and r"\mathbf{" in text
-    assert not re.search(r"(?<!\\)[_#]|(?<!\\)%(?! needs)", text)
+    assert not re.search(r"(?<!\\)[_#]|(?<!\\)%(?! needs| \\dagger)", text)
     assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 1
     assert text.count(r"\toprule") == text.count(r"\bottomrule") == 1
 

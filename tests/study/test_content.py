@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from composed import run_of
 
-from clo.config.parse import RunConfig
 from clo.study.content import files_of
 
 
@@ -23,11 +22,11 @@ def model(folder: Path, **config: object) -> Path:
 )
 def test_every_file_that_a_model_is_read_from_counts(tmp_path: Path, name: str) -> None:
     run = run_of("model=any", f"model.path={model(tmp_path / 'm', a=1)}")
-    before = files(run)["model.path"]
+    before = files_of(run)["model.path"]
     (tmp_path / "m" / "README.md").write_text("nothing is computed from it")
-    assert files(run)["model.path"] == before
+    assert files_of(run)["model.path"] == before
     (tmp_path / "m" / name).write_text("{}")
-    assert files(run)["model.path"] != before
+    assert files_of(run)["model.path"] != before
 
 
 def test_the_base_of_an_adapter_counts(tmp_path: Path) -> None:
@@ -35,9 +34,9 @@ def test_the_base_of_an_adapter_counts(tmp_path: Path) -> None:
     adapter.mkdir()
     (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(base)}))
     run = run_of("model=any", f"model.path={adapter}")
-    before = files(run)
+    before = files_of(run)
     model(base, a=2)
-    after = files(run)
+    after = files_of(run)
     changed = [key for key in before if before[key] != after[key]]
     assert changed == ["model.path (base of the adapter)"] and len(before) == 2
 
@@ -53,8 +52,8 @@ def test_what_was_downloaded_of_a_hub_model_counts(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", cached)
     run = run_of("model=any", "model.path=some/model", "model.revision=abc")
-    assert "model.path" not in files(run)  # nothing is here yet
+    assert "model.path" not in files_of(run)  # nothing is here yet
     model(tmp_path / "m", a=1)
-    before = files(run)["model.path"]
+    before = files_of(run)["model.path"]
     model(tmp_path / "m", a=2)
-    assert files(run)["model.path"] != before and set(asked) == {("some/model", "abc")}
+    assert files_of(run)["model.path"] != before and set(asked) == {("some/model", "abc")}

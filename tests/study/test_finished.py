@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import TEXTS
+from conftest import TEXTS, tiny_model
 from warm_runs import WarmRuns, tiny
 
 from clo.storage.run_folder import RunFolder
@@ -102,6 +103,29 @@ def batches_of(run: Path) -> list[Any]:
     return (run / "samples.jsonl").read_text().splitlines()
 
 
+@pytest.mark.parametrize(
+    "more", [[], ["tuning=attention_lora", "method=sft_dpo"]], ids=["weights", "adapters, two stages"]
+)
+def test_a_deleted_model_is_made_again(more: list[str], warm: WarmRuns, tiny_folder: Path, tmp_path: Path) -> None:
+    words = tiny(tiny_folder, tmp_path, *more)
+    assert warm.run(words, tmp_path).code == 0
+    (run,) = tmp_path.glob("outputs/runs/*")
+    before = files(run)
+    shutil.rmtree(run / "model")
+    ended = warm.run([f"run={run}", f"to={tmp_path}/served"], tmp_path, command="export")
+    assert ended.code == 1
+    assert ended.err == f"error: {run}/model is missing; the run's command makes it again from its checkpoint\n"
+    ended = warm.run(words, tmp_path)
+    assert ended.code == 0, ended.err
+    assert f"{run} is done already" in ended.out and f"{run}/model was missing; it is made again from" in ended.out
+    assert files(run) == before
+    shutil.rmtree(run / "model")
+    shutil.rmtree(run / "checkpoint")
+    ended = warm.run(words, tmp_path)
+    assert ended.code == 1 and "is done already" in ended.out and ended.err.count("\n") == 1
+    assert f"{run}/model is missing, and so are the weights in {run}/checkpoint; bring it back, or delete" in ended.err
+
+
 def test_names_that_lead_out_of_the_folder_are_refused(finished: Path, warm: WarmRuns, tmp_path: Path) -> None:
     (tmp_path / "p.jsonl").write_text('{"prompt": "x", "lang": "en"}\n')
     for name in ("/../../../X", "a/b", "..", ".hidden", ""):
@@ -165,6 +189,59 @@ def used_ids(run: Path) -> set[str]:
     config = recorded(run)
     rows = load_splits(config.data, "en", "sw")
     return {row.id for row in [*rows.train[:16], *rows.dev[:6], *rows.test[:6]]}
+
+
+def test_work_on_a_finished_run_never_mixes_contents(warm: WarmRuns, tiny_folder: Path, tmp_path: Path) -> None:
+    """Other test rows, another start model under an adapter: refused. Rows that are gone do not undo a result."""
+    model = shutil.copytree(tiny_folder, tmp_path / "model")
+    data = ["data=files", f"data.train={tmp_path}/rows.jsonl", "data.held_out=5", "tuning=attention_lora"]
+    write_rows(tmp_path / "rows.jsonl", ROWS)
+    words = tiny(model, tmp_path, *data)
+    assert warm.run(words, tmp_path).code == 0
+    (run,) = tmp_path.glob("outputs/runs/*")
+    before = files(run)
+    write_rows(tmp_path / "rows.jsonl", [{**row, "response": row["response"] + " Yes."} for row in ROWS])
+    ended = warm.run([f"run={run}"], tmp_path, command="evaluate")
+    assert ended.err.startswith(f"error: data.train changed after {run} was made; what is asked now would mix both: ")
+    (tmp_path / "rows.jsonl").unlink()
+    ended = warm.run(words, tmp_path)
+    assert ended.code == 0 and "is done already" in ended.out, ended.err
+    tiny_model(seed=1).save_pretrained(model)
+    (tmp_path / "p.jsonl").write_text('{"prompt": "x", "lang": "en"}\n')
+    for command, more in (
+        ("export", f"to={tmp_path}/x"),
+        ("answer", f"prompts={tmp_path}/p.jsonl"),
+        ("chat", "prompt=x"),
+    ):
+        ended = warm.run([f"run={run}", more], tmp_path, command=command)
+        assert ended.code == 1 and ended.err.startswith(f"error: model.path changed after {run} was made"), ended.err
+    assert {name: text for name, text in files(run).items() if not name.startswith("answers-p")} == before
+
+
+def test_benchmark_rows_that_changed_are_said(
+    belebele: list[str], warm: WarmRuns, tiny_folder: Path, tmp_path: Path
+) -> None:
+    words = tiny(tiny_folder, tmp_path, *belebele)
+    assert warm.run(words, tmp_path).code == 0
+    (run,) = tmp_path.glob("outputs/runs/*")
+    again = [f"run={run}", *belebele]
+    assert "changed" not in warm.run(again, tmp_path, command="evaluate").out
+    first, side = json.loads((run / "results.json").read_text()), run / "benchmarks" / "belebele-target.json"
+    asked = side.read_text()
+    path = tmp_path / "questions" / "belebele" / "sw.jsonl"
+    path.write_text(path.read_text().replace("Which", "Why"))
+    ended = warm.run(words, tmp_path)
+    assert ended.code == 1 and f"evaluation.benchmarks.data/belebele changed after {run} was made" in ended.err
+    ended = warm.run(again, tmp_path, command="evaluate")
+    assert ended.code == 0 and f"evaluation.benchmarks.data/belebele changed since {run} was asked" in ended.out
+    second = json.loads((run / "results.json").read_text())
+    assert (
+        first["content"]["files"] != second["content"]["files"]
+        and first["content"]["rows"] == second["content"]["rows"]
+    )
+    assert json.loads(asked)["keys"] != json.loads(side.read_text())["keys"]
+    assert "changed" not in warm.run(again, tmp_path, command="evaluate").out
+    assert warm.run(words, tmp_path).code == 0
 
 
 def test_a_failure_before_training_binds_to_nothing(warm: WarmRuns, tiny_folder: Path, tmp_path: Path) -> None:

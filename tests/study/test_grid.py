@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from conftest import TEXTS
-from warm_runs import ENVIRONMENT, TRAIN, Ended, cold, tiny
+from warm_runs import ENVIRONMENT, TRAIN, Ended, WarmRuns, cold, tiny
 
 from clo.config import TrainerConfig
 from clo.config.parse import RunConfig
@@ -139,6 +139,44 @@ def test_a_stopped_parent_leaves_no_orphans(
     assert len(found) == 2  # the third was never started
     assert {status["error"] for status in found.values()} == {"stopped"}
     assert not [status["pid"] for status in found.values() if alive(status["pid"])]
+
+
+def test_the_same_run_twice_in_a_grid_is_one(tiny_folder: Path, tmp_path: Path, warm: WarmRuns) -> None:
+    words = ["-m", *tiny(tiny_folder, tmp_path), "seed=0,0,1"]
+    said = "3 cells are 2 different runs; none is counted or run twice\n"
+    ended = warm.run([*words, "plan=true"], tmp_path)
+    assert ended.code == 0 and ended.out.startswith(said), ended.err
+    assert ended.out.count("nano-clo-sw-16-s0-") == 1 and ended.out.count("nano-clo-sw-16-s1-") == 1
+    ended = warm.run(words, tmp_path)
+    assert ended.code == 0 and ended.out.startswith(f"{said}2 cells, 0 done already"), ended.err
+    assert ended.out.count("started ") == 2
+
+
+def test_a_killed_parent_takes_its_cells_along(tiny_folder: Path, tmp_path: Path) -> None:
+    """Nothing is left that would hold the folders of the next start."""
+    command = [sys.executable, TRAIN, "-m", *tiny(tiny_folder, tmp_path), "method.epochs=100000", "seed=0,1", "jobs=2"]
+    how: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": ENVIRONMENT}
+    parent = subprocess.Popen(command, cwd=tmp_path, **how)
+    try:
+        deadline = time.monotonic() + 120
+        while sum(path.stat().st_size > 0 for path in tmp_path.glob("outputs/runs/*/metrics.jsonl")) < 2:
+            assert parent.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+    finally:
+        parent.kill()
+        parent.wait()
+    pids = [status["pid"] for status in statuses_of(tmp_path)]
+    deadline = time.monotonic() + 25
+    while any(map(alive, pids)):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert {status["error"] for status in statuses_of(tmp_path)} == {"stopped"}
+
+
+def statuses_of(place: Path) -> list[dict[str, Any]]:
+    found = [json.loads(path.read_text()) for path in place.glob("outputs/runs/*/status.json")]
+    assert len(found) == 2
+    return found
 
 
 def test_a_stop_in_the_midst_of_an_import_is_a_stop() -> None:

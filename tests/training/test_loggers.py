@@ -129,3 +129,24 @@ def test_a_whole_run_offline(
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert any(path.suffix == ".wandb" for path in written)  # for `wandb sync` later
     assert not [path for path in written if SECRET.encode() in path.read_bytes()]
+
+
+def test_wandb_says_one_line(tiny_folder: Path, tmp_path: Path) -> None:
+    """Where the run is, not forty lines about it."""
+    from warm_runs import TRAIN, cold, tiny
+
+    pytest.importorskip("wandb")
+    ended = cold([TRAIN, *tiny(tiny_folder, tmp_path, "logger=wandb")], tmp_path, WANDB_MODE="offline")
+    assert ended.code == 0 and "wandb:" not in ended.out + ended.err, ended.err
+    (line,) = [line for line in ended.out.splitlines() if "W&B" in line]
+    assert line.startswith(f"W&B: kept in {tmp_path}") and "`wandb sync " in line
+
+
+def test_wandb_without_a_login(tiny_folder: Path, tmp_path: Path) -> None:
+    from warm_runs import TRAIN, cold, tiny
+
+    pytest.importorskip("wandb")
+    home = {"WANDB_MODE": "online", "WANDB_API_KEY": "", "HOME": str(tmp_path), "NETRC": str(tmp_path / "none")}
+    ended = cold([TRAIN, *tiny(tiny_folder, tmp_path, "logger=wandb")], tmp_path, **home)
+    assert ended.code == 1 and ended.err.count("\n") == 1, ended.err
+    assert ended.err.startswith("error: logger=wandb cannot open a run (No API key configured")

@@ -12,6 +12,7 @@ from pathlib import Path
 from clo.config.sources import SourceConfig
 from clo.data.bad_rows import BadRows
 from clo.data.instructions.example import Counts, Instruction
+from clo.data.texts import visible
 from clo.errors import UserError
 
 IsSource = Callable[[Sequence[str]], list[bool]]
@@ -52,7 +53,7 @@ def _clean(
     """Length, language and repetition."""
     seen: set[int] = set()
     for example in examples:
-        lengths = [len(text.strip()) for text in (example.prompt, example.response)]
+        lengths = [len(visible(text)) for text in (example.prompt, example.response)]
         if min(lengths) < config.min_characters or max(lengths) > config.max_characters:
             counts.drop(f"not {config.min_characters} to {config.max_characters} characters")
             continue

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from clo.data.tables import id_of
+from clo.data.texts import visible
 from clo.errors import UserError
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def table_examples(config: SourceConfig, records: Records, counts: Counts) -> It
             counts.drop("refused and skipped")
         elif record.get("label") is False or str(record.get("label")).casefold() == "false":
             counts.drop("its label says that the answer is a bad one")
-        elif not pair[0].strip() or not pair[1].strip():
+        elif not visible(pair[0]) or not visible(pair[1]):
             counts.drop("empty prompt or response")
         else:
             yield Instruction(name, *pair)
