@@ -73,11 +73,15 @@ _OASST = (_source("oasst"), "data=oasst")
 _PLAN = (lambda run: run.plan, "clo plan")
 _SERVER = (_asks_a_server, "data.translation.engine=chat")
 _HERE = (_translates_here, "data.translation.engine=m2m100 or nllb")
+_BY_EPOCHS: tuple[Reads, str] = (lambda run: run.method.steps is None, "method.steps=null, which goes by epochs")
 _COMPARES = (_compares, "a method with comparisons (clo, clo_en_nll, sft_dpo)")
 
 READ_BY: dict[str, tuple[Reads, str]] = {
     "method.lam": (_both_terms, "a method with an NLL term and comparisons (clo, clo_en_nll)"),
     "method.beta": _COMPARES,
+    "method.epochs": _BY_EPOCHS,
+    "method.sft_first.epochs": _BY_EPOCHS,
+    "method.sft_first.share": (lambda run: run.method.steps is not None, "method.steps=<a count>"),
     "method.pair_reduction": _COMPARES,
     "method.nll_reduction": (_has_nll, "a method with an NLL term"),
     "data.train": (_files, "data=files"),

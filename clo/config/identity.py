@@ -57,7 +57,12 @@ SCIENCE = {
 }
 """What could be taken for the machine's and is not."""
 
-LATER: dict[str, Any] = {"model.template_kwargs": {}, "model.date": None}
+LATER: dict[str, Any] = {
+    "model.template_kwargs": {},
+    "model.date": None,
+    "method.steps": None,
+    "method.sft_first.share": 0.67,
+}
 """Setting that came later -> its default, at which it is no part of a name: runs keep theirs."""
 
 

@@ -26,6 +26,8 @@ class Recipe:
     """Default unit of the NLL term."""
     epochs: float = 2.0
     """Passes over the training items."""
+    steps: int | None = None
+    """Optimizer steps of a run, whatever the size of its data; null goes by the epochs."""
     batch_size: int = 64
     """Items per optimizer step."""
     lr: dict[str, float] = field(default_factory=dict)
@@ -126,9 +128,12 @@ class SftStage:
     lr: float = 1e-3
     """Peak learning rate."""
     epochs: float = 2.0
-    """Passes over the training items."""
+    """Passes over the training items, where ``method.steps`` is null."""
+    share: float = 0.67
+    """Share of ``method.steps`` that this stage takes; assumed."""
 
     def __post_init__(self) -> None:
+        check(0 < self.share < 1, "method.sft_first.share", "a share in (0, 1)", self.share)
         positive("method.sft_first.lr", "the learning rate of the first stage", self.lr)
         positive("method.sft_first.epochs", "the length of the first stage", self.epochs)
 
@@ -154,7 +159,9 @@ class MethodConfig:
     lr: float = 1e-3
     """Peak learning rate."""
     epochs: float = 2.0
-    """Passes over the training items."""
+    """Passes over the training items, where ``steps`` is null."""
+    steps: int | None = None
+    """Optimizer steps of the whole run, both stages together, at any size of the data; null goes by the epochs."""
     own_tuning: str = "attention"
     """The tuning that this method is used with unless told otherwise; a run's name leaves it out."""
     sft_first: SftStage | None = None
@@ -166,6 +173,9 @@ class MethodConfig:
         positive("method.beta", "the strength of the comparisons", self.beta)
         positive("method.lr", "the learning rate", self.lr)
         positive("method.epochs", "the number of passes over the data", self.epochs)
+        least = 1 if self.sft_first is None else 2
+        asked = f"a count of at least {least}, or null for epochs"
+        check(self.steps is None or self.steps >= least, "method.steps", asked, self.steps)
         if self.nll is Cells.none and self.preference is Prompts.none:
             raise UserError("method has neither an NLL term nor a comparison; set method.nll or method.preference")
         if self.lam > 0 and self.nll is Cells.none:

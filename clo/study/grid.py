@@ -100,10 +100,16 @@ def _jobs(asked: int | None, trainer: TrainerConfig) -> int:
     return max(1, len(os.sched_getaffinity(0)) // (trainer.threads * trainer.devices))
 
 
+def _work(cell: Cell) -> float:
+    """Items that a cell trains on, each as often as it comes."""
+    run = cell.run
+    return run.data_size * run.method.epochs if run.method.steps is None else run.batch_size * run.method.steps
+
+
 def _run_all(todo: Sequence[Cell], jobs: int) -> list[Cell]:
     """Start cells as places get free, show their progress; returns the failed ones."""
     # The longest first: no core is idle while the last one ends.
-    waiting = sorted(todo, key=lambda cell: -cell.run.data_size * cell.run.method.epochs)
+    waiting = sorted(todo, key=_work, reverse=True)
     running: list[Cell] = []
     failed: list[Cell] = []
     lifeline = Lifeline()

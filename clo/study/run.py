@@ -112,7 +112,7 @@ def train(run: RunConfig, folder: RunFolder) -> None:
     record_content(run, folder, rows)
     trained = _fit(session, model, rows, items)
     if folder.main:
-        end = end_scores(session, model.to(session.device), test, items.val)  # Lightning leaves it on the CPU
+        end = end_scores(session, model.to(session.device), test, items.val)  # fsdp2 leaves it on the CPU
         write_outcome(session, model, start, end, trained)
 
 
@@ -153,12 +153,14 @@ def _fit(session: Session, model: Any, rows: Splits, items: Items) -> dict[str, 
         print(head, *book.lines(), sep="\n  ")
     look = watch(session.renderer, rows.dev, run.lang, run.evaluation) if run.evaluation.watch else None
     frozen, began = frozen_key(model), time.monotonic()
-    fit_stages(run, model, StageData(items.train, items.val, look), folder)
+    warnings = fit_stages(run, model, StageData(items.train, items.val, look), folder)
     if folder.main:
         check_frozen(frozen, frozen_key(model))
+        print(*(f"warning: {sentence}" for sentence in warnings), sep="\n", end="\n" if warnings else "")
     return {
         "seconds": time.monotonic() - began,
         "steps": sum(plan.total_steps for plan in plans),
+        **({"warnings": warnings} if warnings else {}),
         "items": len(items.train),
         "items_too_long": items.too_long,
         **({"rows_refused": list(rows.refused)} if rows.refused else {}),

@@ -23,6 +23,7 @@ from clo.data.items import Item
 from clo.evaluation.watch import Look
 from clo.square.objective import Objective
 from clo.square.reference import ReferenceCache, snapshot, weights_key
+from clo.storage.jsonl import read_lines
 from clo.storage.progress import stage
 from clo.storage.run_folder import RunFolder
 from clo.training.checkpoint import (
@@ -32,6 +33,7 @@ from clo.training.checkpoint import (
     save_trained,
     step_of,
 )
+from clo.training.drift import drift
 from clo.training.loggers import MetricsFile, stage_loggers
 from clo.training.module import CLOModule
 from clo.training.stage_plan import Base, StagePlan
@@ -57,21 +59,34 @@ def plan_stages(
     terms = method.beta, method.nll_reduction, method.pair_reduction
     plans: list[StagePlan] = []
 
-    def add(name: str, objective: Objective, lr: float, epochs: float) -> None:
-        steps = stage_steps(items, batch_size, epochs)
+    def add(name: str, objective: Objective, lr: float, steps: int) -> None:
         plans.append(StagePlan(name, objective, lr, steps, per_epoch, max(1, steps // evaluation.validations)))
 
+    before, steps = _steps(method, items, batch_size)
     if method.sft_first is not None:
         first = Objective(languages, Cells.diagonal, Prompts.none, 1.0, *terms)
-        add("sft", first, method.sft_first.lr, method.sft_first.epochs)
+        add("sft", first, method.sft_first.lr, before)
     main = Objective(languages, method.nll, method.preference, method.lam, *terms)
     name = method.name if method.sft_first is None else method.name.removeprefix("sft_") or method.name
-    add(name, main, method.lr, method.epochs)
+    add(name, main, method.lr, steps)
     return plans
 
 
-def fit_stages(run: RunConfig, model: Any, data: StageData, folder: RunFolder) -> None:
+def _steps(method: MethodConfig, items: int, batch_size: int) -> tuple[int, int]:
+    """Steps of the first stage, 0 where there is none, and of the main one."""
+    first = method.sft_first
+    if method.steps is None:
+        before = 0 if first is None else stage_steps(items, batch_size, first.epochs)
+        return before, stage_steps(items, batch_size, method.epochs)
+    before = 0 if first is None else min(method.steps - 1, max(1, round(method.steps * first.share)))
+    return before, method.steps - before
+
+
+def fit_stages(run: RunConfig, model: Any, data: StageData, folder: RunFolder) -> list[str]:
     """Train all stages; a finished stage's weights are loaded, a broken one resumes.
+
+    Returns:
+        What the held-out square says against the end of the last stage, in words.
 
     Raises:
         UserError: a checkpoint of another base, a loss that is not finite, a reference that is not the start model.
@@ -83,6 +98,8 @@ def fit_stages(run: RunConfig, model: Any, data: StageData, folder: RunFolder) -
             load_trained(model, done, weights_key(model, run.trainer.precision))
         else:
             _fit_stage(run, model, plan, data, folder, done)
+    lines = read_lines(folder.path / "metrics.jsonl")
+    return drift([line for line in lines if line.get("stage") == plans[-1].name and "val/nll_en" in line])
 
 
 def _fit_stage(run: RunConfig, model: Any, plan: StagePlan, data: StageData, folder: RunFolder, done: Path) -> None:
