@@ -31,7 +31,7 @@ COUNTS = {
     "tuning": 4,
     "data": 4,
     "evaluation": 3,
-    "trainer": 5,
+    "trainer": 4,
     "logger": 2,
     "study": 9,
 }
