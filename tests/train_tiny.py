@@ -13,6 +13,7 @@ from pathlib import Path
 def main(folder: str, name: str = "clo", devices: str = "1", batch: str = "4", *kill: str) -> None:
     import tiny_runs
 
+    from clo.storage.ranks import is_main
     from clo.storage.run_folder import RunFolder
     from clo.training.loggers import MetricsFile
     from clo.training.stages import fit_stages
@@ -29,7 +30,7 @@ def main(folder: str, name: str = "clo", devices: str = "1", batch: str = "4", *
         log(self, metrics, step)
 
     MetricsFile.log_metrics = log_or_die  # type: ignore[method-assign]
-    run_folder = RunFolder(Path(folder), main=os.environ.get("LOCAL_RANK", "0") == "0")
+    run_folder = RunFolder(Path(folder), main=is_main())
     run_folder.acquire("")
     fit_stages(run, tiny_runs.tuned(), tiny_runs.DATA, run_folder)
 

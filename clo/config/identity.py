@@ -19,6 +19,7 @@ _SERVER = "how a server is reached; the engine, the model and the beams decide"
 MACHINE = {
     "trainer.accelerator": "the same arithmetic on another device: rounding",
     "trainer.devices": _ORDER,
+    "trainer.nodes": _ORDER,
     "trainer.strategy": _ORDER,
     "trainer.max_tokens": "the step's denominators are those of all its micro-batches: rounding",
     "trainer.threads": f"{_ORDER}, bit-equal only at the same number",

@@ -18,7 +18,9 @@ class TrainerConfig:
     accelerator: str = "cpu"
     """Lightning accelerator: cpu, gpu, auto."""
     devices: int = 1
-    """Processes, one per device."""
+    """Processes of a node, one per device."""
+    nodes: int = 1
+    """Machines; torchrun or srun starts the processes of all of them."""
     strategy: str = "auto"
     """Several devices: ``ddp`` keeps the whole model on each, ``fsdp2`` splits weights, gradients and optimizer states
     over them while it trains."""
@@ -47,7 +49,7 @@ class TrainerConfig:
     """Peak TFLOP/s of one device in this precision for ``plan=true``; null is the device that is here."""
 
     def __post_init__(self) -> None:
-        for name in ("devices", "max_tokens", "threads", "checkpoints", "log_every", "grad_norms_every"):
+        for name in ("devices", "nodes", "max_tokens", "threads", "checkpoints", "log_every", "grad_norms_every"):
             check(getattr(self, name) >= 1, f"trainer.{name}", "a count of at least 1", getattr(self, name))
         for name in ("memory_gb", "tflops"):
             if getattr(self, name) is not None:

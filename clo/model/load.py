@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from clo.config import ModelConfig
 from clo.errors import UserError
 from clo.model.folder import check_finite, check_place, resolve_path, told
+from clo.storage.ranks import local_rank
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -162,7 +162,7 @@ def stored_dtype(config: ModelConfig) -> str | None:
 
 
 def run_device(accelerator: str) -> Any:
-    """The device of this process: CUDA number LOCAL_RANK where the accelerator asks for it.
+    """The device of this process: the GPU of its number on this node where the accelerator asks for it.
 
     Raises:
         UserError: there is no such device.
@@ -173,15 +173,24 @@ def run_device(accelerator: str) -> Any:
         return torch.device("cpu")
     if not torch.cuda.is_available():
         raise UserError(f"trainer.accelerator={accelerator}, but no GPU is visible; set trainer=cpu")
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return torch.device("cuda", local_rank())
 
 
 def prepare_processor(threads: int, precision: str, device: Any) -> None:
-    """Settings of this process that change speed only; says so where the precision does not suit the processor."""
+    """Settings of this process that change speed only; says so where the precision does not suit the processor.
+
+    Raises:
+        UserError: the GPU is older than the precision.
+    """
     import torch
 
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)  # saturated comparisons underflow, and denormals make CPU steps several times slower
+    if device.type == "cuda" and precision == "bf16-mixed" and torch.cuda.get_device_capability(device) < (8, 0):
+        raise UserError(
+            f"{torch.cuda.get_device_name(device)} has no bfloat16 units, which fused attention needs; set "
+            "trainer.precision=32-true, or take a card of compute capability 8.0 or later (A100, L4, RTX 30)"
+        )
     units = "avx512_bf16", "amx_bf16", "bf16"  # the last is ARM's
     info = Path("/proc/cpuinfo")
     if device.type == "cpu" and precision == "bf16-mixed" and info.is_file():

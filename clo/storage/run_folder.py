@@ -87,12 +87,16 @@ class RunFolder:
         self._lock.write(str(os.getpid()))
         self._lock.flush()
 
-    @staticmethod
-    def _locked(file: IO[str]) -> bool:
+    def _locked(self, file: IO[str]) -> bool:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             return False
+        except OSError as error:  # a network file system without locks
+            raise UserError(
+                f"{self.path} cannot be locked ({error.strerror}); set output_dir to a file system with locks, "
+                "or have this one mounted with them"
+            ) from error
         return True
 
     def release(self) -> None:

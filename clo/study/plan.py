@@ -93,7 +93,7 @@ def plan_run(run: RunConfig, train: Sequence[Item], rows: Sequence[Row] = ()) ->
         steps=sum(stage.total_steps for stage in stages),
         memory=memory_of(run.trainer, model, lengths),
         limit=limit,
-        hours=None if peak is None else work / (peak * run.trainer.devices * ASSUMED_MFU) / 3600,
+        hours=None if peak is None else work / (peak * run.trainer.devices * run.trainer.nodes * ASSUMED_MFU) / 3600,
         disk=saved + 2 * book.checkpoint_bytes,
         translation=_translation(run.data, run.lang, run.cache_dir, rows, peak),
         advice=None,
@@ -144,7 +144,7 @@ def memory_of(trainer: TrainerConfig, model: Any, lengths: Sequence[int]) -> dic
     }
     if trainer.strategy == "fsdp2":  # the layers are split; embeddings, head and the largest layer are whole
         inside = sum(p.numel() * p.element_size() for p in (decoder_layers(model) or base).parameters())
-        share, largest = 1 / trainer.devices, inside / config.num_hidden_layers
+        share, largest = 1 / (trainer.devices * trainer.nodes), inside / config.num_hidden_layers
         parts["weights"] = (book.weight_bytes - inside) + inside * share + largest
         parts |= {name: parts[name] * share for name in ("gradients", "optimizer")}
         parts["whole weights, not training"] = float(book.weight_bytes)

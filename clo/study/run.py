@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from omegaconf import OmegaConf
 
 from clo.config.parse import RunConfig, plain
 from clo.errors import UserError, was_stopped
+from clo.storage.ranks import is_main
 from clo.storage.run_folder import RunFolder
 from clo.study.content import check_content, record_content
 from clo.study.finished import recorded
@@ -42,7 +42,7 @@ def run_cell(run: RunConfig, patience: float = 0.0) -> None:
     Raises:
         UserError: anything the user can mend.
     """
-    folder = RunFolder(run_path(run), main=os.environ.get("LOCAL_RANK", "0") == "0")
+    folder = RunFolder(run_path(run), main=is_main())
     check_content(run, folder)
     if _shown(run, folder):
         return

@@ -11,11 +11,11 @@ from torch.optim import Optimizer
 from clo.training.sharding import gathered, split_like
 
 
-def strategy_of(name: str, devices: int) -> str | Strategy:
+def strategy_of(name: str, processes: int) -> str | Strategy:
     """What Lightning's trainer takes for ``trainer.strategy``."""
     if name == "ddp":
         return WholeStrategy()
-    return ShardedStrategy(devices) if name == "fsdp2" else name
+    return ShardedStrategy(processes) if name == "fsdp2" else name
 
 
 class WholeStrategy(DDPStrategy):
@@ -31,8 +31,8 @@ class WholeStrategy(DDPStrategy):
 class ShardedStrategy(ModelParallelStrategy):
     """FSDP2 whose checkpoints are those of one process: what trains, whole; any number of devices goes on from them."""
 
-    def __init__(self, devices: int) -> None:
-        super().__init__(data_parallel_size=devices, tensor_parallel_size=1, save_distributed_checkpoint=False)
+    def __init__(self, processes: int) -> None:
+        super().__init__(data_parallel_size=processes, tensor_parallel_size=1, save_distributed_checkpoint=False)
 
     @property
     def lightning_restore_optimizer(self) -> bool:

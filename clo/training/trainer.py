@@ -34,7 +34,8 @@ def lightning_trainer(
     return pl.Trainer(
         accelerator=hardware.accelerator,
         devices=hardware.devices,
-        strategy=strategy_of(hardware.strategy, hardware.devices),
+        num_nodes=hardware.nodes,
+        strategy=strategy_of(hardware.strategy, hardware.devices * hardware.nodes),
         plugins=[SafetensorsIO()],
         precision=hardware.precision,  # type: ignore[arg-type]
         max_epochs=1,
