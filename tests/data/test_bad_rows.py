@@ -20,7 +20,8 @@ from clo.errors import UserError
 
 
 def paired(k: int, **changes: Any) -> dict[str, Any]:
-    row = {"id": f"r{k}", "prompt_en": "a", "response_en": "b", "prompt": "c", "response": "d", "lang": "sw"}
+    texts = {"prompt_en": f"a{k}", "response_en": f"b{k}", "prompt": f"c{k}", "response": f"d{k}"}
+    row = {"id": f"r{k}", **texts, "lang": "sw"}
     return {**row, **changes}
 
 
@@ -41,24 +42,24 @@ def test_bad_rows_are_skipped_counted_and_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="line 3 is not JSON"):
         read_rows(path, "en", "sw")
     bad = BadRows(skip=True)
-    assert [row.id for row in read_rows(path, "en", "sw", bad)] == ["r0", "r1", "r2"]
+    assert [row.id for row in read_rows(path, "en", "sw", bad=bad)] == ["r0", "r1", "r2"]
     assert bad.count == len(BAD) + 2 and len(bad.first) == 10
     assert bad.lines()[0] == "12 rows refused and skipped:" and bad.lines()[-1] == "and 2 more"
     said = "\n".join(bad.lines())
     for place in ("line 3 is not JSON", "line 4 is not a JSON object", "line 5 is not UTF-8", "half a character"):
         assert place in said
     with pytest.raises(UserError, match=r"holds no rows: 2 were refused, the first: .*line 1 is not JSON"):
-        read_rows(write(tmp_path / "none.jsonl", [b"{", b"["]), "en", "sw", BadRows(skip=True))
+        read_rows(write(tmp_path / "none.jsonl", [b"{", b"["]), "en", "sw", bad=BadRows(skip=True))
 
 
 def test_bad_fields_of_a_csv_file(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text("id,prompt_en,response_en,prompt,response,lang\n1,a,b,c,d,sw\n2,a,b\n3,a,b,c,d,sw\n")
     bad = BadRows(skip=True)
-    assert [row.id for row in read_rows(path, "en", "sw", bad)] == ["1", "3"] and bad.count == 1
+    assert [row.id for row in read_rows(path, "en", "sw", bad=bad)] == ["1", "3"] and bad.count == 1
     path.write_text('id,prompt_en,response_en,prompt,response,lang\n1,a,b,c,d,sw\n2,"a,b,c,d,sw\n3,a,b,c,d,sw\n')
     with pytest.raises(UserError, match="close every quote"):  # what it swallowed cannot be counted
-        read_rows(path, "en", "sw", BadRows(skip=True))
+        read_rows(path, "en", "sw", bad=BadRows(skip=True))
 
 
 def test_a_run_says_what_it_skipped(tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ def test_bad_rows_are_named(tmp_path: Path, content: bytes | list[Any], place: s
 
 
 def test_bad_files_are_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"data\.train .*nothing\.jsonl does not exist"):
+    with pytest.raises(UserError, match=r"data\.train=.*nothing\.jsonl does not exist"):
         read_rows(tmp_path / "nothing.jsonl", "en", "sw")
     with pytest.raises(UserError, match=r"is a folder; give a \.jsonl"):
         read_rows(tmp_path, "en", "sw")

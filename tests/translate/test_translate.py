@@ -91,7 +91,8 @@ def test_nothing_kept_is_told_with_its_reasons_and_odd_line_breaks_are_text(
         assert "40 rows." in rows_path(run.data, run.lang, run.cache_dir).with_suffix(".md").read_text()
     else:
         with pytest.raises(
-            UserError, match=r"^0 of 40 examples kept \(40 read; 40 kept; 40 in translation: empty\); try"
+            UserError,
+            match=r"^0 of 40 examples are left .*40 read; 40 kept; 40 in translation: empty.; choose",
         ):
             translated_rows(run, lambda _: None)
 
