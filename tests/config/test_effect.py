@@ -48,7 +48,7 @@ def test_a_grid_may_hold_cells_that_do_not_read_it() -> None:
 
 
 def test_the_table_names_settings_that_there_are() -> None:
-    whole = [plain(run_of(*words)) for words in ([], ["data=table", "data.source.path=x"])]
+    whole = [plain(run_of(*words)) for words in ([], ["method=sft_dpo"], ["data=table", "data.source.path=x"])]
     for setting in READ_BY:
         found = False
         for tree in whole:
