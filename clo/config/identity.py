@@ -53,7 +53,7 @@ MACHINE = {
 
 SCIENCE = {
     "trainer.precision": "bf16-mixed rounds every product to 8 bits: losses differ from the third digit on",
-    "trainer.compile": "fused kernels round elsewhere, and AdamW's first steps make 1e-3 of a loss of that (measured)",
+    "trainer.compile": "fused kernels round elsewhere: an 8B model's first loss in bfloat16 moved by 3e-4 of it (H200)",
 }
 """What could be taken for the machine's and is not."""
 

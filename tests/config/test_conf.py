@@ -33,7 +33,7 @@ COUNTS = {
     "evaluation": 3,
     "trainer": 4,
     "logger": 2,
-    "study": 9,
+    "study": 10,
 }
 FILES = [(group, path.stem) for group in COUNTS for path in sorted((CONF / group).glob("*.yaml"))]
 STUDIES = [name for group, name in FILES if group == "study"]
@@ -43,6 +43,7 @@ CELLS = {
     "ablation_tuning": 48,
     "data_efficiency": 72,
     "demo": 4,
+    "fixed_steps": 72,
     "paper": 36,
     "tune_nano": 48,
     "tune_nano_sft": 24,

@@ -108,12 +108,16 @@ def test_what_the_machine_may_choose_changes_rounding_only(
 
 
 @pytest.mark.slow
-def test_compiled_or_not_decides(tiny_folder: Path, plainly: list[float], tmp_path: Path) -> None:
-    """The first step is the same to rounding; what AdamW makes of it is not."""
-    ended = cold([TRAIN, *tiny(tiny_folder, tmp_path, "trainer.compile=true")], tmp_path, timeout=300)
-    assert ended.code == 0, ended.err
-    found = losses(tmp_path)
-    assert found[0] == pytest.approx(plainly[0], rel=1e-6) and furthest(found, plainly) > 1e-4
+def test_compiled_or_not_decides(tiny_folder: Path, tmp_path: Path) -> None:
+    """In bfloat16, where fused kernels keep what others round; in float32 the difference is rounding."""
+    found = []
+    for compiled in ("true", "false"):
+        asked = tiny(tiny_folder, tmp_path / compiled, "trainer.precision=bf16-mixed", f"trainer.compile={compiled}")
+        (tmp_path / compiled).mkdir()
+        ended = cold([TRAIN, *asked], tmp_path / compiled, timeout=300)
+        assert ended.code == 0, ended.err
+        found.append(losses(tmp_path / compiled))
+    assert found[0][0] == pytest.approx(found[1][0], rel=1e-2) and furthest(*found) > 1e-4
 
 
 def test_precision_decides(warm: WarmRuns, tiny_folder: Path, plainly: list[float], tmp_path: Path) -> None:
