@@ -1,4 +1,4 @@
-"""A grid of runs: every cell in a process of its own, as many at a time as the cores carry, one table at the end.
+"""A grid of runs: every cell in a process of its own, as many at a time as cores or GPUs carry, one table at the end.
 
 No torch here: the parent only starts processes and reads run folders.
 """
@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from clo.config import TrainerConfig
 from clo.config.parse import RunConfig
 from clo.errors import UserError
 from clo.storage.files import read_object
 from clo.storage.run_folder import RunFolder
 from clo.study.lifeline import Lifeline
 from clo.study.rebuild import has_model
+from clo.study.slots import slots_of
 from clo.study.table import print_table
 
 
@@ -34,6 +34,8 @@ class Cell:
     run: RunConfig
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
     log: IO[bytes] | None = field(default=None, repr=False)
+    gpus: str | None = None
+    """The only GPUs that its process sees, where it runs on some."""
 
     def start(self, lifeline: Lifeline) -> None:
         """Start the cell's process, which ends with this one; what it prints goes to log.txt in its folder."""
@@ -49,6 +51,8 @@ class Cell:
         command = [sys.executable, "-m", "clo", "train", *self.overrides, "hydra.mode=RUN"]
         tied = lifeline.handed_on()
         tied["env"]["PYTHONPATH"] = path
+        if self.gpus is not None:
+            tied["env"]["CUDA_VISIBLE_DEVICES"] = self.gpus
         self.process = subprocess.Popen(command, stdout=self.log, stderr=subprocess.STDOUT, **tied)
 
     def status(self) -> dict[str, Any]:
@@ -76,9 +80,9 @@ def run_grid(cells: Sequence[Cell]) -> bool:
     """
     todo = [cell for cell in cells if RunFolder(cell.path).state() != "done"]
     study = cells[0].run
-    jobs = _jobs(study.jobs, study.trainer)
-    print(f"{len(cells)} cells, {len(cells) - len(todo)} done already, {jobs} at a time", flush=True)
-    failed = _run_all(todo, jobs)
+    slots = slots_of(study.jobs, study.trainer)
+    print(f"{len(cells)} cells, {len(cells) - len(todo)} done already, {len(slots)} at a time", flush=True)
+    failed = _run_all(todo, slots)
     done = [cell.path for cell in cells if cell not in failed]
     if done:
         print_table(done)
@@ -92,32 +96,26 @@ def run_grid(cells: Sequence[Cell]) -> bool:
     return not failed
 
 
-def _jobs(asked: int | None, trainer: TrainerConfig) -> int:
-    if asked is not None:
-        return asked
-    if trainer.accelerator != "cpu":
-        return 1
-    return max(1, len(os.sched_getaffinity(0)) // (trainer.threads * trainer.devices))
-
-
 def _work(cell: Cell) -> float:
     """Items that a cell trains on, each as often as it comes."""
     run = cell.run
     return run.data_size * run.method.epochs if run.method.steps is None else run.batch_size * run.method.steps
 
 
-def _run_all(todo: Sequence[Cell], jobs: int) -> list[Cell]:
+def _run_all(todo: Sequence[Cell], slots: Sequence[str | None]) -> list[Cell]:
     """Start cells as places get free, show their progress; returns the failed ones."""
     # The longest first: no core is idle while the last one ends.
     waiting = sorted(todo, key=_work, reverse=True)
     running: list[Cell] = []
     failed: list[Cell] = []
+    free = list(slots)
     lifeline = Lifeline()
     with _Board(len(todo)) as board:
         try:
             while waiting or running:
-                while waiting and len(running) < jobs:
+                while waiting and free:
                     cell = waiting.pop(0)
+                    cell.gpus = free.pop(0)
                     cell.start(lifeline)
                     running.append(cell)
                     board.started(cell)
@@ -128,6 +126,7 @@ def _run_all(todo: Sequence[Cell], jobs: int) -> list[Cell]:
                         board.moved(cell)
                         continue
                     running.remove(cell)
+                    free.append(cell.gpus)
                     cell.log.close()
                     ok = cell.process.returncode == 0
                     if not ok:

@@ -17,7 +17,8 @@ from warm_runs import ENVIRONMENT, TRAIN, Ended, WarmRuns, cold, tiny
 
 from clo.config import TrainerConfig
 from clo.config.parse import RunConfig
-from clo.study.grid import Cell, _jobs
+from clo.study.grid import Cell
+from clo.study.slots import slots_of
 
 
 def write_rows(path: Path, lang: str, count: int) -> None:
@@ -195,11 +196,10 @@ def test_a_stop_in_the_midst_of_an_import_is_a_stop() -> None:
 
 def test_cells_at_a_time() -> None:
     cores = len(os.sched_getaffinity(0))
-    assert _jobs(None, TrainerConfig()) == cores
-    assert _jobs(None, TrainerConfig(threads=2)) == max(1, cores // 2)
-    assert _jobs(None, TrainerConfig(threads=10_000)) == 1
-    assert _jobs(None, TrainerConfig(accelerator="gpu")) == 1
-    assert _jobs(7, TrainerConfig()) == 7
+    assert len(slots_of(None, TrainerConfig())) == cores
+    assert len(slots_of(None, TrainerConfig(threads=2))) == max(1, cores // 2)
+    assert len(slots_of(None, TrainerConfig(threads=10_000))) == 1
+    assert len(slots_of(7, TrainerConfig())) == 7
 
 
 def test_the_reason_of_a_cell_that_could_say_nothing(tmp_path: Path) -> None:
