@@ -174,8 +174,15 @@ def score_items(model: Any, items: Sequence[Item], cells: Sequence[Cell], max_to
 
 
 @torch.no_grad()
-def score_within(model: Any, items: Sequence[Item], cells: Sequence[Cell], max_tokens: int) -> tuple[Scores, int]:
-    """As :func:`score_items`, and the token budget that the scores were made under: half, where memory ran out."""
+def score_within(
+    model: Any, items: Sequence[Item], cells: Sequence[Cell], max_tokens: int, alone: bool = True
+) -> tuple[Scores, int]:
+    """As :func:`score_items`, and the token budget that the scores were made under: half, where memory ran out.
+
+    Raises:
+        torch.OutOfMemoryError: for a single item, or not ``alone``: other devices meet this one in every pass, and
+            would wait for ever for one that takes more of them.
+    """
     while True:
         groups = groups_of(model, items, cells, max_tokens)
         try:
@@ -185,7 +192,7 @@ def score_within(model: Any, items: Sequence[Item], cells: Sequence[Cell], max_t
             S_BLL, count_BLL = (torch.cat([getattr(p, n) for p in parts]).cpu() for n in ("S_BLL", "count_BLL"))
             return Scores(S_BLL[order], count_BLL[order]), max_tokens
         except torch.OutOfMemoryError:
-            if len(groups) == len(items):
+            if len(groups) == len(items) or not alone:
                 raise
         max_tokens = halved(max_tokens)  # here the failed pass and all that it held are gone
 

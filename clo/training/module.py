@@ -17,12 +17,12 @@ from torch import Tensor
 
 from clo.config import OptimizerConfig, TrainerConfig
 from clo.config.choices import ReferenceMode
-from clo.data.batch import balanced
+from clo.data.batch import Cell, balanced
 from clo.data.items import Item
 from clo.errors import UserError
 from clo.square.objective import Objective, Terms, objective_terms, square_metrics
 from clo.square.reference import swapped
-from clo.square.scores import batch_of, groups_of, halved, packs, score, score_items, score_with_reference
+from clo.square.scores import Scores, batch_of, groups_of, halved, packs, score, score_with_reference, score_within
 from clo.training.checks import check_finite
 from clo.training.layers import training_layers
 from clo.training.optimizer import adamw, linear_schedule, trained
@@ -108,8 +108,6 @@ class CLOModule(pl.LightningModule):
         if self.global_step == 0:
             self._validate()
 
-    # Optimizer -------------------------------------------------------------------------------------------------------
-
     def trained(self) -> list[torch.nn.Parameter]:
         """The parameters that train."""
         return trained(self.model)
@@ -123,8 +121,6 @@ class CLOModule(pl.LightningModule):
     def transfer_batch_to_device(self, batch: list[Item], device: torch.device, dataloader_idx: int) -> list[Item]:
         """Items are token ids of plain Python; their tensors are made per micro-batch."""
         return batch
-
-    # Training --------------------------------------------------------------------------------------------------------
 
     def training_step(self, items: list[Item], _: int) -> None:
         """One optimizer step over all items of the batch."""
@@ -241,8 +237,6 @@ class CLOModule(pl.LightningModule):
             return swapped(self.model, self.base.weights)
         return nullcontext()
 
-    # Validation ------------------------------------------------------------------------------------------------------
-
     def _validate(self) -> None:
         """The whole held-out square: NLL and log-probs of every cell, margins of every direction."""
         torch.clear_autocast_cache()  # it holds casts of the weights before the step
@@ -255,14 +249,14 @@ class CLOModule(pl.LightningModule):
         objective = self.plan.objective
         languages = len(items[0].prompts)
         cells = [(i, j) for i in range(languages) for j in range(languages)]
-        scores = score_items(self.model, items, cells, self.max_tokens)
+        scores = self._scored(items, cells)
         metrics = square_metrics(scores.S_BLL, scores.count_BLL)
         if objective.comparisons():
             if self.hardware.reference is ReferenceMode.cached:
                 R_BLL = torch.stack([self.references[item.key()] for item in items])
             else:
                 with self._as_reference():
-                    R_BLL = score_items(self.model, items, cells, self.max_tokens).S_BLL
+                    R_BLL = self._scored(items, cells).S_BLL
             terms = objective_terms(objective, scores.S_BLL, R_BLL)
             metrics |= {name: float(total / count) for name, (total, count) in terms.metrics.items()}
             if self.global_step == 0:
@@ -270,7 +264,14 @@ class CLOModule(pl.LightningModule):
                 check_step_zero(metrics, self._rounded, items, objective.beta)
         return metrics
 
-    # Logging and checkpoints -----------------------------------------------------------------------------------------
+    def _scored(self, items: Sequence[Item], cells: Sequence[Cell]) -> Scores:
+        """Scores without gradients; devices that meet in every pass stop together where one has no memory."""
+        try:
+            return score_within(self.model, items, cells, self.max_tokens, alone=not self._in_lockstep())[0]
+        except torch.OutOfMemoryError:
+            if self._in_lockstep():
+                raise UserError(OUT_OF_MEMORY.format(self.max_tokens)) from None
+            raise
 
     def _log(self, part: str, metrics: dict[str, float], step: int) -> None:
         record: dict[str, float] = {f"{part}/{name}": value for name, value in metrics.items()}

@@ -257,3 +257,17 @@ def test_checkpointed_activations_change_nothing(tmp_path: Path, name: str, tuni
     ]
     assert difference(weights(found[0]), weights(found[1]))[0] < 3e-6
     assert not any(module.training for module in found[1].modules())
+
+
+def test_devices_that_meet_in_every_pass_stop_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Halving the budget on one of them would leave the others waiting for ever."""
+    monkeypatch.setattr(clo.training.module.CLOModule, "_in_lockstep", lambda self: True)
+    monkeypatch.setattr(clo.training.module, "most_of_any_rank", lambda count, device: count)
+
+    def full(model: Any, items: Any, cells: Any, max_tokens: int, alone: bool) -> Any:
+        assert not alone
+        raise torch.OutOfMemoryError("no memory")
+
+    monkeypatch.setattr(clo.training.module, "score_within", full)
+    with pytest.raises(UserError, match=r"out of memory with trainer\.max_tokens=8192 on one of the devices"):
+        fit(tmp_path, run_config(tmp_path))
