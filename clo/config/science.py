@@ -77,6 +77,11 @@ class ModelConfig:
         check(self.dtype in dtypes, "model.dtype", f"one of {', '.join(dtypes)}", self.dtype)
         check(self.quantize in (None, "4bit", "8bit"), "model.quantize", "null, 4bit or 8bit", self.quantize)
         check(_is_day(self.date), "model.date", "a day such as 2024-07-26, or null", self.date)
+        if "\\n" in self.template:
+            raise UserError(
+                "model.template holds a backslash and an n where a line break is meant; in a shell write it as "
+                "$'model.template=\"…\\n…\"', or in a file of conf/model"
+            )
         for name in self.template_kwargs:
             check(str(name).isidentifier(), "model.template_kwargs", "names of the template's variables", name)
 

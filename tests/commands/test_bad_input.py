@@ -84,6 +84,7 @@ def test_wrong_arguments(warm: WarmRuns, arguments: list[str], said: str, tmp_pa
             ["model.path=/nowhere"],
             r"cannot load model\.path=/nowhere: no such folder; set model\.path to a local",
         ),
+        (['model.template="Q: {prompt}\\nA: "'], r"model\.template holds a backslash and an n where a line break"),
         (["model.template=hello"], r"model\.template needs \{prompt\} exactly once"),
         (["model.end_of_turn='<nope>'"], r"no end-of-turn token <nope>; set model\.end_of_turn"),
         (["tuning.layers=[5,6]"], r"tuning\.layers=\[5, 6\] is not a range within this model's layers 0 to 1"),
