@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from speed.all import PAGE
-from speed.report import PACKAGES, RESULTS, _version
+from speed.report import PACKAGES, RESULTS, version_of
 
 BEGIN, END = "<!-- gpu results -->\n", "<!-- end of gpu results -->"
 CASES: tuple[dict[str, Any], ...] = (
@@ -88,9 +88,9 @@ def card(device: str) -> dict[str, Any]:
 
     found: dict[str, Any] = {
         "date": time.strftime("%Y-%m-%d"),
-        "python": platform.python_version(),
+        "python": platform.pythonversion_of(),
         "torch": torch.__version__,
-        **{name: _version(name) for name in PACKAGES},
+        **{name: version_of(name) for name in PACKAGES},
     }
     if device != "cuda":
         return {"name": f"{platform.processor() or platform.machine()} (no GPU)", **found}

@@ -31,8 +31,8 @@ def header(setup: Setup) -> dict[str, Any]:
     """Everything that a number depends on; the version of torch names its build (+cpu, +cu130)."""
     return {
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "python": platform.python_version(),
-        "versions": {"torch": str(torch.__version__), **{name: _version(name) for name in PACKAGES}},
+        "python": platform.pythonversion_of(),
+        "versions": {"torch": str(torch.__version__), **{name: version_of(name) for name in PACKAGES}},
         "processor": _processor(setup.device),
         "threads": torch.get_num_threads(),
         "flush_denormal": _flushes_denormals(),
@@ -44,7 +44,7 @@ def header(setup: Setup) -> dict[str, Any]:
     }
 
 
-def _version(name: str) -> str:
+def version_of(name: str) -> str:
     try:
         return version(name)
     except PackageNotFoundError:

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -157,8 +158,8 @@ def _child(job: dict[str, Any]) -> None:
         os.dup2(os.open(name, flags), number)
     os.dup2(os.open("stderr", os.O_CREAT | os.O_TRUNC | os.O_WRONLY), 2)
     sys.argv = ["train.py", *job["arguments"]]
-    code = 1
-    try:
+
+    def work() -> None:
         if job["missing"]:
             sys.modules[job["missing"]] = None  # type: ignore[assignment]
         if "-m" in job["arguments"]:
@@ -168,6 +169,15 @@ def _child(job: dict[str, Any]) -> None:
         from clo.commands.cli import command_of, run
 
         run(command_of(job["command"]), job["arguments"])
+
+    _exit_after(work)
+
+
+def _exit_after(work: Callable[[], None]) -> None:
+    """End this process as a program whose main function is ``work`` would."""
+    code = 1
+    try:
+        work()
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
@@ -192,8 +202,8 @@ class _Forks:
             self.pid = os.fork()
             if self.pid:
                 return
-            code = 1
-            try:
+
+            def work() -> None:
                 os.environ.clear()
                 os.environ.update(env)
                 os.dup2(stdout.fileno(), 1)
@@ -204,16 +214,8 @@ class _Forks:
                 from clo.commands.cli import command_of, run
 
                 run(command_of(command[3]), command[4:])
-            except SystemExit as end:
-                code = end.code if isinstance(end.code, int) else int(end.code is not None)
-                if isinstance(end.code, str):
-                    print(end.code, file=sys.stderr)
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                sys.stdout.flush()
-                sys.stderr.flush()
-                os._exit(code)
+
+            _exit_after(work)
 
         def poll(self) -> int | None:
             if self.returncode is None:

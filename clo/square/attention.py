@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from clo.data.batch import on_device
-from clo.square.plan import AttentionPlan, How, autocast_dtype
+from clo.square.attention_plan import AttentionPlan, How, autocast_dtype
 from clo.square.segments import SHORT, by_segment, padded
 
 NAME = "clo_packed"

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from clo.square.plan import autocast_dtype
+from clo.square.attention_plan import autocast_dtype
 
 TILES = {"cpu": (256, 1024), "cuda": (2048, 16384)}
 """(tokens, vocabulary) of a tile of logits, by device: about what a cache holds."""

@@ -21,9 +21,9 @@ from clo.data.batch import Cell, PackedBatch, PaddedBatch, micro_batches, pack, 
 from clo.data.items import Item
 from clo.model.layers import LowerLayers, base_model
 from clo.square.attention import packed
+from clo.square.attention_plan import AttentionPlan
 from clo.square.head import token_log_probs
 from clo.square.kinds import head_is_last, unpackable
-from clo.square.plan import AttentionPlan
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from clo.data.batch import Segment
-from clo.square.plan import AttentionPlan, How
+from clo.square.attention_plan import AttentionPlan, How
 
 SHORT = 128
 """On a CPU, rows of at most this many tokens are padded into one call: there a call costs more than its padding."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hostile_files import DATA, MODELS, good, text
+from hostile_files import DATA, MODELS, WORDS, good, text
 from warm_runs import Ended, WarmRuns, tiny
 
 from clo.config.parse import RunConfig
@@ -92,51 +92,6 @@ def leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 NOT_BELOW_0 = ("lam", "lr", "beta", "epochs", "warmup", "weight_decay", "eps", "clip", "dropout", "timeout")
-WORDS = (
-    (["lang=xx"], "Could not find 'lang/xx'"),
-    (["nothing=1"], "Could not override 'nothing'"),
-    (["+nothing=1"], "unknown key nothing"),
-    (["lang=[sw"], "cannot be read"),
-    (["lang"], "is not key=value"),
-    (["=3"], "is not key=value"),
-    (["lang=null"], "a group needs the name of an option"),
-    (["lang=sw,ko"], "add --multirun"),
-    (["lang=[ko,sw]"], "lang needs one option"),
-    (["tuning.lora.r=4"], "a key lies under one that is null"),
-    (["output_dir="], "output_dir is a folder"),
-    (["cache_dir=' '"], "cache_dir is a folder"),
-    (["study_name="], "study_name is letters"),
-    (["study_name=a/b"], "study_name is letters"),
-    (["lang.code=../x"], "lang.code is letters"),
-    (["lang=any"], "lang=any needs a code and a name"),
-    (["lang.code=en"], "must differ from lang.source"),
-    (["method.lr=nan"], "method.lr"),
-    (["method.lr=inf"], "method.lr"),
-    (["method=sft", "method.beta=0.2"], "method.beta has no effect"),
-    (["data.train=x.jsonl"], "data.train has no effect"),
-    (["data.poor_rows=say"], "data.poor_rows has no effect"),
-    (["method.sft_first.lr=1"], "null"),
-    (["data.translation.beams=2"], "null"),
-    (["tuning=attention", "tuning.layers=[1]"], "tuning.layers is [first, last]"),
-    (["tuning=attention_lora", "tuning.trains=full"], "tuning.lora needs tuning.trains"),
-    (["data=files"], "data=files needs data.train"),
-    (["data=oasst", "data.translation.engine=chat"], "needs data.translation.model"),
-    (["evaluation.benchmarks.names=[nope]"], "evaluation.benchmarks.names"),
-    (["evaluation.benchmarks.names=[xcopa,xcopa]"], "names one twice"),
-    (["evaluation.benchmarks.data=/nowhere"], "is no folder"),
-    (["evaluation.benchmarks.shots=3"], "has no effect"),
-    (["logger.project=x"], "has no effect"),
-    (["trainer.memory_gb=4"], "has no effect"),
-    (["-m", "seed=0,x"], "seed"),
-    (["seed=1", "-m", "lang=ko,sw"], "-m comes before"),
-    (["-m", "lang=sw,xx"], "Could not find 'lang/xx'"),
-    (["--nope"], "unrecognized arguments"),
-    (["-m", "--cfg", "job", "seed=0,1"], "Only one of"),
-    (["method.lam=2"], "method.lam"),
-    (["method.nll=none"], "method.lam"),
-    (["data_size=99999999"], "is beyond the"),
-    (["trainer.reference=adapters_off"], "needs adapters"),
-)
 
 
 def test_configuration_values(warm: WarmRuns, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def load(path: Path) -> dict[str, Any]:
 
 def rendered(sweep: dict[str, Any], cell: dict[str, Any]) -> list[str]:
     """The arguments that an agent starts the program with."""
-    utils = pytest.importorskip("wandb.sdk.launch.sweeps.utils")
+    utils = pytest.importorskip("wandb.sdk.launch.sweeps.utils", reason="pip install 'clo[wandb]'")
     formats = utils.create_sweep_command_args({"args": {key: {"value": value} for key, value in cell.items()}})
     arguments: list[str] = []
     for part in sweep["command"]:

@@ -20,7 +20,7 @@ from clo.data.batch import Segment, pack
 from clo.data.items import Item
 from clo.model.tuning import apply_tuning
 from clo.square.attention import _Places, _Seen, packed, packed_attention
-from clo.square.plan import AttentionPlan, How
+from clo.square.attention_plan import AttentionPlan, How
 from clo.square.scores import packs, score, score_items
 
 WHOLE = [(0, 0), (0, 1), (1, 0), (1, 1)]

@@ -52,7 +52,7 @@ def test_preference_equals_trl(tmp_path: Path) -> None:
 
     The policy is the start model with its attention weights shifted, so margins are not 0; both sides see the same ids.
     """
-    pytest.importorskip("trl")
+    pytest.importorskip("trl", reason="its losses are the oracle; pip install trl")
     tokenizer = byte_level_tokenizer()
     items, _ = build_items(rows(), ["en", "sw"], Renderer(tokenizer, "Q: {prompt}\nA:"), 256)
     random.Random(0).shuffle(items)

@@ -57,7 +57,7 @@ def test_which_loggers_there_are(tmp_path: Path) -> None:
 
 @pytest.fixture
 def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    wandb = pytest.importorskip("wandb")
+    wandb = pytest.importorskip("wandb", reason="pip install 'clo[wandb]'")
     for name, value in {"WANDB_MODE": "offline", "WANDB_SILENT": "true", "WANDB_DIR": str(tmp_path)}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("WANDB_API_KEY", SECRET)
@@ -135,7 +135,7 @@ def test_wandb_says_one_line(tiny_folder: Path, tmp_path: Path) -> None:
     """Where the run is, not forty lines about it."""
     from warm_runs import TRAIN, cold, tiny
 
-    pytest.importorskip("wandb")
+    pytest.importorskip("wandb", reason="pip install 'clo[wandb]'")
     ended = cold([TRAIN, *tiny(tiny_folder, tmp_path, "logger=wandb")], tmp_path, WANDB_MODE="offline")
     assert ended.code == 0 and "wandb:" not in ended.out + ended.err, ended.err
     (line,) = [line for line in ended.out.splitlines() if "W&B" in line]
@@ -145,7 +145,7 @@ def test_wandb_says_one_line(tiny_folder: Path, tmp_path: Path) -> None:
 def test_wandb_without_a_login(tiny_folder: Path, tmp_path: Path) -> None:
     from warm_runs import TRAIN, cold, tiny
 
-    pytest.importorskip("wandb")
+    pytest.importorskip("wandb", reason="pip install 'clo[wandb]'")
     home = {"WANDB_MODE": "online", "WANDB_API_KEY": "", "HOME": str(tmp_path), "NETRC": str(tmp_path / "none")}
     ended = cold([TRAIN, *tiny(tiny_folder, tmp_path, "logger=wandb")], tmp_path, **home)
     assert ended.code == 1 and ended.err.count("\n") == 1, ended.err
