@@ -88,7 +88,7 @@ def card(device: str) -> dict[str, Any]:
 
     found: dict[str, Any] = {
         "date": time.strftime("%Y-%m-%d"),
-        "python": platform.pythonversion_of(),
+        "python": platform.python_version(),
         "torch": torch.__version__,
         **{name: version_of(name) for name in PACKAGES},
     }

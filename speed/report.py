@@ -31,7 +31,7 @@ def header(setup: Setup) -> dict[str, Any]:
     """Everything that a number depends on; the version of torch names its build (+cpu, +cu130)."""
     return {
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "python": platform.pythonversion_of(),
+        "python": platform.python_version(),
         "versions": {"torch": str(torch.__version__), **{name: version_of(name) for name in PACKAGES}},
         "processor": _processor(setup.device),
         "threads": torch.get_num_threads(),
