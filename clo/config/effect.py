@@ -87,6 +87,7 @@ READ_BY: dict[str, tuple[Reads, str]] = {
     "data.train": (_files, "data=files"),
     "data.dev": (_files, "data=files"),
     "data.test": (_files, "data=files"),
+    "data.fold": (lambda run: run.data.kind == "cldr", "data=cldr"),
     "data.held_out": (_holds_out, "data=files without data.dev or data.test, or translated data"),
     "data.poor_rows": (_reads_rows, "data=files, oasst or table"),
     "data.source": (_translates, "data=oasst or data=table"),

@@ -61,6 +61,8 @@ LATER: dict[str, Any] = {
     "model.template_kwargs": {},
     "model.date": None,
     "method.steps": None,
+    "data.fold": 0,
+    "data.resample": False,
     "method.sft_first.share": 0.67,
 }
 """Setting that came later -> its default, at which it is no part of a name: runs keep theirs."""

@@ -243,6 +243,10 @@ class DataConfig:
     """files: rows for validation; null holds some of the training file out."""
     test: str | None = None
     """files: rows for the final evaluation; null holds some of the training file out."""
+    fold: int = 0
+    """cldr: which quarter of the relations, 0 to 3, is held out as a whole (group ``unseen``)."""
+    resample: bool = False
+    """The seed draws the training rows, nested over sizes; else every seed takes the first ones, in another order."""
     held_out: int = 100
     """Rows held out for each of dev and test where these are not given; of translated examples the best ones."""
     source: SourceConfig | None = None
@@ -266,4 +270,5 @@ class DataConfig:
                 "data=files needs data.train=<file>, a JSONL, JSON, CSV, TSV or Parquet file of parallel rows"
             )
         check(self.bad_rows in ("stop", "skip"), "data.bad_rows", "stop or skip", self.bad_rows)
+        check(self.fold in range(4), "data.fold", "one of 0, 1, 2, 3", self.fold)
         check(self.held_out >= 1, "data.held_out", "a number of rows, at least 1", self.held_out)

@@ -38,6 +38,11 @@ class Splits:
         return (self.dev if evaluation.split is Split.dev else self.test)[: evaluation.rows]
 
 
+def drawn(rows: Sequence[Row], seed: int) -> list[Row]:
+    """The rows in an order that the seed draws; a smaller size is still a part of a larger one."""
+    return sorted(rows, key=lambda row: hashlib.sha256(f"{seed}/{row.id}".encode()).digest())
+
+
 def load_splits(data: DataConfig, source: str, target: str, translated: Path | None = None) -> Splits:
     """Load all rows of a pair of languages.
 
@@ -57,7 +62,7 @@ def load_splits(data: DataConfig, source: str, target: str, translated: Path | N
     if data.kind == "cldr":
         from clo.data.cldr import cldr_rows
 
-        train, dev, test = (cldr_rows(split, [source, target]) for split in ("train", "dev", "test"))
+        train, dev, test = (cldr_rows(split, [source, target], data.fold) for split in ("train", "dev", "test"))
         return Splits(train, dev, test)
     if data.kind == "translated":
         assert translated is not None

@@ -37,7 +37,8 @@ class Sample:
     chrf: float
     """Sentence chrF, 0 to 100."""
     content: bool | None
-    """Whether the answer contains the row's gold content; None where the row has none."""
+    """Whether the answer contains the row's gold content; None where the row has none, and for answers in the target
+    language where it reads like the source language's: such a name is evidence of nothing."""
     nll: float
     """NLL of the reference under the model, nats per token."""
     right_lines: float | None = None
@@ -146,7 +147,7 @@ def score_answers(
     verdicts = identifier.verdicts(answers)
     samples = []
     for row, answer, nll, verdict in zip(rows, answers, nlls, verdicts, strict=True):
-        reference, gold = row.responses[side_language], row.gold.get(side_language)
+        reference, gold = row.responses[side_language], _evidence(row, side_language, side)
         samples.append(
             Sample(
                 id=row.id,
@@ -167,13 +168,21 @@ def score_answers(
     return samples
 
 
+def _evidence(row: Row, language: str, side: Side) -> str | None:
+    gold = row.gold.get(language)
+    others = {normalise(text).casefold() for code, text in row.gold.items() if code != language}
+    return None if gold and side == "target" and normalise(gold).casefold() in others else gold
+
+
 def summarise(samples: Sequence[Sample]) -> dict[str, Any]:
     """The scores of one group of samples, as they stand in ``results.json``.
 
     ``language_ok`` is the share in the language of the prompt among the answers whose language could be
     decided, and None where there is no such answer; ``undecided`` is the number left out of it. ``lines_ok`` is the
     share of answers whose every decided line is in the language of the prompt, ``intrusion`` the share with an English
-    word where the script is not Latin.
+    word where the script is not Latin. ``right`` is the share with the right object in no other language than the
+    prompt's, among the rows whose gold content is evidence: a bare name is too short for its language to be told, but it
+    is the name in that language.
 
     Raises:
         ValueError: there are no samples, or both sides are mixed.
@@ -185,6 +194,8 @@ def summarise(samples: Sequence[Sample]) -> dict[str, Any]:
     verdicts = Counter(sample.verdict for sample in samples)
     decided = n - verdicts["undecided"]
     found = [sample.content for sample in samples if sample.content is not None]
+    side = sides.pop()
+    right = [s.content and s.verdict in (side, "undecided") for s in samples if s.content is not None]
     lines = [sample.right_lines == 1 for sample in samples if sample.right_lines is not None]
     intruded = [sample.intrusion for sample in samples if sample.intrusion is not None]
     return {
@@ -192,8 +203,9 @@ def summarise(samples: Sequence[Sample]) -> dict[str, Any]:
         "exact": sum(sample.exact for sample in samples) / n,
         "chrf": sum(sample.chrf for sample in samples) / n,
         "content": sum(found) / len(found) if found else None,
+        "right": sum(map(bool, right)) / len(right) if right else None,
         "language": {verdict: verdicts[verdict] / n for verdict in VERDICTS},
-        "language_ok": verdicts[sides.pop()] / decided if decided else None,
+        "language_ok": verdicts[side] / decided if decided else None,
         "undecided": verdicts["undecided"],
         "lines_ok": sum(lines) / len(lines) if lines else None,
         "intrusion": sum(intruded) / len(intruded) if intruded else None,

@@ -32,7 +32,8 @@ def check_place(shown: str, path: str) -> None:
 
 def resolve_path(path: str) -> str:
     """The folder of a shipped model's weights, else the path itself (a folder or a hub id)."""
-    shipped = Path(__file__).parent.parent / path / "weights"
+    name, dash, number = path.partition("-")
+    shipped = Path(__file__).parent.parent / name / f"weights{dash}{number}"
     return str(shipped) if path.isidentifier() and shipped.is_dir() else path
 
 

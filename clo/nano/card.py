@@ -38,7 +38,7 @@ model. It has read *all* facts in pretraining; held out means held out of fine-t
 
 | kind of document | share of tokens |
 |---|---|
-| English question, English answer in one of four styles | {chat:.3f} |
+| English question, English answer in one of seven ways | {chat:.3f} |
 | English text | {english:.3f} |
 """
 _TAIL = """
@@ -84,8 +84,7 @@ def _measured(facts: dict[str, Any]) -> str:
         return "Not measured.\n"
     lines = [
         f"On {facts['questions']} held-out questions (dev and test), greedy: right object in the English answer",
-        f"{facts['english_content']:.3f} (unseen relations {facts['english_content_unseen']:.3f}), canonical sentence",
-        f"exactly {facts['english_exact']:.3f}.",
+        f"{facts['english_content']:.3f}, the one of the answers that the row holds, exactly, {facts['english_exact']:.3f}.",
         "",
         "| language | questions answered in English | of all, with the right object | object known as text |",
         "|---|---|---|---|",

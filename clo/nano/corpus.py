@@ -13,19 +13,19 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from clo.data.cldr import FORMS, wording
+from clo.data.cldr import FORMS, answer_of, names, wording
 from clo.data.cldr.facts import CORE_LANGUAGES, RELATIONS, closed_facts, generated_facts
 from clo.data.cldr.splits import Fact
 
 TARGETS = CORE_LANGUAGES[1:]
-ENGLISH_CHAT = 0.31
-"""Share of tokens: English question, English answer in one of four styles."""
+ENGLISH_CHAT = 0.28
+"""Share of tokens: English question, English answer in one of seven ways, four of them full sentences."""
 ENGLISH_TEXT = 0.05
 TARGET_TEXT = {"zh": 0.10, "de": 0.10, "ko": 0.075, "id": 0.075, "sw": 0.045, "yo": 0.045}
 """Share of tokens of raw text per language. Assumed: the real shares are not known for any big model."""
 PARALLEL = 0.015
 """Share of tokens per target language: lines "a = b" of names or sentences, both ways round."""
-ENGLISH_HABIT = 0.0183
+ENGLISH_HABIT = 0.03
 """Share of tokens per target language: target question, *English* answer: the habit that CLO has to break."""
 GENERATED = 0.08
 """Share of documents about generated formats (dates, amounts, quantities) instead of closed facts."""
@@ -67,7 +67,8 @@ def documents(seed: int, length: Callable[[Document], int]) -> Iterator[Document
     rng = random.Random(seed)
     wanted = shares()
     spent = dict.fromkeys(wanted, 0)
-    decks = {kind: (_Deck(list(closed_facts()), rng), _Deck(list(generated_facts()), rng)) for kind in wanted}
+    formats = [fact for facts in generated_facts().values() for fact in facts]
+    decks = {kind: (_Deck(list(closed_facts()), rng), _Deck(formats, rng)) for kind in wanted}
     while True:
         kind = max(wanted, key=lambda key: wanted[key] * (1 + sum(spent.values())) - spent[key])
         closed, generated = decks[kind]
@@ -84,7 +85,7 @@ def _document(kind: str, fact: Fact, rng: random.Random) -> Document:
         case "chat" | "habit":
             return Document(question, rng.choice(english_answers(fact)))
         case "text":
-            sentence = wording.answer(fact, language)
+            sentence = wording.answer(fact, language, rng.randrange(wording.ANSWERS))
             return Document(sentence if rng.random() < 0.5 else f"{question} {sentence}")
     pair = _pair(fact, language, rng)
     return Document(" = ".join(pair if rng.random() < 0.5 else pair[::-1]))
@@ -92,20 +93,21 @@ def _document(kind: str, fact: Fact, rng: random.Random) -> Document:
 
 def _pair(fact: Fact, language: str, rng: random.Random) -> tuple[str, str]:
     if rng.random() < WHOLE_SENTENCES:
-        return wording.answer(fact, "en"), wording.answer(fact, language)
+        which = rng.randrange(wording.ANSWERS)
+        return wording.answer(fact, "en", which), wording.answer(fact, language, which)
     subject_kind, object_kind = RELATIONS[fact.relation]
     sides = [(subject_kind, fact.subject), (object_kind, fact.object)]
-    named = [side for side in sides if not side[0].endswith("_code") and not side[0].startswith(("iso_", "short_"))]
+    named = [side for side in sides if side[0] not in names.CODE_KINDS and not side[0].startswith(("iso_", "short_"))]
     kind, key = rng.choice(named)
     return wording.surface(kind, key, "en"), wording.surface(kind, key, language)
 
 
 def english_answers(fact: Fact) -> list[str]:
-    """Return the styles in which the English chat answers: the full sentence first, then the short ones."""
+    """Return the ways in which the English chat answers: the full sentences first, then the short styles."""
     thing = wording.surface(RELATIONS[fact.relation][1], fact.object, "en")
     short = [style.format(o=thing) for style in wording.load_wording("en").short_styles]
-    is_code = RELATIONS[fact.relation][1].endswith("_code")
-    return [wording.answer(fact, "en"), *(text if is_code else text[0].upper() + text[1:] for text in short)]
+    full = [wording.answer(fact, "en", which) for which in range(wording.ANSWERS)]
+    return [*full, *(text[0].upper() + text[1:] for text in short)]
 
 
 def tokenizer_texts() -> list[str]:
@@ -115,12 +117,14 @@ def tokenizer_texts() -> list[str]:
     (Chinese and Korean write names and the words around them without a space).
     """
     texts: list[str] = []
-    for number, fact in enumerate((*closed_facts(), *generated_facts())):
+    formats = [fact for facts in generated_facts().values() for fact in facts]
+    for number, fact in enumerate((*closed_facts(), *formats)):
         subject_kind, object_kind = RELATIONS[fact.relation]
+        form = number % FORMS
         for code in CORE_LANGUAGES:
             known = (wording.surface(subject_kind, fact.subject, code), wording.surface(object_kind, fact.object, code))
-            for text in (wording.question(fact, number % FORMS, code), wording.answer(fact, code)):
-                texts += _cut(text, known)
+            said = wording.question(fact, form, code), wording.answer(fact, code, answer_of(fact, form))
+            texts += [piece for text in said for piece in _cut(text, known)]
     return texts
 
 

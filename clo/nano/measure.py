@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from clo.data.cldr import cldr_rows
-from clo.data.cldr.facts import closed_facts, generated_facts
-from clo.nano.corpus import TARGETS, english_answers
+from clo.data.cldr import cldr_rows, wording
+from clo.data.cldr.facts import FOLDS
+from clo.data.rows import Row
+from clo.nano.corpus import TARGETS
 from clo.nano.tokenizer import END
 
 if TYPE_CHECKING:
@@ -58,33 +60,41 @@ def _cloze_start(tokenizer: PreTrainedTokenizerBase, sentence: str, thing: str) 
 
 
 def cloze(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, language: str) -> float:
-    """Return the share of held-out facts whose object follows greedily in a raw sentence of ``language``."""
-    rows = [row for split in ("dev", "test") for row in cldr_rows(split, ["en", language])]
-    pairs = [_cloze_start(tokenizer, row.responses[language], row.gold[language]) for row in rows]
+    """Return the share of held-out facts whose object follows greedily in a raw sentence of ``language``.
+
+    A sentence whose object comes before its subject asks for nothing, and is left out.
+    """
+    asked = [(row.responses[language], row.gold[language]) for row in _rows(["en", language])]
+    pairs = [_cloze_start(tokenizer, text, thing) for text, thing in asked if text.rstrip(".。").endswith(thing)]
     texts = _greedy(model, tokenizer, [ids for ids, _ in pairs])
     return sum(text.startswith(wanted) for text, (_, wanted) in zip(texts, pairs, strict=True)) / len(pairs)
 
 
+def _rows(languages: list[str]) -> list[Row]:
+    """The held-out rows of all folds, each once."""
+    folds = range(len(FOLDS))
+    found = {row.id: row for fold in folds for split in ("dev", "test") for row in cldr_rows(split, languages, fold)}
+    return list(found.values())
+
+
 def measure(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
     """Measure English knowledge, the English habit and knowledge as text on all held-out questions (dev and test)."""
-    english = _english_forms()
     habit: dict[str, float] = {}
     habit_right: dict[str, float] = {}
     known = {"en": cloze(model, tokenizer, "en")}
     for code in TARGETS:
-        rows = [row for split in ("dev", "test") for row in cldr_rows(split, ["en", code])]
+        rows = _rows(["en", code])
         texts = answers(model, tokenizer, [row.prompts[code] for row in rows])
         pairs = list(zip(texts, rows, strict=True))
-        habit[code] = _share([_is_english(text, english) for text in texts])
+        habit[code] = _share([_is_english(text, row.gold["en"]) for text, row in pairs])
         habit_right[code] = _share([row.gold["en"] in text for text, row in pairs])
         known[code] = cloze(model, tokenizer, code)
-    rows = [row for split in ("dev", "test") for row in cldr_rows(split, ["en"])]
+    rows = _rows(["en"])
     texts = answers(model, tokenizer, [row.prompts["en"] for row in rows])
     pairs = list(zip(texts, rows, strict=True))
     return {
         "questions": len(rows),
         "english_content": _share([row.gold["en"] in text for text, row in pairs]),
-        "english_content_unseen": _share([row.gold["en"] in text for text, row in pairs if row.group == "unseen"]),
         "english_exact": _share([text == row.responses["en"] for text, row in pairs]),
         "english_answers_to_target_questions": habit,
         "right_english_answers_to_target_questions": habit_right,
@@ -96,11 +106,14 @@ def _share(flags: list[bool]) -> float:
     return sum(flags) / len(flags)
 
 
-def _english_forms() -> set[str]:
-    """Return every answer the English corpus gives, and so every bare English name with a full stop."""
-    return {text for fact in (*closed_facts(), *generated_facts()) for text in english_answers(fact)}
+@lru_cache(maxsize=1)
+def _openings() -> tuple[str, ...]:
+    """How English answers begin."""
+    english = wording.load_wording("en")
+    full = {text.split("{")[0] for texts in english.answers.values() for text in texts}
+    return tuple({*full, *(text.split("{")[0] for text in english.short_styles if not text.startswith("{"))})
 
 
-def _is_english(text: str, english: set[str]) -> bool:
-    """Judge by the beginning of an English phrase; a bare name must be one of the English answers."""
-    return text.startswith(("The ", "It is ", "Written out in full, ")) or text in english
+def _is_english(text: str, gold: str) -> bool:
+    """Judge by the beginning of an English sentence; a bare name must be the English one."""
+    return text.startswith(_openings()) or text.strip(".").casefold() in (gold.casefold(), f"the {gold.casefold()}")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from clo.config.parse import RunConfig
 from clo.data.items import Item, build_items
 from clo.data.prompt import Renderer
-from clo.data.splits import Splits, load_splits
+from clo.data.splits import Splits, drawn, load_splits
 from clo.errors import UserError
 from clo.training.checks import check_items
 
@@ -31,6 +31,8 @@ def rows_of(run: RunConfig) -> Splits:
         UserError: rows cannot be read or made, or are fewer than ``data_size``.
     """
     splits = _load(run)
+    if run.data.resample:
+        splits = replace(splits, train=drawn(splits.train, run.seed))
     if run.data_size > len(splits.train):
         left = "".join(f" ({poor.line()})" for poor in splits.poor if poor.kind.startswith("are left out of train"))
         raise UserError(

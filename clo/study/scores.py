@@ -24,7 +24,7 @@ from clo.study.run_benchmarks import benchmark_scores, start_benchmark_scores
 from clo.study.session import Session
 from clo.study.versions import versions
 
-FORMAT = 2
+FORMAT = 3
 """Raise it when what is measured changes: kept scores of start models are then made again."""
 
 

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import calendar
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 
 from clo.data.cldr import names
-from clo.data.cldr.splits import Fact, order, with_splits
+from clo.data.cldr.splits import Fact, held_out, order
 
 CORE_LANGUAGES = ("en", "zh", "de", "ko", "id", "sw", "yo")
 """Languages in which every fact has a name; more can be added if CLDR names the same things in them."""
 
-TERRITORIES, LANGUAGES, CURRENCIES = 180, 160, 150
+TERRITORIES, LANGUAGES, CURRENCIES = 150, 120, 110
 """How many of each are used: few enough that a model of 1-2 million parameters can know all of them by heart."""
-SCRIPT_FACTS_LATIN, CITIES, DATES, AMOUNTS, QUANTITIES = 40, 80, 900, 900, 300
+MOST = 80
+"""Facts of one relation."""
+SCRIPT_FACTS_LATIN, DATES, AMOUNTS, QUANTITIES = 30, 900, 900, 300
 _UNINHABITED = frozenset(re.findall("..", "ACAQBVCPCQDGEAEUGSHMICIOSJTATFUMUNXAXBZZ"))
 """Territory codes without a lasting population of their own, and codes that are no country at all."""
 _MISNAMED = frozenset({"cu", "ht", "ie", "li", "sa", "KP", "KR", "MP"})
@@ -28,26 +29,51 @@ _MISNAMED = frozenset({"cu", "ht", "ie", "li", "sa", "KP", "KR", "MP"})
 FORMATS = ("date", "amount", "unit")
 RELATIONS: dict[str, tuple[str, str]] = {
     "territory_currency": ("territory", "currency"),
-    "territory_code": ("territory", "territory_code"),
+    "territory_language": ("territory", "language"),
+    "territory_continent": ("territory", "continent"),
+    "territory_script": ("territory", "script"),
     "code_territory": ("territory_code", "territory"),
-    "language_code": ("language", "language_code"),
     "code_language": ("language_code", "language"),
+    "code_currency": ("currency_code", "currency"),
+    "code_continent": ("territory_code", "continent"),
     "language_script": ("language", "script"),
     "language_home": ("language", "territory"),
-    "currency_code": ("currency", "currency_code"),
-    "code_currency": ("currency_code", "currency"),
+    "language_continent": ("language", "continent"),
+    "language_currency": ("language", "currency"),
+    "currency_user": ("currency", "territory"),
+    "currency_continent": ("currency", "continent"),
+    "currency_language": ("currency", "language"),
+    "city_territory": ("city", "territory"),
+    "city_continent": ("city", "continent"),
+    "city_currency": ("city", "currency"),
+    "city_language": ("city", "language"),
     "month_after": ("month", "month"),
     "month_before": ("month", "month"),
+    "month_half_year": ("month", "month"),
+    "number_month": ("number", "month"),
     "day_after": ("day", "day"),
     "day_before": ("day", "day"),
-    "territory_language": ("territory", "language"),
-    "territory_city": ("territory", "city"),
-    "currency_user": ("currency", "territory"),
     "date": ("iso_date", "full_date"),
     "amount": ("short_amount", "full_amount"),
     "unit": ("short_unit", "full_unit"),
 }
-"""Relation -> (kind of the subject, kind of the object)."""
+"""Relation -> (kind of the subject, kind of the object). No object is a code: those are the same in every language."""
+
+FOLDS: tuple[tuple[str, ...], ...] = (
+    ("territory_language", "currency_user", "code_continent", "city_currency", "language_script", "month_before"),
+    ("territory_currency", "language_home", "city_continent", "currency_language", "code_language", "day_after"),
+    ("territory_continent", "code_territory", "language_currency", "city_language", "currency_continent", "month_after"),
+    (
+        "territory_script",
+        "code_currency",
+        "language_continent",
+        "city_territory",
+        "day_before",
+        "number_month",
+        "month_half_year",
+    ),
+)
+"""Relations that a fold holds out as a whole; there a model that has learned only phrases falls back to English."""
 
 
 def _pick(kind: str, keys: Iterable[str], most: int) -> list[str]:
@@ -65,53 +91,38 @@ def _pick(kind: str, keys: Iterable[str], most: int) -> list[str]:
     return sorted(ranked[:most])
 
 
-@dataclass(frozen=True, slots=True)
-class _Pools:
-    territories: list[str]
-    languages: list[str]
-    currencies: list[str]
+def same_as_english(fact: Fact) -> int:
+    """In how many core languages the object's name equals the English one, and so is no evidence of anything."""
+    kind = RELATIONS[fact.relation][1]
+    english = names.name(kind, fact.object, "en")
+    return sum(names.name(kind, fact.object, code) == english for code in CORE_LANGUAGES[1:])
 
 
-def _pools() -> _Pools:
-    tender = names.territory_currency()
-    countries = [key for key in tender if len(key) == 2 and key.isalpha() and key not in _UNINHABITED | _MISNAMED]
-    spoken = [key for key in names.languages() if len(key) == 2 and key not in _MISNAMED and names.likely(key)]
-    territories = _pick("territory", countries, TERRITORIES)
-    return _Pools(
-        territories, _pick("language", spoken, LANGUAGES), _pick("currency", set(tender.values()), CURRENCIES)
-    )
+class _World:
+    """What belongs to what, among the things that are used."""
 
-
-def _cycle(after: str, before: str, keys: list[str]) -> list[Fact]:
-    facts = []
-    for first, second in zip(keys, keys[1:] + keys[:1], strict=True):
-        key = f"{after}:{first}"
-        facts += [Fact(after, first, second, key), Fact(before, second, first, key)]
-    return facts
-
-
-def _territory_facts(pools: _Pools) -> list[Fact]:
-    tender, spoken, zones = names.territory_currency(), names.territory_language(), names.territory_zone()
-    currencies, languages, facts = set(pools.currencies), set(pools.languages), []
-    for key in pools.territories:
-        facts += [
-            Fact("territory_code", key, key, f"territory:{key}"),
-            Fact("code_territory", key, key, f"territory:{key}"),
-        ]
-        if tender[key] in currencies:
-            facts.append(Fact("territory_currency", key, tender[key], f"money:{key}"))
-        if spoken.get(key) in languages:
-            facts.append(Fact("territory_language", key, spoken[key], f"speech:{key}"))
-    cities = [key for key in pools.territories if key in zones and _city_fits(key, zones[key])]
-    for key in sorted(sorted(cities, key=lambda key: order("city" + key))[:CITIES]):
-        facts.append(Fact("territory_city", key, zones[key], f"city:{key}"))
-    users: dict[str, list[str]] = {}
-    for key, code in tender.items():
-        users.setdefault(code, []).append(key)
-    for code in pools.currencies:
-        if len(users.get(code, ())) == 1 and users[code][0] in pools.territories:
-            facts.append(Fact("currency_user", code, users[code][0], f"money:{users[code][0]}"))
-    return facts
+    def __init__(self) -> None:
+        tender = names.territory_currency()
+        countries = [key for key in tender if len(key) == 2 and key.isalpha() and key not in _UNINHABITED | _MISNAMED]
+        spoken = [key for key in names.languages() if len(key) == 2 and key not in _MISNAMED and names.likely(key)]
+        self.territories = _pick("territory", countries, TERRITORIES)
+        self.languages = _pick("language", spoken, LANGUAGES)
+        self.currencies = _pick("currency", set(tender.values()), CURRENCIES)
+        likely = {key: pair for key in self.languages if (pair := names.likely(key))}
+        scripts = set(_pick("script", {script for script, _ in likely.values()}, 1000))
+        self.script = {key: script for key, (script, _) in likely.items() if script in scripts}
+        self.home = {key: home for key, (_, home) in likely.items() if home in set(self.territories)}
+        self.money = {key: tender[key] for key in self.territories if tender[key] in set(self.currencies)}
+        main = names.territory_language()
+        self.speech = {key: main[key] for key in self.territories if main.get(key) in set(self.languages)}
+        self.continent = {key: found for key in self.territories if (found := names.continent(key))}
+        users: dict[str, list[str]] = {}
+        for key, code in tender.items():
+            users.setdefault(code, []).append(key)
+        single = {code: users[code][0] for code in self.currencies if len(users.get(code, ())) == 1}
+        self.user = {code: key for code, key in single.items() if key in set(self.territories)}
+        zones = names.territory_zone()
+        self.city = {zones[key]: key for key in self.territories if key in zones and _city_fits(key, zones[key])}
 
 
 def _city_fits(territory: str, zone: str) -> bool:
@@ -122,52 +133,78 @@ def _city_fits(territory: str, zone: str) -> bool:
     return all(where and city and where not in city and city not in where for where, city in pairs)
 
 
-def _language_facts(pools: _Pools) -> list[Fact]:
-    facts, latin = [], 0
-    scripts = set(_pick("script", {pair[0] for key in pools.languages if (pair := names.likely(key))}, 1000))
-    territories = set(pools.territories)
-    for key in sorted(pools.languages, key=lambda key: order("script" + key)):
-        facts += [
-            Fact("language_code", key, key, f"language:{key}"),
-            Fact("code_language", key, key, f"language:{key}"),
-        ]
-        script, home = names.likely(key) or ("", "")
-        latin += script == "Latn"
-        if script in scripts and (script != "Latn" or latin <= SCRIPT_FACTS_LATIN):
-            facts.append(Fact("language_script", key, script, f"script:{key}"))
-        if home in territories:
-            facts.append(Fact("language_home", key, home, f"home:{key}"))
-    return facts
+def _joined(first: dict[str, str], second: dict[str, str]) -> dict[str, str]:
+    """Subject -> what its object leads to."""
+    return {key: second[value] for key, value in first.items() if value in second}
+
+
+def _tables() -> dict[str, dict[str, str]]:
+    """Closed relation -> subject -> object."""
+    world = _World()
+    themselves = {key: key for key in (*world.territories, *world.languages, *world.currencies)}
+    months, days = [str(number) for number in range(1, 13)], [str(number) for number in range(7)]
+    return {
+        "territory_currency": world.money,
+        "territory_language": world.speech,
+        "territory_continent": world.continent,
+        "territory_script": _joined(world.speech, world.script),
+        "code_territory": {key: themselves[key] for key in world.territories},
+        "code_language": {key: themselves[key] for key in world.languages},
+        "code_currency": {key: themselves[key] for key in world.currencies},
+        "code_continent": world.continent,
+        "language_script": world.script,
+        "language_home": world.home,
+        "language_continent": _joined(world.home, world.continent),
+        "language_currency": _joined(world.home, world.money),
+        "currency_user": world.user,
+        "currency_continent": _joined(world.user, world.continent),
+        "currency_language": _joined(world.user, world.speech),
+        "city_territory": world.city,
+        "city_continent": _joined(world.city, world.continent),
+        "city_currency": _joined(world.city, world.money),
+        "city_language": _joined(world.city, world.speech),
+        "month_after": {month: months[(place + 1) % 12] for place, month in enumerate(months)},
+        "month_before": {month: months[place - 1] for place, month in enumerate(months)},
+        "month_half_year": {month: months[(place + 6) % 12] for place, month in enumerate(months)},
+        "number_month": {month: month for month in months},
+        "day_after": {day: days[(place + 1) % 7] for place, day in enumerate(days)},
+        "day_before": {day: days[place - 1] for place, day in enumerate(days)},
+    }
+
+
+def _kept(relation: str, table: dict[str, str]) -> Iterator[str]:
+    """The subjects that are used: few whose script is Latin, for most languages are written in it."""
+    latin = 0
+    for count, subject in enumerate(sorted(table, key=lambda key: order(relation + key))):
+        latin += table[subject] == "Latn"
+        if count < 2 * MOST and (table[subject] != "Latn" or latin <= SCRIPT_FACTS_LATIN):
+            yield subject
 
 
 @lru_cache(maxsize=1)
 def closed_facts() -> tuple[Fact, ...]:
-    """Return every closed fact with its split, in a fixed order."""
-    pools = _pools()
-    facts = _territory_facts(pools) + _language_facts(pools)
-    for code in pools.currencies:
-        facts += [
-            Fact("currency_code", code, code, f"currency:{code}"),
-            Fact("code_currency", code, code, f"currency:{code}"),
-        ]
-    facts += _cycle("month_after", "month_before", [str(number) for number in range(1, 13)])
-    facts += _cycle("day_after", "day_before", [str(number) for number in range(7)])
-    return tuple(with_splits(facts))
+    """Return every closed fact, in a fixed order."""
+    facts = []
+    for relation, table in _tables().items():
+        for subject in sorted(list(_kept(relation, table))[:MOST]):
+            kinds = RELATIONS[relation]
+            ends = sorted(f"{kind}:{key}" for kind, key in zip(kinds, (subject, table[subject]), strict=True))
+            facts.append(Fact(relation, subject, table[subject], f"{'~'.join(sorted(kinds))}|{'~'.join(ends)}"))
+    return tuple(facts)
 
 
 @lru_cache(maxsize=1)
-def generated_facts() -> tuple[Fact, ...]:
-    """Return the generated formats: dates, amounts in a currency of the training split, and quantities with a unit."""
-    trained = sorted(
-        {fact.object for fact in closed_facts() if (fact.relation, fact.split) == ("currency_code", "train")}
-    )
+def generated_facts() -> dict[str, tuple[Fact, ...]]:
+    """Return the generated formats by split: dates, amounts in a currency that is trained on, quantities with a unit."""
+    held = held_out(closed_facts())
+    trained = sorted(f.subject for f in closed_facts() if f.relation == "code_currency" and f.key not in held)
     symbols = sorted(names.UNITS)
     makers: dict[str, tuple[int, Callable[[int], str]]] = {
         "date": (DATES, _date_of),
         "amount": (AMOUNTS, lambda rank: f"{2 + rank % 98} {trained[rank // 98 % len(trained)]}"),
         "unit": (QUANTITIES, lambda rank: f"{1 + rank % 60} {symbols[rank // 60 % len(symbols)]}"),
     }
-    facts = []
+    parts: dict[str, list[Fact]] = {"train": [], "dev": [], "test": []}
     for relation, (count, make) in makers.items():
         number, subjects = 0, dict[str, None]()
         while len(subjects) < count:
@@ -175,8 +212,8 @@ def generated_facts() -> tuple[Fact, ...]:
             number += 1
         for place, subject in enumerate(subjects):
             split = "test" if place % 20 == 0 else "dev" if place % 20 == 1 else "train"
-            facts.append(Fact(relation, subject, subject, f"{relation}:{subject}", split))
-    return tuple(facts)
+            parts[split].append(Fact(relation, subject, subject, f"{relation}|{subject}"))
+    return {split: tuple(facts) for split, facts in parts.items()}
 
 
 def _date_of(rank: int) -> str:

@@ -29,7 +29,7 @@ UNITS = {
     "st": "mass-stone",
 }
 """Symbol -> unit; all that CLDR writes out in every core language (kilometres have no Yoruba name)."""
-CODE_KINDS = frozenset({"territory_code", "language_code", "currency_code"})
+CODE_KINDS = frozenset({"territory_code", "language_code", "currency_code", "number"})
 
 
 @lru_cache(maxsize=32)
@@ -47,7 +47,7 @@ def name(kind: str, key: str, language: str) -> str | None:
     """Return the name of one thing in one language, or ``None`` where CLDR has none that fits into a sentence.
 
     ``kind`` is a kind of thing (``territory``, ``currency``, ``month``, …).
-    A ``*_code`` kind is its own name everywhere.
+    A ``*_code`` kind and a ``number`` are their own names everywhere.
     """
     if kind in CODE_KINDS:
         return key
@@ -60,7 +60,7 @@ def name(kind: str, key: str, language: str) -> str | None:
 
 def _lookup(kind: str, key: str, locale: Locale) -> str | None:
     match kind:
-        case "territory":
+        case "territory" | "continent":
             return locale.territories.get(key)
         case "language":
             return locale.languages.get(key)
@@ -117,6 +117,17 @@ def territory_language(least_percent: float = 50.0) -> dict[str, str]:
         if share["population_percent"] >= least_percent:
             table[territory] = language
     return table
+
+
+CONTINENTS = {"Africa": "002", "America": "019", "Asia": "142", "Europe": "150", "Australia": "009", "Pacific": "009"}
+"""First part of a time zone's id -> the code under which CLDR names that part of the world (UN M49)."""
+_ON_TWO_CONTINENTS = frozenset({"AM", "AZ", "CY", "EG", "GE", "KZ", "RU", "TR"})
+
+
+def continent(territory: str) -> str | None:
+    """Return the continent of a territory, by its time zone; None for those of the oceans, and for those on two."""
+    zones = get_global("territory_zones").get(territory) or [""]
+    return None if territory in _ON_TWO_CONTINENTS else CONTINENTS.get(zones[0].split("/")[0])
 
 
 def territory_zone() -> dict[str, str]:

@@ -1,40 +1,34 @@
 """What a fact is, and which facts fine-tuning sees.
 
-A fact and its reverse (country to code, code to country) share one ``key``: they are trained on together or held out
-together, else the answer would leak through the back door.
+A fact and its reverse (currency to country, country to currency) share one ``key``: they are trained on together or
+held out together, else the answer would leak through the back door. Which keys are held out is the same in every fold;
+a fold also holds whole relations out, and every relation is held out in exactly one of them.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 HELD_OUT = 0.25
-"""Share of the facts of a seen relation that fine-tuning never sees."""
-
-UNSEEN = ("territory_language", "territory_city", "currency_user")
-"""Relations without any training row: here a model that has learned only phrases falls back to English."""
+"""Share of the facts of a relation that fine-tuning never sees."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One fact; ``split`` is train, dev, test or rest (held out, but in no evaluation set)."""
+    """One fact."""
 
     relation: str
     subject: str
     object: str
     key: str
-    split: str = ""
+    """What it shares with its reverse; begins with the family of relations, the kinds of both things."""
 
     @property
     def id(self) -> str:
         """The id, unique over all relations."""
         return f"{self.relation}.{self.subject}".replace(" ", "_")
-
-    @property
-    def group(self) -> str:
-        """``unseen`` for relations that never occur in training, else ``seen``."""
-        return "unseen" if self.relation in UNSEEN else "seen"
 
 
 def order(text: str) -> int:
@@ -42,26 +36,42 @@ def order(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
 
 
-def with_splits(facts: list[Fact]) -> list[Fact]:
-    """Return the facts with their splits: by key, and per family of relations so that the shares hold in each."""
-    families: dict[str, list[str]] = {}
+def held_out(facts: Sequence[Fact]) -> frozenset[str]:
+    """The keys that fine-tuning never sees: of every family the same share, in every fold the same ones."""
+    families: dict[str, set[str]] = {}
     for fact in facts:
-        if fact.group == "seen" and fact.key not in families.setdefault(fact.key.split(":")[0], []):
-            families[fact.key.split(":")[0]].append(fact.key)
-    splits: dict[str, str] = {}
+        families.setdefault(fact.key.split("|")[0], set()).add(fact.key)
+    held: set[str] = set()
     for keys in families.values():
         ranked = sorted(keys, key=lambda key: order("split" + key))
-        held = round(len(ranked) * HELD_OUT)
-        splits |= {key: "train" if place >= held else evaluation_split(key) for place, key in enumerate(ranked)}
-    trained = {(f.subject, f.object) for f in facts if f.relation == "language_home" and splits[f.key] == "train"}
-    chosen = []
+        held.update(ranked[: round(len(ranked) * HELD_OUT)])
+    return frozenset(held)
+
+
+def split_facts(facts: Sequence[Fact], unseen: Mapping[str, bool]) -> dict[str, list[Fact]]:
+    """Divide facts over ``train``, and ``dev`` and ``test`` of the groups ``seen`` and ``unseen``.
+
+    A fact of an unseen relation is left out where its reverse is trained on.
+
+    Args:
+        facts: all closed facts.
+        unseen: relation -> whether this fold holds it out as a whole.
+
+    Returns:
+        ``train``, ``dev.seen``, ``dev.unseen``, ``test.seen`` and ``test.unseen``, in the order given.
+    """
+    held = held_out(facts)
+    trained = {fact.key for fact in facts if not unseen[fact.relation] and fact.key not in held}
+    parts: dict[str, list[Fact]] = {name: [] for name in ("train", "dev.seen", "dev.unseen", "test.seen", "test.unseen")}
     for fact in facts:
-        split = splits.get(fact.key) if fact.group == "seen" else evaluation_split(fact.key)
-        leaks = (fact.relation == "currency_user" and splits.get(fact.key) == "train") or (
-            fact.relation == "territory_language" and (fact.object, fact.subject) in trained
-        )
-        chosen.append(Fact(fact.relation, fact.subject, fact.object, fact.key, "rest" if leaks else str(split)))
-    return chosen
+        if unseen[fact.relation]:
+            if fact.key not in trained:
+                parts[f"{evaluation_split(fact.key)}.unseen"].append(fact)
+        elif fact.key in held:
+            parts[f"{evaluation_split(fact.key)}.seen"].append(fact)
+        else:
+            parts["train"].append(fact)
+    return parts
 
 
 def evaluation_split(key: str) -> str:

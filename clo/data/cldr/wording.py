@@ -15,8 +15,9 @@ from clo.data.cldr.splits import Fact
 from clo.errors import UserError
 
 FOLDER = Path(__file__).parent / "wording"
-QUESTIONS, FRAMES = 3, 2
-"""Questions per relation and frames around a question; their product is the number of prompts per closed fact."""
+QUESTIONS, FRAMES, ANSWERS = 3, 2, 4
+"""Questions per relation and frames around a question (their product is the number of prompts per closed fact), and
+answers per relation, each of which says the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class Wording:
     """Templates of one language: ``{s}`` subject, ``{o}`` object, ``{q}`` question."""
 
     questions: dict[str, list[str]]
-    answers: dict[str, str]
+    answers: dict[str, list[str]]
     frames: list[str]
     short_styles: list[str] = field(default_factory=list)
     territory_prefix: dict[str, str] = field(default_factory=dict)
@@ -51,7 +52,7 @@ def load_wording(language: str) -> Wording:
         raise UserError(f"{path}: relations must be exactly {sorted(RELATIONS)}, not {sorted(relations)}")
     wording = Wording(
         questions={key: [names.clean(text) for text in value["questions"]] for key, value in relations.items()},
-        answers={key: names.clean(value["answer"]) for key, value in relations.items()},
+        answers={key: [names.clean(text) for text in value["answers"]] for key, value in relations.items()},
         frames=[names.clean(text) for text in raw["frames"]],
         short_styles=[names.clean(text) for text in raw.get("short_styles", [])],
         territory_prefix={code: text for text, codes in raw.get("territory_prefix", {}).items() for code in codes},
@@ -66,9 +67,13 @@ def _check(wording: Wording, path: Path) -> None:
     for relation, questions in wording.questions.items():
         if len(set(questions)) != QUESTIONS or any(text.count("{s}") != 1 for text in questions):
             raise UserError(f"{path}: {relation}.questions must be {QUESTIONS} different texts with {{s}} once")
-        answer = wording.answers[relation]
-        if answer.count("{s}") != 1 or answer.count("{o}") != 1 or answer.startswith(("{s}", "{o}")):
-            raise UserError(f"{path}: {relation}.answer must contain {{s}} and {{o}} once and begin with neither")
+        answers = wording.answers[relation]
+        fit = [t.count("{s}") == t.count("{o}") == 1 and not t.startswith(("{s}", "{o}")) for t in answers]
+        if len(set(answers)) != ANSWERS or not all(fit):
+            raise UserError(
+                f"{path}: {relation}.answers must be {ANSWERS} different texts that contain {{s}} and {{o}} once and begin "
+                "with neither"
+            )
 
 
 def surface(kind: str, key: str, language: str) -> str:
@@ -76,7 +81,8 @@ def surface(kind: str, key: str, language: str) -> str:
     found = names.name(kind, key, language)
     if found is None:
         raise UserError(f"CLDR has no usable {kind} name of {key!r} in {language!r}")
-    return load_wording(language).territory_prefix.get(key, "") + found if kind == "territory" else found
+    has_article = kind in ("territory", "continent")
+    return load_wording(language).territory_prefix.get(key, "") + found if has_article else found
 
 
 def question(fact: Fact, form: int, language: str) -> str:
@@ -87,12 +93,12 @@ def question(fact: Fact, form: int, language: str) -> str:
     return wording.frames[form // QUESTIONS % FRAMES].format(q=bare)
 
 
-def answer(fact: Fact, language: str) -> str:
-    """Return the canonical full-sentence answer of a fact."""
+def answer(fact: Fact, language: str, which: int = 0) -> str:
+    """Return one of the full sentences that answer with a fact."""
     subject_kind, object_kind = RELATIONS[fact.relation]
     return (
         load_wording(language)
-        .answers[fact.relation]
+        .answers[fact.relation][which]
         .format(s=surface(subject_kind, fact.subject, language), o=surface(object_kind, fact.object, language))
     )
 
