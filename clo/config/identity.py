@@ -40,6 +40,7 @@ MACHINE = {
     "data.translation.parallel": _SERVER,
     "data.translation.timeout": _SERVER,
     "data.translation.max_tokens": "batches of another size: rounding",
+    "model.oracle": "one more measure of the start model",
     "model.size": "for a recipe's rates; what a method took of them stands in its own settings",
     "model.recipe": "defaults; what a method took of them stands in its own settings",
     "method.own_tuning": "for names alone; the tuning itself decides",

@@ -56,6 +56,9 @@ class ModelConfig:
     ``+model.template_kwargs.enable_thinking=false``)."""
     date: str | None = None
     """chat: the day (YYYY-MM-DD) that a template writes which would write today's."""
+    oracle: str | None = None
+    """Text around a prompt, with ``{prompt}`` in it, under which the start model tells what it knows: it is asked so too,
+    and the report shows it as the ceiling; null for none."""
     max_length: int = 2048
     """Longest prompt + response, tokens; at most the model's window."""
     quantize: str | None = None
@@ -77,6 +80,8 @@ class ModelConfig:
         check(self.dtype in dtypes, "model.dtype", f"one of {', '.join(dtypes)}", self.dtype)
         check(self.quantize in (None, "4bit", "8bit"), "model.quantize", "null, 4bit or 8bit", self.quantize)
         check(_is_day(self.date), "model.date", "a day such as 2024-07-26, or null", self.date)
+        asked = "a text with {prompt} in it, or null"
+        check(self.oracle is None or self.oracle.count("{prompt}") == 1, "model.oracle", asked, self.oracle)
         if "\\n" in self.template:
             raise UserError(
                 "model.template holds a backslash and an n where a line break is meant; in a shell write it as "

@@ -55,7 +55,7 @@ class Run:
 
     def score(self, side: str, key: str, group: str = "all", when: str = "scores") -> float | None:
         """One number of results.json, None where it is absent, null or not finite."""
-        return number(self.results[when].get(side, {}).get(group, {}).get(key))
+        return number(as_dict(self.results.get(when)).get(side, {}).get(group, {}).get(key))
 
     def part(self, *keys: str) -> dict[str, Any]:
         """What results.json has under a key, and further ones in it; empty where that is missing or no object."""

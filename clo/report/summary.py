@@ -89,6 +89,9 @@ def build(study: Study, compare: str | None = None) -> Table:
         for (model, data), group in starts.items():
             label = "start" if len(starts) == 1 else f"start model={model} data={data}"
             rows.append(TableRow(lang, name, None, label, 0, _cells(group, {}, "start")))
+            asked_as_text = _cells(group, {}, "oracle")
+            if asked_as_text:
+                rows.append(TableRow(lang, name, None, f"{label}, asked as text", 0, asked_as_text))
         for (size, label), group in grouped(runs, lambda run: (run.size, run.label)).items():
             rows.append(TableRow(lang, name, size, label, len(group), _cells(group, wins)))
     filled = {key for row in rows for key in row.cells}
@@ -101,7 +104,7 @@ def _cells(group: Sequence[Run], wins: Mapping[Path, float], when: str = "scores
     cells = {}
     for column in COLUMNS:
         read = (measure(run, column, when) if column.score else wins.get(run.folder) for run in group)
-        values = [value for value in read if value is not None and not (column.change and when == "start")]
+        values = [value for value in read if value is not None and not (column.change and when != "scores")]
         if values:
             cells[column.key] = mean_of(values) if when == "scores" else Mean(statistics.fmean(values), None, 1)
     return cells

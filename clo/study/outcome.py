@@ -33,6 +33,8 @@ def write_outcome(session: Session, model: Any, start: Scores, end: Scores, trai
     square = {"languages": list(session.languages), "before": start.square, "after": end.square}
     content = recorded_content(session.folder.path)
     results = {"scores": end.answers, "start": start.answers, "square": square, "train": trained, "content": content}
+    if start.oracle:
+        results["oracle"] = start.oracle
     if end.benchmarks:
         results["benchmarks"] = with_start(end.benchmarks, start.benchmarks)
     save_model(session, model, results)

@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from clo.data.items import Item
+from clo.data.prompt import Renderer
 from clo.data.rows import Row
 from clo.evaluation.answer_log import AnswerLog
 from clo.evaluation.evaluate import evaluate
@@ -40,6 +41,8 @@ class Scores:
     """Per-token log-prob of every cell over held-out items, nats, [prompt][response]."""
     benchmarks: dict[str, Any]
     """Empty where none is asked for."""
+    oracle: dict[str, Any] = field(default_factory=dict)
+    """As ``answers``, of the start model asked by ``model.oracle``; empty where that is null."""
 
 
 def start_scores(session: Session, model: Any, rows: Sequence[Row], held_out: Sequence[Item]) -> Scores:
@@ -55,7 +58,9 @@ def start_scores(session: Session, model: Any, rows: Sequence[Row], held_out: Se
         key = session.subject(model).key(session.run.trainer.precision)
         answers, samples = _start_answers(session, model, rows, key)
         square = mean_square(session, model, held_out)
-        return Scores(answers, samples, square, start_benchmark_scores(session, model, key))
+        return Scores(
+            answers, samples, square, start_benchmark_scores(session, model, key), _oracle(session, model, rows, key)
+        )
 
 
 def end_scores(session: Session, model: Any, rows: Sequence[Row], held_out: Sequence[Item]) -> Scores:
@@ -96,6 +101,16 @@ def _asked(session: Session, rows: Sequence[Row]) -> list[Any]:
     run = session.run
     asked = [run.lang.code, run.lang.source, run.lang.identify.name, run.evaluation.max_new_tokens]
     return [asked, session.renderer.identity(), versions(), [(row.id, row.prompts, row.responses) for row in rows]]
+
+
+def _oracle(session: Session, model: Any, rows: Sequence[Row], key: str) -> dict[str, Any]:
+    template = session.run.model.oracle
+    if template is None:
+        return {}
+    asking = replace(session, renderer=Renderer(session.renderer.tokenizer, template, session.run.model.end_of_turn))
+    answers, _ = _start_answers(asking, model, rows, key)
+    found: dict[str, Any] = answers
+    return found
 
 
 def _start_answers(session: Session, model: Any, rows: Sequence[Row], key: str) -> Any:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from clo.data.cldr import wording
-from clo.data.cldr.facts import FOLDS, FORMATS, RELATIONS, closed_facts, generated_facts, same_as_english
+from clo.data.cldr.facts import FOLDS, FORMATS, RELATIONS, can_be_told, closed_facts, generated_facts, same_as_english
 from clo.data.cldr.splits import Fact, order, split_facts
 from clo.data.rows import Row
 from clo.errors import UserError
@@ -90,7 +90,7 @@ def _in_turn(facts: list[Fact], count: int) -> list[Fact]:
     """Every relation in turn, so that all have a say; names that differ from the English ones first."""
     places: dict[str, int] = {}
     ranked = []
-    for fact in sorted(facts, key=lambda fact: (same_as_english(fact), order("member" + fact.id))):
+    for fact in sorted(filter(can_be_told, facts), key=lambda fact: (same_as_english(fact), order("member" + fact.id))):
         places[fact.relation] = places.get(fact.relation, -1) + 1
         ranked.append((places[fact.relation], order("turn" + fact.id), fact))
     return [fact for _, _, fact in sorted(ranked, key=lambda entry: entry[:2])[:count]]

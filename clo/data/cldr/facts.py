@@ -21,11 +21,17 @@ TERRITORIES, LANGUAGES, CURRENCIES = 150, 120, 110
 """How many of each are used: few enough that a model of 1-2 million parameters can know all of them by heart."""
 MOST = 80
 """Facts of one relation."""
-SCRIPT_FACTS_LATIN, DATES, AMOUNTS, QUANTITIES = 30, 900, 900, 300
+SCRIPT_FACTS_LATIN, DATES, AMOUNTS, QUANTITIES = 30, 1000, 950, 300
 _UNINHABITED = frozenset(re.findall("..", "ACAQBVCPCQDGEAEUGSHMICIOSJTATFUMUNXAXBZZ"))
 """Territory codes without a lasting population of their own, and codes that are no country at all."""
 _MISNAMED = frozenset({"cu", "ht", "ie", "li", "sa", "KP", "KR", "MP"})
 """Things that CLDR names by a description, or by the name of another, in one of the core languages."""
+_WITHOUT_A_HOME = frozenset({"ar", "en", "es", "fr", "la", "pt", "yi"})
+"""Languages of which CLDR's likely territory is neither the only home nor where most speakers live."""
+_DOUBTFUL_SPEECH = frozenset({"FJ", "KM", "KZ", "VA"})
+"""Territories whose most widely known language, by CLDR's shares, is not the one most people speak or write."""
+_ISLANDS = frozenset({"CK", "SB", "SC", "TC"})
+"""Territories whose time zone is named after an island, not a city."""
 FORMATS = ("date", "amount", "unit")
 RELATIONS: dict[str, tuple[str, str]] = {
     "territory_currency": ("territory", "currency"),
@@ -98,6 +104,29 @@ def same_as_english(fact: Fact) -> int:
     return sum(names.name(kind, fact.object, code) == english for code in CORE_LANGUAGES[1:])
 
 
+@lru_cache(maxsize=1)
+def _hidden() -> frozenset[tuple[str, str]]:
+    """(Kind, key) of objects whose name stands inside that of another one in some core language.
+
+    Guinea is found in Equatorial Guinea, and the Chinese name of January in that of November: such an answer could not be
+    told from a wrong one, so they are no questions of an evaluation.
+    """
+    things: dict[str, set[str]] = {}
+    for fact in closed_facts():
+        things.setdefault(RELATIONS[fact.relation][1], set()).add(fact.object)
+    hidden = set()
+    for kind, keys in things.items():
+        for code in CORE_LANGUAGES:
+            told = {key: str(names.name(kind, key, code)).casefold() for key in keys}
+            hidden |= {(kind, a) for a in keys for b in keys if a != b and told[a] in told[b]}
+    return frozenset(hidden)
+
+
+def can_be_told(fact: Fact) -> bool:
+    """Whether an answer with the fact's object can be told from one with another."""
+    return (RELATIONS[fact.relation][1], fact.object) not in _hidden()
+
+
 class _World:
     """What belongs to what, among the things that are used."""
 
@@ -111,10 +140,11 @@ class _World:
         likely = {key: pair for key in self.languages if (pair := names.likely(key))}
         scripts = set(_pick("script", {script for script, _ in likely.values()}, 1000))
         self.script = {key: script for key, (script, _) in likely.items() if script in scripts}
-        self.home = {key: home for key, (_, home) in likely.items() if home in set(self.territories)}
+        self.home = {key: home for key, (_, home) in likely.items() if home in self.territories and key not in _WITHOUT_A_HOME}
         self.money = {key: tender[key] for key in self.territories if tender[key] in set(self.currencies)}
         main = names.territory_language()
-        self.speech = {key: main[key] for key in self.territories if main.get(key) in set(self.languages)}
+        spoken_in = [key for key in self.territories if key not in _DOUBTFUL_SPEECH]
+        self.speech = {key: main[key] for key in spoken_in if main.get(key) in set(self.languages)}
         self.continent = {key: found for key in self.territories if (found := names.continent(key))}
         users: dict[str, list[str]] = {}
         for key, code in tender.items():
@@ -122,7 +152,8 @@ class _World:
         single = {code: users[code][0] for code in self.currencies if len(users.get(code, ())) == 1}
         self.user = {code: key for code, key in single.items() if key in set(self.territories)}
         zones = names.territory_zone()
-        self.city = {zones[key]: key for key in self.territories if key in zones and _city_fits(key, zones[key])}
+        with_city = [key for key in self.territories if key in zones and key not in _ISLANDS]
+        self.city = {zones[key]: key for key in with_city if _city_fits(key, zones[key])}
 
 
 def _city_fits(territory: str, zone: str) -> bool:

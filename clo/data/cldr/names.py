@@ -38,8 +38,8 @@ def _locale(language: str) -> Locale:
 
 
 def clean(text: str) -> str:
-    """Return ``text`` in composed form with every run of white space as one plain space."""
-    return _SPACES.sub(" ", unicodedata.normalize("NFC", text)).strip()
+    """Return ``text`` in composed form, without soft hyphens, with every run of white space as one plain space."""
+    return _SPACES.sub(" ", unicodedata.normalize("NFC", text.replace("\u00ad", ""))).strip()
 
 
 @lru_cache(maxsize=65536)
@@ -122,12 +122,16 @@ def territory_language(least_percent: float = 50.0) -> dict[str, str]:
 CONTINENTS = {"Africa": "002", "America": "019", "Asia": "142", "Europe": "150", "Australia": "009", "Pacific": "009"}
 """First part of a time zone's id -> the code under which CLDR names that part of the world (UN M49)."""
 _ON_TWO_CONTINENTS = frozenset({"AM", "AZ", "CY", "EG", "GE", "KZ", "RU", "TR"})
+_MAINLAND = {"ES": "150", "EC": "019"}
+"""Territories whose first time zone is that of a part overseas."""
 
 
 def continent(territory: str) -> str | None:
     """Return the continent of a territory, by its time zone; None for those of the oceans, and for those on two."""
     zones = get_global("territory_zones").get(territory) or [""]
-    return None if territory in _ON_TWO_CONTINENTS else CONTINENTS.get(zones[0].split("/")[0])
+    if territory in _ON_TWO_CONTINENTS:
+        return None
+    return _MAINLAND.get(territory, CONTINENTS.get(zones[0].split("/")[0]))
 
 
 def territory_zone() -> dict[str, str]:
