@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from clo.data.cldr import EVALUATION_SIZES, FORMS, SPLITS, cldr_rows, facts, names, wording
-from clo.data.cldr.splits import UNSEEN, Fact, order
+from clo.data.cldr import EVALUATION_SIZES, FORMS, SPLITS, answer_of, cldr_rows, facts, names, wording
+from clo.data.cldr.splits import Fact, held_out, order
 from clo.data.rows import Row
+from clo.data.splits import drawn
 from clo.errors import UserError
 
 LANGUAGES = facts.CORE_LANGUAGES
@@ -29,6 +30,9 @@ HASHES = {
 }
 
 
+FOLD_NUMBERS = range(len(facts.FOLDS))
+
+
 @pytest.fixture(scope="module")
 def rows() -> dict[str, list[Row]]:
     return {split: cldr_rows(split, LANGUAGES) for split in SPLITS}
@@ -38,7 +42,8 @@ def relation(row: Row) -> str:
     return row.id.split(".")[0]
 
 
-FACTS = {fact.id: fact for fact in (*facts.closed_facts(), *facts.generated_facts())}
+FORMAT_FACTS = [fact for part in facts.generated_facts().values() for fact in part]
+FACTS = {fact.id: fact for fact in (*facts.closed_facts(), *FORMAT_FACTS)}
 
 
 def fact_of(row: Row) -> Fact:
@@ -67,24 +72,65 @@ def test_evaluation_sets_have_their_sizes_and_groups(rows: dict[str, list[Row]])
         assert counts == {"seen": parts["closed"] + parts["formats"], "unseen": parts["unseen"]}
         assert sum(relation(row) in facts.FORMATS for row in rows[split]) == parts["formats"]
         assert len({row.prompts["sw"] for row in rows[split]}) == len(rows[split])
-    assert Counter(row.group for row in rows["test"]) == {"seen": 120, "unseen": 80}
-    assert Counter(row.group for row in rows["dev"]) == {"seen": 100, "unseen": 50}
+    assert Counter(row.group for row in rows["test"]) == {"seen": 120, "unseen": 100}
+    assert Counter(row.group for row in rows["dev"]) == {"seen": 100, "unseen": 80}
     assert {row.group for row in rows["train"]} == {""}
 
 
-def test_no_fact_nor_its_reverse_is_in_two_splits(rows: dict[str, list[Row]]) -> None:
-    keys = {split: {fact_of(row).key for row in rows[split]} for split in SPLITS}
+@pytest.mark.parametrize("fold", FOLD_NUMBERS)
+def test_no_fact_nor_its_reverse_is_in_two_splits(fold: int) -> None:
+    keys = {split: {fact_of(row).key for row in cldr_rows(split, ["en", "sw"], fold)} for split in SPLITS}
     assert not keys["train"] & keys["dev"]
     assert not keys["train"] & keys["test"]
     assert not keys["dev"] & keys["test"]
 
 
-def test_unseen_relations_never_occur_in_train(rows: dict[str, list[Row]]) -> None:
-    trained = {relation(row) for row in rows["train"]}
-    assert not trained & set(UNSEEN)
+@pytest.mark.parametrize("fold", FOLD_NUMBERS)
+def test_unseen_relations_never_occur_in_train(fold: int) -> None:
+    unseen = set(facts.FOLDS[fold])
+    trained = {relation(row) for row in cldr_rows("train", ["en", "sw"], fold)}
+    assert trained == set(facts.RELATIONS) - unseen
     for split in ("dev", "test"):
-        assert {relation(row) for row in rows[split] if row.group == "unseen"} == set(UNSEEN)
-        assert {relation(row) for row in rows[split] if row.group == "seen"} <= trained
+        held = cldr_rows(split, ["en", "sw"], fold)
+        assert {relation(row) for row in held if row.group == "unseen"} == unseen
+        assert {relation(row) for row in held if row.group == "seen"} <= trained
+
+
+def test_every_relation_is_unseen_in_one_fold_and_formats_in_none() -> None:
+    assert sorted(name for fold in facts.FOLDS for name in fold) == sorted(set(facts.RELATIONS) - set(facts.FORMATS))
+    assert len(facts.RELATIONS) - len(facts.FORMATS) >= 20
+
+
+def test_what_one_fold_tests_of_seen_relations_no_fold_trains_on() -> None:
+    trained = {fact_of(row).id for fold in FOLD_NUMBERS for row in cldr_rows("train", ["en", "sw"], fold)}
+    for fold in FOLD_NUMBERS:
+        seen = {fact_of(row).id for row in cldr_rows("test", ["en", "sw"], fold) if row.group == "seen"}
+        assert not seen & trained
+
+
+def test_an_evaluated_object_is_not_hidden_in_the_name_of_another() -> None:
+    """Guinea is found in Equatorial Guinea: a wrong answer would count as right."""
+    for fold in FOLD_NUMBERS:
+        for row in cldr_rows("test", LANGUAGES, fold):
+            if relation(row) not in facts.FORMATS:
+                kind = facts.RELATIONS[relation(row)][1]
+                same = {f.object for f in facts.closed_facts() if facts.RELATIONS[f.relation][1] == kind}
+                for code in LANGUAGES:
+                    told = [str(names.name(kind, key, code)).casefold() for key in same]
+                    assert sum(row.gold[code].casefold() in name for name in told) == 1, row.id
+
+
+def test_more_rows_of_a_relation_are_more_ways_to_answer(rows: dict[str, list[Row]]) -> None:
+    ways = Counter((relation(row), answer_of(fact_of(row), int(row.id.rsplit(".", 1)[1]))) for row in rows["train"])
+    for name in {name for name, _ in ways} - {"day_after", "day_before"}:
+        assert {way for known, way in ways if known == name} == set(range(wording.ANSWERS)), name
+
+
+def test_the_seed_draws_rows_nested_over_sizes(rows: dict[str, list[Row]]) -> None:
+    first, second = drawn(rows["train"], 1), drawn(rows["train"], 2)
+    assert sorted(row.id for row in first) == sorted(row.id for row in second) == sorted(row.id for row in rows["train"])
+    shared = {row.id for row in first[:400]} & {row.id for row in second[:400]}
+    assert len(shared) < 80  # 25 are expected of two draws without regard to each other
 
 
 def test_units_have_their_plural_forms_and_a_name_everywhere() -> None:
@@ -98,16 +144,17 @@ def test_units_have_their_plural_forms_and_a_name_everywhere() -> None:
 
 
 def test_amounts_name_no_currency_that_is_held_out(rows: dict[str, list[Row]]) -> None:
-    held = {f.subject for f in facts.closed_facts() if f.relation == "code_currency" and f.split != "train"}
+    held = {f.subject for f in facts.closed_facts() if f.relation == "code_currency" and f.key in held_out(facts.closed_facts())}
     assert held
     assert not {row.id.split(".")[1].split("_")[1] for row in rows["train"] if relation(row) == "amount"} & held
 
 
-def test_about_three_quarters_of_every_large_relation_are_trained_on() -> None:
-    counts = Counter((fact.relation, fact.split == "train") for fact in facts.closed_facts() if fact.group == "seen")
-    for name in {fact.relation for fact in facts.closed_facts() if fact.group == "seen"}:
+def test_about_three_quarters_of_every_relation_are_trained_on() -> None:
+    held = held_out(facts.closed_facts())
+    counts = Counter((fact.relation, fact.key not in held) for fact in facts.closed_facts())
+    for name in set(facts.RELATIONS) - set(facts.FORMATS):
         share = counts[name, True] / (counts[name, True] + counts[name, False])
-        assert 0.70 <= share <= 0.80, name
+        assert 0.55 <= share <= 0.90, (name, share)
 
 
 def test_every_prefix_has_the_blend_of_the_whole(rows: dict[str, list[Row]]) -> None:
@@ -148,22 +195,21 @@ def test_texts_are_whole_sentences(rows: dict[str, list[Row]], code: str) -> Non
                 assert text.strip() == text and text, row.id
                 assert not re.search(r"[{}]|length-|None|  ", text), (row.id, text)
             assert gold in response, row.id
-            assert not response.startswith(gold), row.id
+            assert not response.startswith(gold) or relation(row) in facts.FORMATS, row.id
             assert response[-1] in ".。", row.id
             fact = fact_of(row)
             subject = str(names.name(facts.RELATIONS[fact.relation][0], fact.subject, code))
             assert subject in prompt, row.id
-            assert not response.startswith(subject), row.id
             if code in ("zh", "ko"):
                 assert len(re.findall(r"[\u4e00-\u9fff\uac00-\ud7a3]", response)) >= 8, (row.id, response)
             else:
                 assert letters(response) >= 20, (row.id, response)
 
 
-def test_most_objects_that_are_names_differ_from_english(rows: dict[str, list[Row]]) -> None:
-    named = [row for row in rows["train"] if not relation(row).endswith("_code")]
+def test_most_tested_objects_differ_from_english() -> None:
     for code in TARGETS:
-        different = sum(row.gold[code] != row.gold["en"] for row in named) / len(named)
+        tested = [row for fold in FOLD_NUMBERS for row in cldr_rows("test", ["en", code], fold)]
+        different = sum(row.gold[code] != row.gold["en"] for row in tested) / len(tested)
         assert different > 0.75, (code, different)
 
 
@@ -174,7 +220,9 @@ def test_known_facts_are_right() -> None:
         ("code_territory", "US"): "The country with the two-letter code US is the United States.",
         ("month_before", "1"): "The month that comes before January is December.",
         ("day_after", "6"): "The day of the week that comes after Sunday is Monday.",
-        ("territory_city", "JP"): "The time zone of Japan is named after the city of Tokyo.",
+        ("city_territory", "Asia/Tokyo"): "The country of the city of Tokyo is Japan.",
+        ("territory_continent", "ES"): "The continent that Spain belongs to is Europe.",
+        ("month_half_year", "8"): "The month six months after August is February.",
     }
     for key, sentence in answers.items():
         assert wording.answer(table[key], "en") == sentence
@@ -205,6 +253,8 @@ def test_unknown_language_and_split_are_the_users_mistake() -> None:
         cldr_rows("train", ["en", "xx"])
     with pytest.raises(UserError, match="no split 'validation'"):
         cldr_rows("validation", ["en", "sw"])
+    with pytest.raises(UserError, match="no fold 4"):
+        cldr_rows("train", ["en", "sw"], 4)
 
 
 def test_broken_wording_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
