@@ -135,7 +135,7 @@ def check_recipe(choice: str, model: ModelConfig) -> None:
     Raises:
         UserError: names the choice that suits any model.
     """
-    if choice == "nano" and model.path != "nano":
+    if choice == "nano" and model.path.partition("-")[0] != "nano":
         raise UserError(
             f"model.path={model.path} would be trained with the recipe of nano, a model of a million parameters; set "
             f"model=any model.path={model.path}, or choose a file of conf/model"

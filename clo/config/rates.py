@@ -52,7 +52,13 @@ def short_name(path: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", Path(path).name.lower()).strip("_") or "any"
 
 
+def pick(number: int, *choices: object) -> object:
+    """The choice whose turn it is: of three, the second one for 1, 4, 7 and so on."""
+    return choices[number % len(choices)]
+
+
 def register_rates() -> None:
-    """Make both known to the files of ``conf/``."""
+    """Make all three known to the files of ``conf/``."""
+    OmegaConf.register_new_resolver("pick", pick, replace=True)
     OmegaConf.register_new_resolver("rate", rate, replace=True)
     OmegaConf.register_new_resolver("short_name", short_name, replace=True)

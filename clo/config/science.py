@@ -57,8 +57,8 @@ class ModelConfig:
     date: str | None = None
     """chat: the day (YYYY-MM-DD) that a template writes which would write today's."""
     oracle: str | None = None
-    """Text around a prompt, with ``{prompt}`` in it, under which the start model tells what it knows: it is asked so too,
-    and the report shows it as the ceiling; null for none."""
+    """Text around a prompt, with ``{prompt}`` in it, under which the start model tells what it knows: it is asked so
+    too, and the report shows it as the ceiling; null for none."""
     max_length: int = 2048
     """Longest prompt + response, tokens; at most the model's window."""
     quantize: str | None = None

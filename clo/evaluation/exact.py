@@ -181,8 +181,8 @@ def summarise(samples: Sequence[Sample]) -> dict[str, Any]:
     decided, and None where there is no such answer; ``undecided`` is the number left out of it. ``lines_ok`` is the
     share of answers whose every decided line is in the language of the prompt, ``intrusion`` the share with an English
     word where the script is not Latin. ``right`` is the share with the right object in no other language than the
-    prompt's, among the rows whose gold content is evidence: a bare name is too short for its language to be told, but it
-    is the name in that language.
+    prompt's, among the rows whose gold content is evidence: a bare name is too short for its language to be told, but
+    it is the name in that language.
 
     Raises:
         ValueError: there are no samples, or both sides are mixed.

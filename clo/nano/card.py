@@ -84,7 +84,7 @@ def _measured(facts: dict[str, Any]) -> str:
         return "Not measured.\n"
     lines = [
         f"On {facts['questions']} held-out questions (dev and test), greedy: right object in the English answer",
-        f"{facts['english_content']:.3f}, the one of the answers that the row holds, exactly, {facts['english_exact']:.3f}.",
+        f"{facts['english_content']:.3f}, the very sentence that the row holds {facts['english_exact']:.3f}.",
         "",
         "| language | questions answered in English | of all, with the right object | object known as text |",
         "|---|---|---|---|",

@@ -45,6 +45,8 @@ COLUMNS = (
     Column("english_change_content", "en", "content change", "content", change=True),
     Column("english_chrf", "en", "chrF", "chrf", factor=1.0, instead_of="english_content"),
     Column("english_change_chrf", "en", "chrF change", "chrf", "all", True, 1.0, "english_change_content"),
+    Column("english_kl_unseen", "en", "KL to the start, unseen (nats per 100 tokens)", "kl", "unseen"),
+    Column("english_kl", "en", "KL to the start (nats per 100 tokens)", "kl", instead_of="english_kl_unseen"),
     Column("english_exact", "en", "exact (%)", "exact"),
     Column("english_language_ok", "en", "right language (%)", "language_ok"),
 )

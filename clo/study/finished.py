@@ -157,7 +157,13 @@ def evaluate_again(path: Path, changes: Sequence[str] = ()) -> None:
         with session.precision():
             scores, samples = answer_scores(session, model, test, "evaluate", trained_stamp(path), path)
             benchmarks = _benchmarks_again(session, run, model, results.get("benchmarks", {}))
-        kept = {key: results[key] for key in ("start", "oracle", "square", "train", "judged", "content") if key in results}
+        for group, before in results.get("scores", {}).get("en", {}).items():
+            same_rows = before["n"] == scores["en"].get(group, {}).get("n")
+            if "kl" in before and same_rows:  # the weights are the same, and the start model is not here
+                scores["en"][group]["kl"] = before["kl"]
+        kept = {
+            key: results[key] for key in ("start", "oracle", "square", "train", "judged", "content") if key in results
+        }
         made = {"scores": scores, **({"benchmarks": benchmarks} if benchmarks else {})}
         if content := with_benchmarks(run, folder, results.get("content") or {}):
             made["content"] = content

@@ -112,7 +112,7 @@ def train(run: RunConfig, folder: RunFolder) -> None:
     record_content(run, folder, rows)
     trained = _fit(session, model, rows, items)
     if folder.main:
-        end = end_scores(session, model.to(session.device), test, items.val)  # fsdp2 leaves it on the CPU
+        end = end_scores(session, model.to(session.device), test, items.val, start.likely)  # fsdp2 leaves it on the CPU
         write_outcome(session, model, start, end, trained)
 
 

@@ -16,6 +16,7 @@ from clo.data.items import Item
 from clo.data.prompt import Renderer
 from clo.data.rows import Row
 from clo.evaluation.answer_log import AnswerLog
+from clo.evaluation.divergence import divergences, likely_tokens
 from clo.evaluation.evaluate import evaluate
 from clo.square.scores import score_items
 from clo.storage.digest import digest_of
@@ -43,6 +44,8 @@ class Scores:
     """Empty where none is asked for."""
     oracle: dict[str, Any] = field(default_factory=dict)
     """As ``answers``, of the start model asked by ``model.oracle``; empty where that is null."""
+    likely: Sequence[Any] = ()
+    """The start model's distributions along the English test responses."""
 
 
 def start_scores(session: Session, model: Any, rows: Sequence[Row], held_out: Sequence[Item]) -> Scores:
@@ -58,18 +61,28 @@ def start_scores(session: Session, model: Any, rows: Sequence[Row], held_out: Se
         key = session.subject(model).key(session.run.trainer.precision)
         answers, samples = _start_answers(session, model, rows, key)
         square = mean_square(session, model, held_out)
-        return Scores(
-            answers, samples, square, start_benchmark_scores(session, model, key), _oracle(session, model, rows, key)
-        )
+        benchmarks, oracle = start_benchmark_scores(session, model, key), _oracle(session, model, rows, key)
+        likely = likely_tokens(session.subject(model), rows, session.run.lang.source)
+        return Scores(answers, samples, square, benchmarks, oracle, likely)
 
 
-def end_scores(session: Session, model: Any, rows: Sequence[Row], held_out: Sequence[Item]) -> Scores:
-    """Of the trained model; arguments as of `start_scores`."""
+def end_scores(
+    session: Session, model: Any, rows: Sequence[Row], held_out: Sequence[Item], likely: Sequence[Any]
+) -> Scores:
+    """Of the trained model; ``likely`` is what the start model held for likely, the others as of `start_scores`."""
     with session.precision():
         place = session.folder.path
         answers, samples = answer_scores(session, model, rows, "evaluate", trained_stamp(place), place)
+        add_divergence(answers["en"], rows, divergences(session.subject(model), rows, session.run.lang.source, likely))
         square = mean_square(session, model, held_out)
         return Scores(answers, samples, square, benchmark_scores(session, model))
+
+
+def add_divergence(english: dict[str, Any], rows: Sequence[Row], found: Sequence[float]) -> None:
+    """Put the mean divergence from the start model, ``kl``, beside the English scores of every group."""
+    for group, scores in english.items():
+        values = [value for row, value in zip(rows, found, strict=True) if group in ("all", row.group)]
+        scores["kl"] = sum(values) / len(values)
 
 
 def answer_scores(

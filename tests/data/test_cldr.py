@@ -128,7 +128,9 @@ def test_more_rows_of_a_relation_are_more_ways_to_answer(rows: dict[str, list[Ro
 
 def test_the_seed_draws_rows_nested_over_sizes(rows: dict[str, list[Row]]) -> None:
     first, second = drawn(rows["train"], 1), drawn(rows["train"], 2)
-    assert sorted(row.id for row in first) == sorted(row.id for row in second) == sorted(row.id for row in rows["train"])
+    assert (
+        sorted(row.id for row in first) == sorted(row.id for row in second) == sorted(row.id for row in rows["train"])
+    )
     shared = {row.id for row in first[:400]} & {row.id for row in second[:400]}
     assert len(shared) < 80  # 25 are expected of two draws without regard to each other
 
@@ -144,7 +146,11 @@ def test_units_have_their_plural_forms_and_a_name_everywhere() -> None:
 
 
 def test_amounts_name_no_currency_that_is_held_out(rows: dict[str, list[Row]]) -> None:
-    held = {f.subject for f in facts.closed_facts() if f.relation == "code_currency" and f.key in held_out(facts.closed_facts())}
+    held = {
+        f.subject
+        for f in facts.closed_facts()
+        if f.relation == "code_currency" and f.key in held_out(facts.closed_facts())
+    }
     assert held
     assert not {row.id.split(".")[1].split("_")[1] for row in rows["train"] if relation(row) == "amount"} & held
 

@@ -68,7 +68,14 @@ RELATIONS: dict[str, tuple[str, str]] = {
 FOLDS: tuple[tuple[str, ...], ...] = (
     ("territory_language", "currency_user", "code_continent", "city_currency", "language_script", "month_before"),
     ("territory_currency", "language_home", "city_continent", "currency_language", "code_language", "day_after"),
-    ("territory_continent", "code_territory", "language_currency", "city_language", "currency_continent", "month_after"),
+    (
+        "territory_continent",
+        "code_territory",
+        "language_currency",
+        "city_language",
+        "currency_continent",
+        "month_after",
+    ),
     (
         "territory_script",
         "code_currency",
@@ -108,8 +115,8 @@ def same_as_english(fact: Fact) -> int:
 def _hidden() -> frozenset[tuple[str, str]]:
     """(Kind, key) of objects whose name stands inside that of another one in some core language.
 
-    Guinea is found in Equatorial Guinea, and the Chinese name of January in that of November: such an answer could not be
-    told from a wrong one, so they are no questions of an evaluation.
+    Guinea is found in Equatorial Guinea, and the Chinese name of January in that of November: such an answer could not
+    be told from a wrong one, so they are no questions of an evaluation.
     """
     things: dict[str, set[str]] = {}
     for fact in closed_facts():
@@ -140,7 +147,9 @@ class _World:
         likely = {key: pair for key in self.languages if (pair := names.likely(key))}
         scripts = set(_pick("script", {script for script, _ in likely.values()}, 1000))
         self.script = {key: script for key, (script, _) in likely.items() if script in scripts}
-        self.home = {key: home for key, (_, home) in likely.items() if home in self.territories and key not in _WITHOUT_A_HOME}
+        self.home = {
+            key: home for key, (_, home) in likely.items() if home in self.territories and key not in _WITHOUT_A_HOME
+        }
         self.money = {key: tender[key] for key in self.territories if tender[key] in set(self.currencies)}
         main = names.territory_language()
         spoken_in = [key for key in self.territories if key not in _DOUBTFUL_SPEECH]
@@ -226,7 +235,7 @@ def closed_facts() -> tuple[Fact, ...]:
 
 @lru_cache(maxsize=1)
 def generated_facts() -> dict[str, tuple[Fact, ...]]:
-    """Return the generated formats by split: dates, amounts in a currency that is trained on, quantities with a unit."""
+    """Return the generated formats by split: dates, amounts in a currency that is trained on, and quantities."""
     held = held_out(closed_facts())
     trained = sorted(f.subject for f in closed_facts() if f.relation == "code_currency" and f.key not in held)
     symbols = sorted(names.UNITS)

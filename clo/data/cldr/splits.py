@@ -62,7 +62,9 @@ def split_facts(facts: Sequence[Fact], unseen: Mapping[str, bool]) -> dict[str, 
     """
     held = held_out(facts)
     trained = {fact.key for fact in facts if not unseen[fact.relation] and fact.key not in held}
-    parts: dict[str, list[Fact]] = {name: [] for name in ("train", "dev.seen", "dev.unseen", "test.seen", "test.unseen")}
+    parts: dict[str, list[Fact]] = {
+        name: [] for name in ("train", "dev.seen", "dev.unseen", "test.seen", "test.unseen")
+    }
     for fact in facts:
         if unseen[fact.relation]:
             if fact.key not in trained:

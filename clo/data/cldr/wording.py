@@ -71,8 +71,8 @@ def _check(wording: Wording, path: Path) -> None:
         fit = [t.count("{s}") == t.count("{o}") == 1 and not t.startswith(("{s}", "{o}")) for t in answers]
         if len(set(answers)) != ANSWERS or not all(fit):
             raise UserError(
-                f"{path}: {relation}.answers must be {ANSWERS} different texts that contain {{s}} and {{o}} once and begin "
-                "with neither"
+                f"{path}: {relation}.answers must be {ANSWERS} different texts that contain {{s}} and {{o}} once and "
+                "begin with neither"
             )
 
 
