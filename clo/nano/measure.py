@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from clo.data.cldr import cldr_rows, wording
-from clo.data.cldr.facts import FOLDS
+from clo.data.cldr import answer_of, cldr_rows, wording
+from clo.data.cldr.facts import FOLDS, closed_facts, generated_facts
+from clo.data.cldr.splits import Fact
 from clo.data.rows import Row
 from clo.nano.corpus import TARGETS
 from clo.nano.tokenizer import END
@@ -64,8 +65,8 @@ def cloze(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, language: 
 
     A sentence whose object comes before its subject asks for nothing, and is left out.
     """
-    asked = [(row.responses[language], row.gold[language]) for row in _rows(["en", language])]
-    pairs = [_cloze_start(tokenizer, text, thing) for text, thing in asked if text.rstrip(".。").endswith(thing)]
+    asked = [(row.responses[language], row.gold[language]) for row in _rows(["en", language]) if _asks(row, language)]
+    pairs = [_cloze_start(tokenizer, text, thing) for text, thing in asked]
     texts = _greedy(model, tokenizer, [ids for ids, _ in pairs])
     return sum(text.startswith(wanted) for text, (_, wanted) in zip(texts, pairs, strict=True)) / len(pairs)
 
@@ -75,6 +76,19 @@ def _rows(languages: list[str]) -> list[Row]:
     folds = range(len(FOLDS))
     found = {row.id: row for fold in folds for split in ("dev", "test") for row in cldr_rows(split, languages, fold)}
     return list(found.values())
+
+
+def _asks(row: Row, language: str) -> bool:
+    """Whether the object comes after the subject in a row's answer."""
+    name, _, form = row.id.rpartition(".")
+    template = wording.load_wording(language).answers[name.split(".")[0]][answer_of(_facts()[name], int(form))]
+    return template.index("{s}") < template.index("{o}")
+
+
+@lru_cache(maxsize=1)
+def _facts() -> dict[str, Fact]:
+    formats = [fact for facts in generated_facts().values() for fact in facts]
+    return {fact.id: fact for fact in (*closed_facts(), *formats)}
 
 
 def measure(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
