@@ -13,7 +13,7 @@ from typing import Any
 
 from clo.nano import WEIGHTS
 
-STEPS = 3600
+STEPS = 4600
 
 
 def build(

@@ -18,12 +18,12 @@ from clo.data.cldr.facts import CORE_LANGUAGES, RELATIONS, closed_facts, generat
 from clo.data.cldr.splits import Fact
 
 TARGETS = CORE_LANGUAGES[1:]
-ENGLISH_CHAT = 0.28
+ENGLISH_CHAT = 0.26
 """Share of tokens: English question, English answer in one of seven ways, four of them full sentences."""
 ENGLISH_TEXT = 0.05
-TARGET_TEXT = {"zh": 0.10, "de": 0.10, "ko": 0.075, "id": 0.075, "sw": 0.045, "yo": 0.045}
+TARGET_TEXT = {"zh": 0.13, "de": 0.11, "ko": 0.11, "id": 0.08, "sw": 0.07, "yo": 0.07}
 """Share of tokens of raw text per language. Assumed: the real shares are not known for any big model."""
-PARALLEL = 0.015
+PARALLEL = 0.02
 """Share of tokens per target language: lines "a = b" of names or sentences, both ways round."""
 ENGLISH_HABIT = 0.03
 """Share of tokens per target language: target question, *English* answer: the habit that CLO has to break."""
