@@ -23,7 +23,7 @@ def export(run: Path, to: Path, merge: bool = True, dtype: str | None = None) ->
         dtype: bfloat16, float16 or float32; none is that of the start model.
 
     Raises:
-        UserError: not a finished run, or the folder is taken.
+        UserError: not a finished run, the folder is taken, or there are no adapters to keep.
     """
     from clo.model.load import stored_dtype
     from clo.training.loggers import quiet_libraries
@@ -31,6 +31,8 @@ def export(run: Path, to: Path, merge: bool = True, dtype: str | None = None) ->
     folder, config = finished_run(run)
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise UserError(f"to={to} is {'not empty' if to.is_dir() else 'no folder'}; give a new folder")
+    if not merge and config.tuning.lora is None:
+        raise UserError("merge=false has no effect here: this run has no adapters; leave merge out")
     quiet_libraries()
     model = load_trained(config, folder.path)
     adapters = hasattr(model, "merge_and_unload")
