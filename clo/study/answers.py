@@ -110,19 +110,16 @@ def read_prompts(path: Path, languages: dict[str, str], lang: str | None) -> lis
         lang: code of prompts that name none.
 
     Raises:
-        UserError: a prompt is missing or empty, an id comes twice, a language is none of the run's, or ``lang`` is needed
-            by no prompt.
+        UserError: a prompt is missing or empty, an id comes twice, or a language is none of the run's.
     """
     if lang is not None and lang not in languages:
         raise UserError(f"lang={lang} is no language of the run; it knows {' or '.join(languages)}")
     prompts: dict[str, Prompt] = {}
-    nameless = False
     for number, (where, record) in enumerate(records(path, "prompts"), 1):
         text = record.get("prompt") or record.get("instruction")
         if not isinstance(text, str) or not visible(text):
             raise UserError(f"{where}: the field 'prompt' (or 'instruction') is missing or empty")
         code = record.get("lang") or lang
-        nameless = nameless or not record.get("lang")
         if code not in languages:
             has = " or ".join(languages)
             raise UserError(f"{where}: its language is {code!r}, the run knows {has}; set lang= or the field 'lang'")
@@ -132,8 +129,6 @@ def read_prompts(path: Path, languages: dict[str, str], lang: str | None) -> lis
         prompts[key] = Prompt(key, str(record.get("dataset") or ""), languages[code], text)
     if not prompts:
         raise UserError(f"{path} holds no prompts")
-    if lang is not None and not nameless:
-        raise UserError(f"lang={lang} has no effect here: every prompt of {path} names its language; leave lang out")
     return list(prompts.values())
 
 

@@ -31,11 +31,11 @@ def export(run: Path, to: Path, merge: bool = True, dtype: str | None = None) ->
     folder, config = finished_run(run)
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise UserError(f"to={to} is {'not empty' if to.is_dir() else 'no folder'}; give a new folder")
-    if not merge and config.tuning.lora is None:
-        raise UserError("merge=false has no effect here: this run has no adapters; leave merge out")
     quiet_libraries()
     model = load_trained(config, folder.path)
     adapters = hasattr(model, "merge_and_unload")
+    if not (adapters or merge):
+        raise UserError("merge=false has no effect here: this run has no adapters; leave merge out")
     if adapters and merge:
         model = model.merge_and_unload()
     dtype = dtype or stored_dtype(config.model)

@@ -16,6 +16,7 @@ from conftest import ROOT
 from omegaconf import DictConfig, OmegaConf
 
 from clo.config.effect import check_effect, is_read, read_by
+from clo.config.evaluation import CHOICES
 from clo.config.parse import RunConfig, conf_dir, parse
 from clo.config.reads import COMPOSED, GROUPS, default_of, inner, reads, settings
 from clo.errors import UserError
@@ -185,6 +186,12 @@ def test_refused_with_the_choice_that_reads_it(
     assert time.process_time() - began < 5
     assert said.startswith(f"error: {setting} has no effect here: ") and choice in said
     assert not list(tmp_path.glob("outputs"))
+
+
+def test_benchmarks_with_options_are_those_that_can_be_scored_both_ways() -> None:
+    from clo.evaluation.benchmarks.tasks import TASKS
+
+    assert set(CHOICES) == {name for name, task in TASKS.items() if task.kind == "choice"}
 
 
 def test_a_grid_may_hold_cells_that_do_not_read_it() -> None:
