@@ -94,8 +94,10 @@ def check_effect(typed: Iterable[str], read: Set[str], cfg: DictConfig, groups: 
 
 
 def is_read(key: str, read: Set[str]) -> bool:
-    """Whether a setting, anything in it, or the mapping that it is an entry of is read."""
-    return key in read or any(name.startswith(f"{key}.") for name in read) or key.rpartition(".")[0] in read & _MAPPINGS
+    """Whether a setting or anything in it is read; a mapping is read as a whole, as the rates of a recipe are."""
+    above = key.rpartition(".")[0]
+    key = above if above in _MAPPINGS else key
+    return key in read or any(name.startswith(f"{key}.") for name in read)
 
 
 _MAPPINGS = {name for name, hint, _ in settings(RunConfig) if get_origin(hint) is dict}

@@ -155,7 +155,7 @@ def test_what_is_not_read_rests_and_is_refused_where_it_is_typed() -> None:
         (["method=sft", "method.beta=0.2"], "method.beta", "method=clo, clo_en_nll or sft_dpo"),
         (["method=sft", "method.lam=1"], "method.lam", "method=clo or clo_en_nll"),
         (["method=sft", "model.recipe.lam=1"], "model.recipe.lam", "method=clo or clo_en_nll"),
-        (["model.recipe.lr.sft=1"], "model.recipe.lr.sft", "method=sft or sft_dpo"),
+        (["method.lr=1", "model.recipe.lr.clo=1"], "model.recipe.lr.clo", "method=sft_dpo"),
         (["batch_size=8", "model.recipe.batch_size=8"], "model.recipe.batch_size", "nothing that is read refers to it"),
         (["model.size=3"], "model.size", "model=any"),
         (["method.epochs=3"], "method.epochs", "method.steps=null"),
