@@ -271,7 +271,8 @@ WORDS = (
     (["--nope"], "unrecognized arguments"),
     (["-m", "--cfg", "job", "seed=0,1"], "Only one of"),
     (["method.lam=2"], "method.lam"),
-    (["method.nll=none"], "method.lam"),
+    (["method.nll=none", "method.lam=0.5"], "method.lam has no effect"),
+    (["method.nll=none", "method.preference=none"], "neither an NLL term nor a comparison"),
     (["data_size=99999999"], "is beyond the"),
     (["trainer.reference=adapters_off"], "needs adapters"),
 )

@@ -40,6 +40,8 @@ def answer(asked: Options) -> None:
 
     if (asked.base_url is None) != (asked.model is None):
         raise UserError("a server needs both: base_url= and model=, the name it serves the run's model under")
+    if asked.base_url is not None and asked.max_tokens is not None:
+        raise UserError("max_tokens= has no effect with base_url=: the server makes its batches; leave max_tokens out")
     server = None if asked.base_url is None or asked.model is None else (asked.base_url, asked.model)
     show(
         answer_prompts(

@@ -8,6 +8,7 @@ from typing import Literal
 
 from clo.commands.command import Command
 from clo.commands.options import option
+from clo.errors import UserError
 
 Dtype = Literal["bfloat16", "float16", "float32"]
 
@@ -32,11 +33,13 @@ def export(asked: Options) -> None:
     """Write the folder, and upload it where asked to.
 
     Raises:
-        UserError: not a finished run, the folder is taken, or the upload failed.
+        UserError: not a finished run, the folder is taken, a key has no effect, or the upload failed.
     """
     from clo.study.export import export as export_model
     from clo.study.export import push
 
+    if asked.yes and asked.push is None:
+        raise UserError("yes=true has no effect here: push=<name> reads it; give that, or leave yes out")
     export_model(asked.run, asked.to, asked.merge, asked.dtype)
     if asked.push is not None:
         push(asked.to, asked.push, asked.yes)

@@ -13,7 +13,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from clo.commands.command import Command
-from clo.config.effect import check_effect, check_recipe
+from clo.config.effect import check_effect, check_recipe, read_by
 from clo.config.messages import one_sentence
 from clo.config.parse import RunConfig, conf_dir, parse, register_schema
 from clo.errors import UserError
@@ -63,6 +63,8 @@ def compose(words: Sequence[str]) -> tuple[list[RunConfig], list[Cell]]:
     cells: list[Cell] = []
     errors: list[UserError] = []
     typed: set[str] = set()
+    read: set[str] = set()
+    composed: list[DictConfig] = []
 
     @hydra.main(version_base="1.3", config_path=conf_dir(), config_name="config")
     def task(cfg: DictConfig) -> None:
@@ -75,6 +77,8 @@ def compose(words: Sequence[str]) -> tuple[list[RunConfig], list[Cell]]:
             run = parse(cfg)
             check_recipe(job.runtime.choices["model"], run.model)
             typed.update(job.overrides.task)
+            read.update(read_by(run, cfg))
+            composed[:] = composed or [cfg]
             if job.mode == RunMode.RUN:
                 runs.append(run)
             elif here:
@@ -105,9 +109,10 @@ def compose(words: Sequence[str]) -> tuple[list[RunConfig], list[Cell]]:
         sys.argv = before
     if errors:
         raise errors[0]
-    asked = [*runs, *(cell.run for cell in cells)]
-    if asked:
-        check_effect(sorted(typed), asked)
+    if runs and any(word.startswith("jobs=") for word in typed):
+        raise UserError("jobs has no effect here: a grid (-m) reads it; leave jobs out")
+    if composed:
+        check_effect(sorted(typed), read, composed[0])
     once = {cell.path: cell for cell in cells}
     if len(once) < len(cells):
         print(f"{len(cells)} cells are {len(once)} different run{'s' * (len(once) > 1)}; none is counted or run twice")

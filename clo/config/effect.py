@@ -1,128 +1,34 @@
-"""Settings that only some choices read: typed without such a choice they would change nothing, and are refused."""
+"""No setting without effect: typed, one that no run reads is refused with the choices under which it is read.
+
+Both are found by construction. What a run reads is what the functions of ``reads.py`` yield, and what those values
+refer to in the files of ``conf/``; the choices are found by trying the other files of each group, and other values of
+single settings, through the same functions.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
+import dataclasses
+import re
+from collections.abc import Iterable, Iterator, Sequence, Set
+from enum import Enum
+from functools import reduce
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast, get_args, get_origin, get_type_hints
 
-from clo.config.choices import Cells, Prompts
+from omegaconf import DictConfig, OmegaConf
+
+from clo.config.parse import RunConfig, conf_dir
+from clo.config.reads import inner, reads, settings, shipped
 from clo.errors import UserError
 
 if TYPE_CHECKING:
     from clo.config import ModelConfig
-    from clo.config.parse import RunConfig
 
-Reads = Callable[["RunConfig"], bool]
-
-
-def _compares(run: RunConfig) -> bool:
-    return run.method.preference is not Prompts.none
-
-
-def _both_terms(run: RunConfig) -> bool:
-    return _compares(run) and run.method.nll is not Cells.none
-
-
-def _has_nll(run: RunConfig) -> bool:
-    return run.method.nll is not Cells.none or run.method.sft_first is not None
-
-
-def _holds_out(run: RunConfig) -> bool:
-    return run.data.kind == "translated" or (run.data.kind == "files" and None in (run.data.dev, run.data.test))
-
-
-def _reads_rows(run: RunConfig) -> bool:
-    return run.data.kind != "cldr"
-
-
-def _translates(run: RunConfig) -> bool:
-    return run.data.kind == "translated"
-
-
-def _asks_a_server(run: RunConfig) -> bool:
-    return run.data.translation is not None and run.data.translation.engine == "chat"
-
-
-def _translates_here(run: RunConfig) -> bool:
-    return run.data.translation is not None and run.data.translation.engine != "chat"
-
-
-def _source(kind: str) -> Reads:
-    return lambda run: run.data.source is not None and run.data.source.kind == kind
-
-
-def _reads_the_hub(run: RunConfig) -> bool:
-    return run.data.source is not None and run.data.source.path is None
-
-
-def _benchmarks(run: RunConfig) -> bool:
-    return bool(run.evaluation.benchmarks.names or run.evaluation.benchmarks.harness)
-
-
-def _files(run: RunConfig) -> bool:
-    return run.data.kind == "files"
-
-
-def _wandb(run: RunConfig) -> bool:
-    return run.logger.name == "wandb"
-
-
-_BENCHMARKS = (_benchmarks, "evaluation=paper or evaluation.benchmarks.names=[…]")
-_HUB = (_reads_the_hub, "data.source.path=null")
-_OASST = (_source("oasst"), "data=oasst")
-_PLAN = (lambda run: run.plan, "clo plan")
-_SERVER = (_asks_a_server, "data.translation.engine=chat")
-_HERE = (_translates_here, "data.translation.engine=m2m100 or nllb")
-_BY_EPOCHS: tuple[Reads, str] = (lambda run: run.method.steps is None, "method.steps=null, which goes by epochs")
-_COMPARES = (_compares, "a method with comparisons (clo, clo_en_nll, sft_dpo)")
-
-READ_BY: dict[str, tuple[Reads, str]] = {
-    "method.lam": (_both_terms, "a method with an NLL term and comparisons (clo, clo_en_nll)"),
-    "method.beta": _COMPARES,
-    "method.epochs": _BY_EPOCHS,
-    "method.sft_first.epochs": _BY_EPOCHS,
-    "method.sft_first.share": (lambda run: run.method.steps is not None, "method.steps=<a count>"),
-    "method.pair_reduction": _COMPARES,
-    "method.nll_reduction": (_has_nll, "a method with an NLL term"),
-    "data.train": (_files, "data=files"),
-    "data.dev": (_files, "data=files"),
-    "data.test": (_files, "data=files"),
-    "data.fold": (lambda run: run.data.kind == "cldr", "data=cldr"),
-    "data.held_out": (_holds_out, "data=files without data.dev or data.test, or translated data"),
-    "data.poor_rows": (_reads_rows, "data=files, oasst or table"),
-    "data.source": (_translates, "data=oasst or data=table"),
-    "data.source.dataset": _HUB,
-    "data.source.config": _HUB,
-    "data.source.split": _HUB,
-    "data.source.revision": _HUB,
-    "data.source.prompt": (_source("table"), "data=table"),
-    "data.source.response": (_source("table"), "data=table"),
-    "data.source.deeper_turns": _OASST,
-    "data.source.unranked_only_child": _OASST,
-    "data.translation": (_translates, "data=oasst or data=table"),
-    "data.translation.base_url": _SERVER,
-    "data.translation.parallel": _SERVER,
-    "data.translation.timeout": _SERVER,
-    "data.translation.backend": _HERE,
-    "data.translation.beams": _HERE,
-    "data.translation.max_tokens": _HERE,
-    "evaluation.benchmarks.data": _BENCHMARKS,
-    "evaluation.benchmarks.revision": _BENCHMARKS,
-    "evaluation.benchmarks.shots": _BENCHMARKS,
-    "evaluation.benchmarks.scoring": _BENCHMARKS,
-    "evaluation.benchmarks.limit": _BENCHMARKS,
-    "evaluation.benchmarks.template": _BENCHMARKS,
-    "evaluation.benchmarks.harness_folder": (
-        lambda run: bool(run.evaluation.benchmarks.harness),
-        "evaluation.benchmarks.harness=[…]",
-    ),
-    "trainer.reference": _COMPARES,
-    "trainer.memory_gb": _PLAN,
-    "trainer.tflops": _PLAN,
-    "logger.project": (_wandb, "logger=wandb"),
-    "logger.entity": (_wandb, "logger=wandb"),
-}
-"""Setting -> (whether a run reads it, the choice that would). What does not stand here is always read."""
+GROUPS = ("method", "data", "evaluation", "logger", "trainer", "tuning", "model")
+"""Groups whose files are tried; a model only where nothing else helps."""
+MOST = 4
+"""Names of a group's files that a message lists."""
+_REFERENCE = re.compile(r"\$\{([a-z_][\w.]*)\}")
 
 
 def check_recipe(choice: str, model: ModelConfig) -> None:
@@ -135,26 +41,155 @@ def check_recipe(choice: str, model: ModelConfig) -> None:
     Raises:
         UserError: names the choice that suits any model.
     """
-    if choice == "nano" and model.path.partition("-")[0] != "nano":
+    if choice == "nano" and not shipped(model.path):
         raise UserError(
             f"model.path={model.path} would be trained with the recipe of nano, a model of a million parameters; set "
             f"model=any model.path={model.path}, or choose a file of conf/model"
         )
 
 
-def check_effect(typed: Iterable[str], runs: Sequence[RunConfig]) -> None:
+def read_by(run: RunConfig, cfg: DictConfig) -> set[str]:
+    """Dotted names of the settings that a run reads, and of those that their values refer to.
+
+    Args:
+        run: what came of ``cfg``.
+        cfg: as composed, its references not resolved.
+    """
+    found = reads(run)
+    todo = list(found)
+    while todo:
+        new = set(_REFERENCE.findall(_written(cfg, todo.pop()))) - found
+        found |= new
+        todo += new
+    return found
+
+
+def check_effect(typed: Iterable[str], read: Set[str], cfg: DictConfig, groups: Sequence[str] = GROUPS) -> None:
     """Refuse a typed setting that no run of the command reads.
 
     Args:
         typed: overrides of the command line, ``key=value`` with Hydra's prefixes.
-        runs: all runs of the command.
+        read: what any of the command's runs reads, see `read_by`.
+        cfg: one of them, as composed.
+        groups: those of which the command takes a file.
 
     Raises:
-        UserError: names the setting, and the choice that reads it.
+        UserError: names the setting, and the choices that read it.
     """
-    for word in typed:
-        key = word.partition("=")[0].lstrip("+~")
-        for setting, (reads, choice) in READ_BY.items():
-            inside = key == setting or key.startswith(f"{setting}.")
-            if inside and not any(reads(run) for run in runs):
-                raise UserError(f"{key} has no effect here: {choice} reads it; choose that, or leave {key} out")
+    tops = {field.name for field in dataclasses.fields(RunConfig)}
+    keys = [key for word in typed if (key := word.partition("=")[0].lstrip("+~")).partition(".")[0] in tops]
+    key = next((key for key in keys if not is_read(key, read)), "")
+    if not key:
+        return
+    typed_cfg = cast(DictConfig, OmegaConf.merge(OmegaConf.structured(RunConfig), cfg))
+    name = key
+    while not is_read(name, read):
+        if choices := _choices(name, keys, read, typed_cfg, groups):
+            which = "it" if name == key else name
+            raise UserError(
+                f"{key} has no effect here: {which} is read with {choices}; choose that, or leave {key} out"
+            )
+        name = name.rpartition(".")[0]
+    raise UserError(f"{key} has no effect here: nothing that is read refers to it; leave it out")
+
+
+def is_read(key: str, read: Set[str]) -> bool:
+    """Whether a setting or anything in it is read; a mapping is read as a whole, as the rates of a recipe are."""
+    above = key.rpartition(".")[0]
+    key = above if above in _MAPPINGS else key
+    return key in read or any(name.startswith(f"{key}.") for name in read)
+
+
+_MAPPINGS = {name for name, hint, _ in settings(RunConfig) if get_origin(hint) is dict}
+
+
+def _choices(key: str, typed: list[str], read: Set[str], cfg: DictConfig, groups: Sequence[str]) -> str:
+    """Choices under which a setting is read, the most useful first: what was typed otherwise, files, single values."""
+    singles = {name: word for name, word in _singles(key, read, cfg)}
+    named = [word for name, word in singles.items() if name in typed]
+    near = max((_shared(name, key) for name in singles), default=0)
+    nearest = [word for name, word in singles.items() if _shared(name, key) == near]
+    tried = sorted((group for group in groups if group != "model"), key=lambda group: not key.startswith(f"{group}."))
+    if files := next(filter(None, (_files(group, key, typed, cfg) for group in tried)), ""):
+        return " or ".join([*named, files])
+    return " or ".join(named or nearest) or ("model" in groups and _files("model", key, typed, cfg)) or ""
+
+
+def _shared(name: str, key: str) -> int:
+    """Groups that two settings are both in."""
+    a, b = name.split(".")[:-1], key.split(".")[:-1]
+    return next((n for n, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+
+
+def _files(group: str, key: str, typed: list[str], cfg: DictConfig) -> str:
+    """``group=<file>, <file> or <file>``: those with which the setting is read, with what was typed laid over them."""
+    schema, tried, found = OmegaConf.structured(get_type_hints(RunConfig)[group]), OmegaConf.create(cfg), []
+    for path in sorted((Path(conf_dir()) / group).glob("*.yaml")):
+        tree = _file(path)
+        for name in typed:
+            if name.startswith(f"{group}.") and not f"{key}.".startswith(f"{name}."):
+                _lay(tree, name.split(".")[1:], OmegaConf.select(cfg, name))
+        tried[group] = OmegaConf.merge(schema, tree)
+        if is_read(key, read_by(cast(RunConfig, tried), tried)):
+            found.append(path.stem)
+        if len(found) == MOST:
+            break
+    *most, last = found if found else [""]
+    return f"{group}={', '.join(most)}{' or ' if most else ''}{last}" if found else ""
+
+
+def _file(path: Path) -> dict[str, Any]:
+    """A file of a group over those of its own group that it names."""
+    tree = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(path), resolve=False))
+    for below in tree.pop("defaults", []):
+        if isinstance(below, str) and below != "_self_":
+            tree = _file(path.with_name(f"{below}.yaml")) | tree
+    return tree
+
+
+def _lay(tree: dict[str, Any], parts: list[str], value: Any) -> None:
+    for part in parts[:-1]:
+        tree[part] = tree[part] if isinstance(tree.get(part), dict) else {}
+        tree = tree[part]
+    tree[parts[-1]] = value
+
+
+def _singles(key: str, read: Set[str], cfg: DictConfig) -> Iterator[tuple[str, str]]:
+    """Settings of which another value makes the run read the wanted one, with the word that sets it."""
+    tried, written = OmegaConf.create(cfg), OmegaConf.to_container(cfg, resolve=False)
+    for name, hint, field in settings(RunConfig):
+        if name in read and inner(hint) is None:
+            for value, word in _others(hint, OmegaConf.select(tried, name), field.metadata.get("values", ())):
+                OmegaConf.update(tried, name, value)
+                if is_read(key, read_by(cast(RunConfig, tried), tried)):
+                    yield name, f"{name}={word}"
+                    break
+            OmegaConf.update(tried, name, reduce(lambda node, part: node[part], name.split("."), written))
+
+
+def _others(hint: Any, now: Any, values: Iterable[Any]) -> Iterator[tuple[Any, str]]:
+    """Other values of a setting, and how they are written."""
+    kinds = get_args(hint) or (hint,)
+    if type(None) in kinds and now is not None:
+        yield None, "null"
+    elif type(None) in kinds:
+        for kind, value, word in ((int, 1, "<count>"), (float, 1.0, "<number>"), (str, "x", "<text>")):
+            if kind in kinds:
+                yield value, word
+    if isinstance(now, bool):
+        yield not now, str(not now).lower()
+    if isinstance(now, Enum):
+        yield from ((other, other.name) for other in type(now) if other is not now)
+    listed = get_origin(hint) is list
+    yield from (([value], f"[{value}]") if listed else (value, str(value)) for value in values if value != now)
+    if listed and not values and not now:
+        yield ["x"], "[…]"
+
+
+def _written(cfg: DictConfig, name: str) -> str:
+    """A value as it was written, where it is text."""
+    node: Any = cfg
+    for part in name.split("."):
+        node = node._get_node(part) if OmegaConf.is_dict(node) else None
+    value = None if node is None else node._value()
+    return value if isinstance(value, str) else ""

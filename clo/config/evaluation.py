@@ -8,14 +8,16 @@ from pathlib import Path
 from clo.config.choices import Split
 from clo.errors import UserError, check
 
-BENCHMARKS = ("belebele", "mmmlu", "cmmlu", "xcopa", "sib200", "kornli", "mgsm", "msvamp", "xquad", "afriqa")
+CHOICES = ("belebele", "mmmlu", "cmmlu", "xcopa", "sib200", "kornli")
+"""Benchmarks whose questions have options to choose from."""
+BENCHMARKS = (*CHOICES, "mgsm", "msvamp", "xquad", "afriqa")
 
 
 @dataclass
 class BenchmarksConfig:
     """Benchmarks, each in the target and in the source language, for the start model and the trained one."""
 
-    names: list[str] = field(default_factory=list)
+    names: list[str] = field(default_factory=list, metadata={"values": BENCHMARKS})
     """Any of ``BENCHMARKS``; mmmlu in English is MMLU."""
     data: str | None = None
     """Folder of ``<benchmark>/<lang>.jsonl`` (or .parquet, .csv); null reads belebele and mmmlu from the hub."""

@@ -28,15 +28,16 @@ from clo.config import (
     TrainerConfig,
     TuningConfig,
 )
-from clo.config.choices import Prompts, ReferenceMode
+from clo.config.choices import ReferenceMode
 from clo.config.identity import first_name_of, name_of, science_of
 from clo.config.rates import register_rates
+from clo.config.reads import at_rest, inner
 from clo.errors import UserError, check, plain_name
 
 
 @dataclass
 class RunConfig:
-    """One run: a cell of the grid."""
+    """One run: a cell of the grid. What its choices do not read rests at its default (:mod:`clo.config.reads`)."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
     lang: LangConfig = field(default_factory=LangConfig)
@@ -74,12 +75,13 @@ class RunConfig:
             check(bool(getattr(self, name).strip()), name, "a folder; . is this one", repr(getattr(self, name)))
         if self.model.quantize is not None and self.tuning.lora is None:
             raise UserError(f"model.quantize={self.model.quantize} needs adapters: set tuning=attention_lora")
-        uses_reference = self.method.preference is not Prompts.none
-        if uses_reference and self.trainer.reference is ReferenceMode.adapters_off and self.tuning.lora is None:
+        for group, rested in at_rest(self).items():
+            setattr(self, group, rested)
+        if self.trainer.reference is ReferenceMode.adapters_off and self.tuning.lora is None:
             raise UserError(
                 "trainer.reference=adapters_off needs adapters; set tuning=attention_lora or reference=cached"
             )
-        if uses_reference and self.trainer.reference is ReferenceMode.adapters_off and self.method.sft_first:
+        if self.trainer.reference is ReferenceMode.adapters_off and self.method.sft_first:
             raise UserError(
                 f"trainer.reference=adapters_off would compare method.name={self.method.name} with the base model, "
                 "but its reference is the first stage's end; set trainer.reference=cached or swapped"
@@ -130,14 +132,9 @@ def _unknown_keys(node: Any, cls: type, path: str = "") -> Iterator[str]:
         if key not in types:
             yield f"{path}{key}"
             continue
-        options = [types[key], *getattr(types[key], "__args__", ())]
-        inner = next((t for t in options if dataclasses.is_dataclass(t)), None)
-        if inner is not None and OmegaConf.is_dict(node._get_node(key)) and node[key] is not None:
-            yield from _unknown_keys(
-                node[key],
-                inner,  # type: ignore[arg-type]
-                f"{path}{key}.",
-            )
+        group = inner(types[key])
+        if group is not None and OmegaConf.is_dict(node._get_node(key)) and node[key] is not None:
+            yield from _unknown_keys(node[key], group, f"{path}{key}.")
 
 
 def parse(cfg: DictConfig) -> RunConfig:

@@ -46,7 +46,7 @@ class ModelConfig:
     """Hub revision (commit, tag or branch)."""
     dtype: str = "auto"
     """Dtype of the frozen weights: auto (as stored), float32, bfloat16 or float16."""
-    template: str = "plain"
+    template: str = field(default="plain", metadata={"values": ("chat",)})
     """``chat`` for the tokenizer's own chat template, else the text around a prompt with ``{prompt}`` in it."""
     end_of_turn: str | None = None
     """Token that ends a response; null is the one that the chat template closes an answer with (for a text template the
@@ -188,10 +188,6 @@ class MethodConfig:
         check(self.steps is None or self.steps >= least, "method.steps", asked, self.steps)
         if self.nll is Cells.none and self.preference is Prompts.none:
             raise UserError("method has neither an NLL term nor a comparison; set method.nll or method.preference")
-        if self.lam > 0 and self.nll is Cells.none:
-            raise UserError(f"method.lam={self.lam} weighs an NLL term, but method.nll=none; set method.lam=0")
-        if self.lam < 1 and self.preference is Prompts.none:
-            raise UserError(f"method.lam={self.lam} weighs comparisons, but method.preference=none; set method.lam=1")
 
 
 @dataclass

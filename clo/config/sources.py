@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from clo.errors import UserError, check
 
@@ -45,11 +45,14 @@ class SourceConfig:
         check(ok, "data.source.min_characters", "at least 1 and at most max_characters", self.min_characters)
 
 
+ENGINES = ("m2m100", "nllb", "chat")
+
+
 @dataclass
 class TranslationConfig:
     """The translator: M2M100-1.2B as in the paper, unless told otherwise."""
 
-    engine: str = "m2m100"
+    engine: str = field(default="m2m100", metadata={"values": ENGINES})
     """``m2m100``, ``nllb`` (both through transformers) or ``chat`` (a model on an OpenAI-compatible server)."""
     model: str = "facebook/m2m100_1.2B"
     """Hub id or local folder; for ``chat`` the server's name of the model."""
@@ -69,8 +72,7 @@ class TranslationConfig:
     """chat: seconds to wait for an answer."""
 
     def __post_init__(self) -> None:
-        engines = ("m2m100", "nllb", "chat")
-        check(self.engine in engines, "data.translation.engine", f"one of {', '.join(engines)}", self.engine)
+        check(self.engine in ENGINES, "data.translation.engine", f"one of {', '.join(ENGINES)}", self.engine)
         backends = ("transformers", "ctranslate2")
         check(self.backend in backends, "data.translation.backend", " or ".join(backends), self.backend)
         for name in ("beams", "max_tokens", "parallel"):

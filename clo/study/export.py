@@ -23,7 +23,7 @@ def export(run: Path, to: Path, merge: bool = True, dtype: str | None = None) ->
         dtype: bfloat16, float16 or float32; none is that of the start model.
 
     Raises:
-        UserError: not a finished run, or the folder is taken.
+        UserError: not a finished run, the folder is taken, or there are no adapters to keep.
     """
     from clo.model.load import stored_dtype
     from clo.training.loggers import quiet_libraries
@@ -34,6 +34,8 @@ def export(run: Path, to: Path, merge: bool = True, dtype: str | None = None) ->
     quiet_libraries()
     model = load_trained(config, folder.path)
     adapters = hasattr(model, "merge_and_unload")
+    if not (adapters or merge):
+        raise UserError("merge=false has no effect here: this run has no adapters; leave merge out")
     if adapters and merge:
         model = model.merge_and_unload()
     dtype = dtype or stored_dtype(config.model)

@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from clo.config import ModelConfig
-from clo.config.effect import check_effect
-from clo.config.parse import RunConfig, parse
+from clo.config.effect import check_effect, is_read, read_by
+from clo.config.parse import RunConfig, parse, plain
+from clo.config.reads import measured
 from clo.errors import UserError, cause
 from clo.storage.run_folder import AGAIN, RunFolder
 from clo.study.rebuild import has_model, stage_weights
-
-TRAINING = tuple(f"evaluation.{name}" for name in ("name", "val_items", "validations", "watch"))
-"""Settings of the group ``evaluation`` that an evaluation of a finished run does not read."""
 
 if TYPE_CHECKING:
     from clo.study.session import Session
@@ -142,10 +140,7 @@ def evaluate_again(path: Path, changes: Sequence[str] = ()) -> None:
     from clo.translate.ensure import rows_path
 
     folder, run = finished_run(path, changes)
-    idle = [word for word in changes if word.partition("=")[0] in TRAINING]
-    if idle:
-        raise UserError(f"{idle[0]} has no effect here: only training reads it; leave it out")
-    check_effect(changes, [run])
+    _check_read(changes, run)
     check_unchanged(recorded(path), path, "data")
     folder.lock()
     try:
@@ -170,6 +165,15 @@ def evaluate_again(path: Path, changes: Sequence[str] = ()) -> None:
         write_results(session, kept | made, samples)
     finally:
         folder.release()
+
+
+def _check_read(changes: Sequence[str], run: RunConfig) -> None:
+    """Refuse a change that an evaluation of a finished run does not read."""
+    cfg = OmegaConf.create(plain(run))
+    check_effect(changes, read_by(run, cfg), cfg, groups=())
+    again = {f"evaluation.{name}" for name in measured(run)}
+    if idle := next((word for word in changes if not is_read(word.partition("=")[0], again)), None):
+        raise UserError(f"{idle} has no effect here: only training reads it; leave it out")
 
 
 def _benchmarks_again(session: Session, run: RunConfig, model: Any, before: dict[str, Any]) -> dict[str, Any]:

@@ -103,6 +103,8 @@ def test_what_is_refused(run: Path, prompts: Path, tmp_path: Path, capsys: pytes
     assert "unknown argument 'prompt'" in refused("prompt=x")
     assert "not a whole number of at least 1" in refused(*asked, "limit=0")
     assert "a server needs both" in refused(*asked, "model=x")
+    server = ("model=x", "base_url=http://127.0.0.1:9")
+    assert "max_tokens= has no effect with base_url=" in refused(*asked, *server, "max_tokens=9")
     bad = tmp_path / "bad.jsonl"
     for line, said in (
         ('{"text": "x"}', "line 1: the field 'prompt' (or 'instruction') is missing"),

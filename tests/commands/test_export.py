@@ -122,6 +122,8 @@ def test_dtype(warm: WarmRuns, tiny_folder: Path, tmp_path: Path) -> None:
     assert {tensor.dtype for tensor in tensors.values()} == {torch.bfloat16}
     with pytest.raises(UserError, match="not empty"):
         export(run, tmp_path / "half")
+    with pytest.raises(UserError, match="merge=false has no effect here"):
+        export(run, tmp_path / "adapter", merge=False)
 
 
 @pytest.mark.parametrize(
@@ -133,6 +135,7 @@ def test_dtype(warm: WarmRuns, tiny_folder: Path, tmp_path: Path) -> None:
         (["run=a", "to=b", "dtype=int8"], "must be one of"),
         (["run=a", "to=b", "folder=c"], "unknown argument"),
         (["run=nowhere", "to=b"], "run=nowhere does not exist"),
+        (["run=a", "to=b", "yes=true"], "yes=true has no effect here: push=<name> reads it"),
     ],
 )
 def test_bad_arguments(

@@ -101,7 +101,7 @@ def test_copies_are_refused_or_said(warm: WarmRuns, tiny_folder: Path, tmp_path:
     (poor,) = json.loads(results.read_text())["train"]["poor_rows"]
     assert (poor["rows"], poor["of"], len(poor["first"])) == (4, 40, 3)
     ended = warm.run(["data.poor_rows=say"], tmp_path)
-    assert ended.code == 1 and "data.poor_rows has no effect here: data=files, oasst or table reads it" in ended.err
+    assert ended.code == 1 and "data.poor_rows has no effect here: it is read with data=files, oasst" in ended.err
 
 
 def test_questions_of_the_test_file_do_not_count_as_training_rows(
