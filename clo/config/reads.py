@@ -8,6 +8,7 @@ What a function yields is read; every other setting of its group rests at its de
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import MISSING
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
@@ -25,7 +26,7 @@ Group = TypeVar("Group")
 
 def shipped(path: str) -> bool:
     """Whether a model comes with this package: nano, or one of its sisters from other seeds, nano-1."""
-    return path.partition("-")[0] == "nano"
+    return re.fullmatch(r"nano(-\d)?", path) is not None
 
 
 def _top(run: RunConfig) -> Names:

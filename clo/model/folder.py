@@ -34,7 +34,7 @@ def resolve_path(path: str) -> str:
     """The folder of a shipped model's weights, else the path itself (a folder or a hub id)."""
     name, dash, number = path.partition("-")
     shipped = Path(__file__).parent.parent / name / f"weights{dash}{number}"
-    return str(shipped) if path.isidentifier() and shipped.is_dir() else path
+    return str(shipped) if name.isidentifier() and shipped.is_dir() else path
 
 
 def local_folder(path: str, revision: str | None) -> Path | None:
