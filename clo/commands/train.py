@@ -13,7 +13,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from clo.commands.command import Command
-from clo.config.effect import check_effect, check_recipe, read_by
+from clo.config.effect import check_effect, check_recipe, read_by, without_unread
 from clo.config.messages import one_sentence
 from clo.config.parse import RunConfig, conf_dir, parse, register_schema
 from clo.errors import UserError
@@ -77,13 +77,14 @@ def compose(words: Sequence[str]) -> tuple[list[RunConfig], list[Cell]]:
             run = parse(cfg)
             check_recipe(job.runtime.choices["model"], run.model)
             typed.update(job.overrides.task)
-            read.update(read_by(run, cfg))
+            own = read_by(run, cfg)
+            read.update(own)
             composed[:] = composed or [cfg]
             if job.mode == RunMode.RUN:
                 runs.append(run)
             elif here:
                 dirs = [s.path for s in job.runtime.config_sources if s.provider == "command-line"]
-                overrides = [*(f"--config-dir={d}" for d in dirs), *job.overrides.task]
+                overrides = [*(f"--config-dir={d}" for d in dirs), *without_unread(job.overrides.task, own)]
                 path = run_path(run)
                 cells.append(Cell(path.name, path, overrides, run))
             else:

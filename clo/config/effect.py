@@ -76,8 +76,7 @@ def check_effect(typed: Iterable[str], read: Set[str], cfg: DictConfig, groups: 
     Raises:
         UserError: names the setting, and the choices that read it.
     """
-    tops = {field.name for field in dataclasses.fields(RunConfig)}
-    keys = [key for word in typed if (key := word.partition("=")[0].lstrip("+~")).partition(".")[0] in tops]
+    keys = [key for word in typed if (key := _key(word))]
     key = next((key for key in keys if not is_read(key, read)), "")
     if not key:
         return
@@ -91,6 +90,20 @@ def check_effect(typed: Iterable[str], read: Set[str], cfg: DictConfig, groups: 
             )
         name = name.rpartition(".")[0]
     raise UserError(f"{key} has no effect here: nothing that is read refers to it; leave it out")
+
+
+def without_unread(typed: Iterable[str], read: Set[str]) -> list[str]:
+    """The words for one cell of a grid: without what other cells read, and without what the grid itself does."""
+    return [word for word in typed if not (key := _key(word)) or (is_read(key, read) and key != "jobs")]
+
+
+_TOPS = {field.name for field in dataclasses.fields(RunConfig)}
+
+
+def _key(word: str) -> str:
+    """The setting that an override names; empty for what is none of a run's."""
+    key = word.partition("=")[0].lstrip("+~")
+    return key if key.partition(".")[0] in _TOPS else ""
 
 
 def is_read(key: str, read: Set[str]) -> bool:

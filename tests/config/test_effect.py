@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import functools
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from composed import composed, run_of
 from conftest import ROOT
 from omegaconf import DictConfig, OmegaConf
 
+from clo.commands.train import compose
 from clo.config.effect import check_effect, is_read, read_by
 from clo.config.evaluation import CHOICES
 from clo.config.parse import RunConfig, conf_dir, parse
@@ -214,3 +216,13 @@ def test_what_is_read_is_not_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(tmp_path)
     for words in (["method.beta=0.2"], ["trainer.reference=swapped"], ["trainer.memory_gb=80", "trainer.tflops=1"]):
         assert called("plan", *words, "data_size=8") == 0
+
+
+def test_a_cell_is_not_given_what_only_others_of_its_grid_read() -> None:
+    """Its process would refuse the word; and what the grid itself reads is not for a cell."""
+    _, cells = compose(["-m", "method=sft,clo", "method.beta=0.2", "jobs=1"])
+    words = {cell.run.method.name: cell.overrides for cell in cells}
+    assert "method.beta=0.2" in words["clo"] and "method.beta=0.2" not in words["sft"]
+    for cell in cells:
+        (alone,), none = compose([*cell.overrides, "hydra.mode=RUN"])
+        assert dataclasses.replace(alone, jobs=1) == cell.run and not none
