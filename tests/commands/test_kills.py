@@ -22,12 +22,12 @@ KILLS = 20
 
 # Stage -> (function, calls of it in a whole run of the command): a moment is one call of one of them.
 TRAIN = {
-    "start answers": ("clo.evaluation.generate:_decode_batch", 2),
+    "start answers": ("clo.evaluation.decode:decode", 2),
     "first steps": ("clo.training.module:CLOModule.training_step", 8),
     "later steps": ("clo.training.module:CLOModule.training_step", 14),
     "checkpoint": ("clo.training.checkpoint:write_tensors", 6),
     "references": ("clo.square.reference:ReferenceCache._append", 1),
-    "end answers": ("clo.evaluation.generate:_decode_batch", 4),
+    "end answers": ("clo.evaluation.decode:decode", 4),
     "files": ("clo.storage.files:write_together", 8),
     "model folder": ("clo.study.outcome:model_card", 1),
     "results": ("clo.study.outcome:write_together", 1),
@@ -39,12 +39,12 @@ GRID = {"start of a cell": ("clo.study.grid:Cell.start", 3), "end of a cell": ("
 GRID |= {"table": ("clo.study.grid:print_table", 1)}
 EVALUATE = {
     "session": ("clo.study.session:open_session", 1),
-    "answers": ("clo.evaluation.generate:_decode_batch", 10),
+    "answers": ("clo.evaluation.decode:decode", 10),
     "scores": ("clo.evaluation.evaluate:score_answers", 2),
     "results": ("clo.study.outcome:write_together", 1),
 }
 ANSWER = {
-    "answers": ("clo.evaluation.generate:_decode_batch", 4),
+    "answers": ("clo.evaluation.decode:decode", 4),
     "lines": ("clo.study.answers:append_lines", 4),
 }
 EXPORT = {
