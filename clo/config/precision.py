@@ -1,7 +1,7 @@
 """``trainer.precision=auto``: the precision of a run, decided from the model and the processor before it has a name.
 
-What is decided stands in the run's configuration, and so in its name and its results: two machines that decide otherwise
-make different runs.
+What is decided stands in the run's configuration, and so in its name and its results: two machines that decide
+otherwise make different runs.
 """
 
 from __future__ import annotations
@@ -52,7 +52,9 @@ def told(asked: tuple[str, str], trainer: TrainerConfig, model: ModelConfig) -> 
     found = gain(trainer.accelerator)
     if found == float("inf"):
         return None
-    return f"trainer.precision=auto is {trainer.precision}: bfloat16 products take {1 / found:.2f} of float32's time here"
+    return (
+        f"trainer.precision=auto is {trainer.precision}: bfloat16 products take {1 / found:.2f} of float32's time here"
+    )
 
 
 def _is_float32(model: ModelConfig) -> bool:
