@@ -106,7 +106,7 @@ def tell(command: str, counts: Counter[str], stages: dict[str, tuple[str, int]])
 
 
 def test_train(warm: WarmRuns, tiny_folder: Path, tmp_path: Path) -> None:
-    size = ["method=sft_dpo", "data_size=40", "batch_size=8", "trainer.checkpoints=4", "evaluation.max_tokens=200"]
+    size = ["method=sft_dpo", "data_size=40", "batch_size=8", "trainer.checkpoints=4", "evaluation.max_tokens=50"]
     alone = tmp_path / "alone"
     alone.mkdir()
     assert warm.run(tiny(tiny_folder, alone, *size), alone).code == 0
@@ -130,7 +130,7 @@ def living(place: Path) -> list[int]:
 
 def test_grid(warm: WarmRuns, tiny_folder: Path, tmp_path: Path) -> None:
     """Its parent is killed in the middle of its cells; the next start, at once or later, goes on."""
-    size = ["method=sft_dpo", "data_size=40", "batch_size=8", "trainer.checkpoints=4", "evaluation.max_tokens=200"]
+    size = ["method=sft_dpo", "data_size=40", "batch_size=8", "trainer.checkpoints=4", "evaluation.max_tokens=50"]
     grid = [*size, "seed=0,1,2", "jobs=2"]
     alone = tmp_path / "alone"
     alone.mkdir()
@@ -169,8 +169,8 @@ def run(warm: WarmRuns, tiny_folder: Path, tmp_path_factory: pytest.TempPathFact
 @pytest.mark.parametrize(
     ("command", "stages", "more"),
     [
-        ("evaluate", EVALUATE, ["evaluation.max_tokens=60"]),
-        ("answer", ANSWER, ["max_new_tokens=6", "max_tokens=100"]),
+        ("evaluate", EVALUATE, ["evaluation.max_tokens=15"]),
+        ("answer", ANSWER, ["max_new_tokens=6", "max_tokens=25"]),
         ("export", EXPORT, []),
         ("report", REPORT, []),
     ],
