@@ -44,6 +44,8 @@ class Sample:
     """Share of the answer's lines in the language of the prompt, among those that can be decided."""
     intrusion: bool | None = None
     """Whether an English word stands in an answer that should be in another script; None for Latin scripts."""
+    looped: bool | None = None
+    """Whether the answer fell into a loop (`loops`); None where nobody looked."""
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object."""
@@ -173,7 +175,7 @@ def summarise(samples: Sequence[Sample]) -> dict[str, Any]:
     ``language_ok`` is the share in the language of the prompt among the answers whose language could be
     decided, and None where there is no such answer; ``undecided`` is the number left out of it. ``lines_ok`` is the
     share of answers whose every decided line is in the language of the prompt, ``intrusion`` the share with an English
-    word where the script is not Latin.
+    word where the script is not Latin, ``looped`` the share that fell into a loop.
 
     Raises:
         ValueError: there are no samples, or both sides are mixed.
@@ -186,6 +188,7 @@ def summarise(samples: Sequence[Sample]) -> dict[str, Any]:
     decided = n - verdicts["undecided"]
     found = [sample.content for sample in samples if sample.content is not None]
     lines = [sample.right_lines == 1 for sample in samples if sample.right_lines is not None]
+    looped = [sample.looped for sample in samples if sample.looped is not None]
     intruded = [sample.intrusion for sample in samples if sample.intrusion is not None]
     return {
         "n": n,
@@ -197,5 +200,6 @@ def summarise(samples: Sequence[Sample]) -> dict[str, Any]:
         "undecided": verdicts["undecided"],
         "lines_ok": sum(lines) / len(lines) if lines else None,
         "intrusion": sum(intruded) / len(intruded) if intruded else None,
+        "looped": sum(looped) / len(looped) if looped else None,
         "nll": sum(sample.nll for sample in samples) / n,
     }
