@@ -16,6 +16,7 @@ from clo.commands.command import Command
 from clo.config.effect import check_effect, check_recipe, read_by, without_unread
 from clo.config.messages import one_sentence
 from clo.config.parse import RunConfig, conf_dir, parse, register_schema
+from clo.config.precision import told
 from clo.errors import UserError
 from clo.study.grid import Cell, run_grid
 from clo.study.lifeline import GRACE, end_with_parent
@@ -65,6 +66,7 @@ def compose(words: Sequence[str]) -> tuple[list[RunConfig], list[Cell]]:
     typed: set[str] = set()
     read: set[str] = set()
     composed: list[DictConfig] = []
+    notes: dict[str, None] = {}
 
     @hydra.main(version_base="1.3", config_path=conf_dir(), config_name="config")
     def task(cfg: DictConfig) -> None:
@@ -75,6 +77,8 @@ def compose(words: Sequence[str]) -> tuple[list[RunConfig], list[Cell]]:
                 if group not in job.runtime.choices:  # a list of options: Hydra lays them over each other
                     raise UserError(f"{group} needs one option; for a grid: python train.py -m {group}=<one>,<other>")
             run = parse(cfg)
+            measured = told((cfg.trainer.precision, cfg.model.dtype), run.trainer, run.model)
+            notes.update(dict.fromkeys(filter(None, [measured])))
             check_recipe(job.runtime.choices["model"], run.model)
             typed.update(job.overrides.task)
             own = read_by(run, cfg)
@@ -84,7 +88,9 @@ def compose(words: Sequence[str]) -> tuple[list[RunConfig], list[Cell]]:
                 runs.append(run)
             elif here:
                 dirs = [s.path for s in job.runtime.config_sources if s.provider == "command-line"]
+                settled = [f"trainer.precision={run.trainer.precision}", f"model.dtype={run.model.dtype}"]
                 overrides = [*(f"--config-dir={d}" for d in dirs), *without_unread(job.overrides.task, own)]
+                overrides += settled if measured else []  # a cell that measured again might take another name
                 path = run_path(run)
                 cells.append(Cell(path.name, path, overrides, run))
             else:
@@ -114,6 +120,7 @@ def compose(words: Sequence[str]) -> tuple[list[RunConfig], list[Cell]]:
         raise UserError("jobs has no effect here: a grid (-m) reads it; leave jobs out")
     if composed:
         check_effect(sorted(typed), read, composed[0])
+    print(*notes, sep="\n", end="\n" if notes else "", flush=True)
     once = {cell.path: cell for cell in cells}
     if len(once) < len(cells):
         print(f"{len(cells)} cells are {len(once)} different run{'s' * (len(once) > 1)}; none is counted or run twice")

@@ -4,7 +4,7 @@ Enters: what Hydra composed from ``conf/`` and the command line. Leaves: plain d
 here: torch, transformers, any room but ``errors``.
 """
 
-from clo.config.evaluation import BenchmarksConfig, EvaluationConfig
+from clo.config.evaluation import ROWS, BenchmarksConfig, EvaluationConfig
 from clo.config.machine import LoggerConfig, OptimizerConfig, TrainerConfig
 from clo.config.science import (
     DataConfig,
@@ -19,6 +19,7 @@ from clo.config.science import (
 from clo.config.sources import SourceConfig, TranslationConfig
 
 __all__ = [
+    "ROWS",
     "BenchmarksConfig",
     "DataConfig",
     "EvaluationConfig",

@@ -12,6 +12,9 @@ CHOICES = ("belebele", "mmmlu", "cmmlu", "xcopa", "sib200", "kornli")
 """Benchmarks whose questions have options to choose from."""
 BENCHMARKS = (*CHOICES, "mgsm", "msvamp", "xquad", "afriqa")
 
+ROWS = 200
+"""Rows that answers are generated for where nothing else is asked: those of the embedded data."""
+
 
 @dataclass
 class BenchmarksConfig:
@@ -64,7 +67,8 @@ class EvaluationConfig:
     max_tokens: int = 16384
     """Tokens of a generation batch, prompts and new ones together."""
     rows: int | None = None
-    """Rows to generate for; null is all of them."""
+    """Rows to generate for; null is the first 200 (``ROWS``), or all where there are fewer: generating for more takes
+    longer than most trainings. A count beyond the rows that are there is all of them."""
     split: Split = Split.test
     """``dev`` for choosing hyperparameters, ``test`` for results."""
     val_items: int = 64

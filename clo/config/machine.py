@@ -25,8 +25,8 @@ class TrainerConfig:
     """Several devices: ``ddp`` keeps the whole model on each, ``fsdp2`` splits weights, gradients and optimizer states
     over them while it trains."""
     precision: str = "32-true"
-    """32-true, or bf16-mixed: what trains stays float32, matrix products run in bfloat16. Decides results: part of a
-    run's name."""
+    """32-true; bf16-mixed: what trains stays float32, matrix products run in bfloat16; auto: one of them, by the model
+    and the processor (`clo.config.precision`). Decides results: part of a run's name, as what auto has become."""
     max_tokens: int = 8192
     """Tokens per forward pass."""
     threads: int = 1
@@ -54,7 +54,7 @@ class TrainerConfig:
         for name in ("memory_gb", "tflops"):
             if getattr(self, name) is not None:
                 positive(f"trainer.{name}", "what one device has", getattr(self, name))
-        choices = ("32-true", "bf16-mixed")
+        choices = ("auto", "32-true", "bf16-mixed")
         check(self.precision in choices, "trainer.precision", f"one of {', '.join(choices)}", self.precision)
         strategies = ("auto", "ddp", "fsdp2")
         check(self.strategy in strategies, "trainer.strategy", f"one of {', '.join(strategies)}", self.strategy)

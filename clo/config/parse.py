@@ -30,6 +30,7 @@ from clo.config import (
 )
 from clo.config.choices import ReferenceMode
 from clo.config.identity import first_name_of, name_of, science_of
+from clo.config.precision import decide
 from clo.config.rates import register_rates
 from clo.config.reads import at_rest, inner
 from clo.errors import UserError, check, plain_name
@@ -138,7 +139,7 @@ def _unknown_keys(node: Any, cls: type, path: str = "") -> Iterator[str]:
 
 
 def parse(cfg: DictConfig) -> RunConfig:
-    """Check a composed configuration and return it as plain dataclasses.
+    """Check a composed configuration and return it as plain dataclasses, with the precision that `auto` means.
 
     Raises:
         UserError: an unknown key, a wrong type, or a value out of bounds.
@@ -152,4 +153,6 @@ def parse(cfg: DictConfig) -> RunConfig:
         where = f"{error.full_key}: " if error.full_key else ""
         raise UserError(where + str(error).splitlines()[0]) from error
     assert isinstance(run, RunConfig)
+    if run.trainer.precision == "auto":
+        run.trainer.precision, run.model.dtype = decide(run.trainer, run.model)
     return run

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from clo.config import DataConfig, EvaluationConfig
+from clo.config import ROWS, DataConfig, EvaluationConfig
 from clo.config.choices import Split
 from clo.data.bad_rows import BadRows
 from clo.data.poor import SHOWN, Poor, check_poor, named
@@ -35,7 +35,11 @@ class Splits:
 
     def evaluated(self, evaluation: EvaluationConfig) -> list[Row]:
         """The rows that a run is scored on at its end."""
-        return (self.dev if evaluation.split is Split.dev else self.test)[: evaluation.rows]
+        return self.held_out(evaluation)[: evaluation.rows or ROWS]
+
+    def held_out(self, evaluation: EvaluationConfig) -> list[Row]:
+        """All rows of the split that a run is scored on."""
+        return self.dev if evaluation.split is Split.dev else self.test
 
 
 def drawn(rows: Sequence[Row], seed: int) -> list[Row]:

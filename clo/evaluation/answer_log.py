@@ -6,33 +6,45 @@ import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from clo.storage.jsonl import append_lines, read_lines
+
+
+class Answer(NamedTuple):
+    """What a model said to one prompt."""
+
+    text: str
+    """Without the prompt and special tokens."""
+    looped: bool = False
+    """Whether it fell into a loop: the same block of tokens again and again."""
 
 
 @dataclass(frozen=True)
 class AnswerLog:
     """Answers to one list of prompts.
 
-    A batch is kept whole, and generated again whole where a part of it is missing: an answer never depends on where the
-    work was stopped.
+    What is answered together is kept whole, and generated again whole where a part of it is missing: an answer never
+    depends on where the work was stopped.
     """
 
     path: Path
     key: str
     """Content hash of all that the answers depend on; lines of another key are not read."""
 
-    def known(self) -> dict[int, str]:
+    def known(self) -> dict[int, Answer]:
         """Answers by the place of their prompt."""
-        found: dict[int, str] = {}
+        found: dict[int, Answer] = {}
         for line in read_lines(self.path):
             with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
                 if line["key"] == self.key:
-                    found |= {int(place): str(answer) for place, answer in line["answers"].items()}
+                    found |= {
+                        int(place): Answer(str(text), bool(loop)) for place, (text, loop) in line["answers"].items()
+                    }
         return found
 
-    def add(self, answers: Mapping[int, str]) -> None:
-        """Keep a batch."""
+    def add(self, answers: Mapping[int, Answer]) -> None:
+        """Keep what was answered together."""
         append_lines(self.path, [{"key": self.key, "answers": dict(answers)}])
 
     def close(self) -> None:

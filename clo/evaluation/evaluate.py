@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from clo.config import EvaluationConfig, LangConfig
@@ -52,7 +53,8 @@ def evaluate(
         prompts = [subject.renderer.prompt_ids(row.prompts[language]) for row in rows]
         answers = generate(subject, prompts, evaluation.max_new_tokens, evaluation.max_tokens, report, log)
         nlls = reference_nll(subject, rows, language)
-        scored = score_answers(rows, language, answers, nlls, identifier, side)
+        scored = score_answers(rows, language, [answer.text for answer in answers], nlls, identifier, side)
+        scored = [replace(sample, looped=answer.looped) for sample, answer in zip(scored, answers, strict=True)]
         scores[side] = by_group(scored)
         samples += scored
     return scores, samples

@@ -45,6 +45,8 @@ class Sample:
     """Share of the answer's lines in the language of the prompt, among those that can be decided."""
     intrusion: bool | None = None
     """Whether an English word stands in an answer that should be in another script; None for Latin scripts."""
+    looped: bool | None = None
+    """Whether the answer fell into a loop (`loops`); None where nobody looked."""
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object."""
@@ -180,9 +182,9 @@ def summarise(samples: Sequence[Sample]) -> dict[str, Any]:
     ``language_ok`` is the share in the language of the prompt among the answers whose language could be
     decided, and None where there is no such answer; ``undecided`` is the number left out of it. ``lines_ok`` is the
     share of answers whose every decided line is in the language of the prompt, ``intrusion`` the share with an English
-    word where the script is not Latin. ``right`` is the share with the right object in no other language than the
-    prompt's, among the rows whose gold content is evidence: a bare name is too short for its language to be told, but
-    it is the name in that language.
+    word where the script is not Latin, ``looped`` the share that fell into a loop. ``right`` is the share with the
+    right object in no other language than the prompt's, among the rows whose gold content is evidence: a bare name is
+    too short for its language to be told, but it is the name in that language.
 
     Raises:
         ValueError: there are no samples, or both sides are mixed.
@@ -197,6 +199,7 @@ def summarise(samples: Sequence[Sample]) -> dict[str, Any]:
     side = sides.pop()
     right = [s.content and s.verdict in (side, "undecided") for s in samples if s.content is not None]
     lines = [sample.right_lines == 1 for sample in samples if sample.right_lines is not None]
+    looped = [sample.looped for sample in samples if sample.looped is not None]
     intruded = [sample.intrusion for sample in samples if sample.intrusion is not None]
     return {
         "n": n,
@@ -209,5 +212,6 @@ def summarise(samples: Sequence[Sample]) -> dict[str, Any]:
         "undecided": verdicts["undecided"],
         "lines_ok": sum(lines) / len(lines) if lines else None,
         "intrusion": sum(intruded) / len(intruded) if intruded else None,
+        "looped": sum(looped) / len(looped) if looped else None,
         "nll": sum(sample.nll for sample in samples) / n,
     }

@@ -6,14 +6,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from clo.evaluation.answer_log import AnswerLog
+from clo.evaluation.answer_log import Answer, AnswerLog
 from clo.evaluation.subject import Subject
 
 if TYPE_CHECKING:
-    import torch
+    from clo.evaluation.decode import Limits, Said
 
 Progress = Callable[[int, int], None]
 """Called with (done, total)."""
+
+
+KEPT = 4
+"""Batches' worth of prompts that are answered, and kept, together: rows that leave make room within them."""
 
 
 def generate(
@@ -23,11 +27,12 @@ def generate(
     max_tokens: int = 16384,
     progress: Progress | None = None,
     log: AnswerLog | None = None,
-) -> list[str]:
+) -> list[Answer]:
     """The greedy continuation of every prompt, as text without prompt and special tokens, in the order given.
 
     Sampling and penalty settings that come with the checkpoint are not used: scores must not depend on them. Its end
-    tokens are: an answer stops where servers stop that read them.
+    tokens are: an answer stops where servers stop that read them. An answer that falls into a loop (`loops`) is not
+    computed to its end but gone on with as the loop goes, up to the longest answer: the text is that of a server.
 
     Args:
         subject: answers; of its renderer only the tokenizer's ``decode`` and the tokens that end a turn are used,
@@ -36,34 +41,43 @@ def generate(
         max_new_tokens: longest answer, in tokens.
         max_tokens: budget of a batch, in tokens: prompts x (longest prompt + ``max_new_tokens``). A prompt
             that does not fit runs alone.
-        progress: called after each batch.
-        log: keeps every batch as it is made; what it has already is not made again.
+        progress: called as answers end.
+        log: keeps the answers as they are made, some at a time; what it has already is not made again.
 
     Raises:
         ValueError: a prompt is empty.
     """
     import torch
 
+    from clo.evaluation.decode import Limits, decode, decodes
+
     if not all(prompt_ids):
         raise ValueError("every prompt must have at least one token")
     model, renderer = subject.model, subject.renderer
     known = {} if log is None else log.known()
-    answers = [known.get(k, "") for k in range(len(prompt_ids))]
     done = 0
     ends = renderer.ends(getattr(model.generation_config, "eos_token_id", None))
+    stepwise = decodes(model)
+    whole = KEPT * max_tokens if stepwise else max_tokens
     with torch.no_grad(), _plain(model):
-        for batch in _batches([len(ids) for ids in prompt_ids], max_new_tokens, max_tokens):
-            if not all(k in known for k in batch):
-                asked = [prompt_ids[k] for k in batch]
-                rows = _decode_batch(model, asked, ends, _room(model, asked, max_new_tokens))
-                for k, row in zip(batch, rows, strict=True):
-                    answers[k] = str(renderer.tokenizer.decode(row, skip_special_tokens=True)).strip()
+        for group in _batches([len(ids) for ids in prompt_ids], max_new_tokens, whole):
+            missing = not all(k in known for k in group)
+            if missing:
+                asked = [prompt_ids[k] for k in group]
+                limits = Limits(ends, _rooms(model, asked, max_new_tokens), max_tokens, subject.max_tokens)
+                tick = _shifted(progress, done, len(prompt_ids))
+                said = decode(model, asked, limits, tick) if stepwise else _decode_batch(model, asked, limits)
+                made = {
+                    k: Answer(str(renderer.tokenizer.decode(one.ids, skip_special_tokens=True)).strip(), one.looped)
+                    for k, one in zip(group, said, strict=True)
+                }
+                known |= made
                 if log is not None:
-                    log.add({k: answers[k] for k in batch})
-            done += len(batch)
-            if progress is not None:
+                    log.add(made)
+            done += len(group)
+            if progress is not None and not (missing and stepwise):  # which tells as rows end
                 progress(done, len(prompt_ids))
-    return answers
+    return [known[k] for k in range(len(prompt_ids))]
 
 
 def _batches(lengths: Sequence[int], max_new_tokens: int, max_tokens: int) -> list[list[int]]:
@@ -79,8 +93,12 @@ def _batches(lengths: Sequence[int], max_new_tokens: int, max_tokens: int) -> li
     return batches
 
 
-def _room(model: Any, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> int:
-    """Tokens of the longest answer that the model's window leaves to these prompts.
+def _shifted(progress: Progress | None, before: int, total: int) -> Callable[[int], None] | None:
+    return None if progress is None else lambda done: progress(before + done, total)
+
+
+def _rooms(model: Any, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[int]:
+    """Tokens of the longest answer that the model's window leaves to each prompt.
 
     Raises:
         UserError: a prompt fills it, or holds a token that the model lacks.
@@ -90,30 +108,32 @@ def _room(model: Any, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> 
 
     longest = longest_of(text_config(model))
     check_readable(model, ([*prompt, prompt[-1]] for prompt in prompts), "prompt of a batch")
-    return max_new_tokens if longest is None else min(max_new_tokens, longest - max(map(len, prompts)))
+    return [max_new_tokens if longest is None else min(max_new_tokens, longest - len(prompt)) for prompt in prompts]
 
 
-def _decode_batch(
-    model: Any, prompts: Sequence[Sequence[int]], ends: Sequence[int], max_new_tokens: int
-) -> list[list[int]]:
-    """New token ids of each prompt, up to and without the first end token."""
+def _decode_batch(model: Any, prompts: Sequence[Sequence[int]], limits: Limits) -> list[Said]:
+    """The answers by the model's own ``generate``, all prompts in one batch that lasts until its longest is done."""
     import torch
 
-    width = max(map(len, prompts))
+    from clo.evaluation.decode import Said
+    from clo.evaluation.loops import looped
+
+    width, ends = max(map(len, prompts)), limits.ends
     ids = torch.full((len(prompts), width), ends[0])
     # The mask comes from positions: the padding id is a real token (an end) that prompts may contain too.
     mask = torch.zeros_like(ids)
     for row, prompt in enumerate(prompts):
         ids[row, width - len(prompt) :] = torch.tensor(prompt)
         mask[row, width - len(prompt) :] = 1
-    device = _device(model)
+    device = next(model.parameters()).device
     out = model.generate(
         input_ids=ids.to(device),
         attention_mask=mask.to(device),
-        generation_config=_greedy(ends, max_new_tokens),
+        generation_config=_greedy(ends, min(limits.rooms)),
     )
     new = out[:, width:].tolist()
-    return [row[: next((k for k, token in enumerate(row) if token in ends), len(row))] for row in new]
+    said = [row[: next((k for k, token in enumerate(row) if token in ends), len(row))] for row in new]
+    return [Said(row, looped(row)) for row in said]
 
 
 def _greedy(ends: Sequence[int], max_new_tokens: int) -> Any:
@@ -127,11 +147,6 @@ def _greedy(ends: Sequence[int], max_new_tokens: int) -> Any:
         eos_token_id=list(ends),
         pad_token_id=ends[0],
     )
-
-
-def _device(model: Any) -> torch.device:
-    device: torch.device = next(model.parameters()).device
-    return device
 
 
 @contextmanager

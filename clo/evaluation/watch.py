@@ -36,7 +36,8 @@ def watch(renderer: Renderer, rows: Sequence[Row], lang: LangConfig, evaluation:
     prompts = [renderer.prompt_ids(prompt) for _, _, prompt in asked]
 
     def look(model: Any) -> tuple[dict[str, float], list[dict[str, Any]]]:
-        answers = generate(Subject(model, renderer), prompts, evaluation.max_new_tokens, evaluation.max_tokens)
+        said = generate(Subject(model, renderer), prompts, evaluation.max_new_tokens, evaluation.max_tokens)
+        answers = [answer.text for answer in said]
         verdicts = identifier.verdicts(answers)
         metrics = {}
         for side, _ in sides:

@@ -165,7 +165,8 @@ def _model(run: RunConfig, place: Path, asked: Asked) -> Answer:
     def make(texts: Sequence[str]) -> list[Reply]:
         with session.precision():
             ids = [session.renderer.prompt_ids(text) for text in texts]
-            return [Reply(text) for text in generate(session.subject(model), ids, asked.max_new_tokens, budget)]
+            said = generate(session.subject(model), ids, asked.max_new_tokens, budget)
+            return [Reply(answer.text) for answer in said]
 
     return make
 

@@ -72,8 +72,8 @@ class Chat:
         from clo.evaluation.generate import generate
 
         with self.session.precision():
-            (text,) = generate(self.session.subject(model), [ids], self.max_new_tokens)
-        return text
+            (answer,) = generate(self.session.subject(model), [ids], self.max_new_tokens)
+        return answer.text
 
     def _language(self, verdict: str) -> str:
         lang = self.session.run.lang

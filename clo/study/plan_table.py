@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from clo.config.parse import RunConfig
 from clo.study.plan import ASSUMED_MFU, GIB, Plan, plan_run
+
+if TYPE_CHECKING:
+    from clo.data.splits import Splits
 
 
 def show_plans(runs: Sequence[RunConfig]) -> bool:
@@ -22,14 +26,29 @@ def show_plans(runs: Sequence[RunConfig]) -> bool:
     quiet_libraries()
     plans = []
     told: dict[str, None] = {}
+    answers: dict[str, None] = {}
     for run in runs:
         renderer = renderer_of(run.model)
         rows = rows_of(run)
         told |= dict.fromkeys(rows.told().splitlines())
+        answers[_answers(run, rows)] = None
         items = items_of(run, renderer, rows)
         plans.append(plan_run(run, items.train, [*rows.dev, *rows.test, *rows.train]))
     print("".join(f"{line}\n" for line in told), end="")
-    return show(plans)
+    fit = show(plans)
+    print(*answers, sep="\n")
+    return fit
+
+
+def _answers(run: RunConfig, rows: Splits) -> str:
+    """One line on what is generated, which the time in the table leaves out."""
+    evaluation = run.evaluation
+    used, there = len(rows.evaluated(evaluation)), len(rows.held_out(evaluation))
+    tokens = 4 * used * evaluation.max_new_tokens
+    return (
+        f"answers to {used:,} of {there:,} {evaluation.split.name} rows (evaluation.rows) in two languages, before and "
+        f"after training: at most {tokens:,} new tokens in each cell; those of the start model are made once"
+    )
 
 
 def show(plans: Sequence[Plan]) -> bool:

@@ -117,11 +117,14 @@ def train(run: RunConfig, folder: RunFolder) -> None:
 
 
 def _fewer(run: RunConfig, rows: Splits) -> str:
-    """A line where fewer rows are there to be tested on than were asked for."""
-    asked, there = run.evaluation.rows or 0, len(rows.evaluated(run.evaluation))
-    if asked <= there:
+    """A line where other rows are tested on than all of them, or than were asked for."""
+    evaluation, there = run.evaluation, len(rows.held_out(run.evaluation))
+    split, used = evaluation.split.name, len(rows.evaluated(evaluation))
+    if evaluation.rows is None and used < there:
+        return f"tested on the first {used} of {there} rows of {split}; evaluation.rows={there} takes all\n"
+    if (evaluation.rows or 0) <= used:
         return ""
-    return f"evaluation.rows={asked} is beyond the {there} rows of {run.evaluation.split.name}; all of them are used\n"
+    return f"evaluation.rows={evaluation.rows} is beyond the {used} rows of {split}; all of them are used\n"
 
 
 def _start_model(session: Session, items: Items) -> Any:

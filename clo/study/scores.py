@@ -26,7 +26,7 @@ from clo.study.run_benchmarks import benchmark_scores, start_benchmark_scores
 from clo.study.session import Session
 from clo.study.versions import versions
 
-FORMAT = 3
+FORMAT = 4
 """Raise it when what is measured changes: kept scores of start models are then made again."""
 
 
@@ -99,13 +99,16 @@ def answer_scores(
         place: folder where answers are kept while they are made.
     """
     run = session.run
-    content = [weights, run.evaluation.max_tokens, _asked(session, rows)]
+    content = [FORMAT, weights, run.evaluation.max_tokens, _asked(session, rows)]
 
     def log(side: str) -> AnswerLog:
         return AnswerLog(place / f"answers-{side}.partial.jsonl", digest_of([side, *content]))
 
     with stage(session.folder, name) as tick:
         scores, samples = evaluate(session.subject(model), rows, run.lang, run.evaluation, tick, log)
+    loops = sum(sample.looped is True for sample in samples)
+    if loops and session.folder.main:
+        print(f"{name}: {loops} of {len(samples)} answers end in a loop, the same tokens again and again", flush=True)
     return scores, [asdict(sample) for sample in samples]
 
 

@@ -60,8 +60,8 @@ def pipe(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
 def said_by(model: Any, both: Any) -> str:
     """The greedy answer of a model that was loaded on its own."""
     ids = [both.session.renderer.prompt_ids(PROMPT)]
-    (text,) = clo.evaluation.generate.generate(both.session.subject(model), ids, both.max_new_tokens)
-    return text
+    (said,) = clo.evaluation.generate.generate(both.session.subject(model), ids, both.max_new_tokens)
+    return said.text
 
 
 def test_the_two_answers_are_those_of_the_start_and_of_the_trained_model(run: Path) -> None:

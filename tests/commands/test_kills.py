@@ -22,12 +22,12 @@ KILLS = 20
 
 # Stage -> (function, calls of it in a whole run of the command): a moment is one call of one of them.
 TRAIN = {
-    "start answers": ("clo.evaluation.generate:_decode_batch", 2),
+    "start answers": ("clo.evaluation.decode:decode", 2),
     "first steps": ("clo.training.module:CLOModule.training_step", 8),
     "later steps": ("clo.training.module:CLOModule.training_step", 14),
     "checkpoint": ("clo.training.checkpoint:write_tensors", 6),
     "references": ("clo.square.reference:ReferenceCache._append", 1),
-    "end answers": ("clo.evaluation.generate:_decode_batch", 4),
+    "end answers": ("clo.evaluation.decode:decode", 4),
     "files": ("clo.storage.files:write_together", 8),
     "model folder": ("clo.study.outcome:model_card", 1),
     "results": ("clo.study.outcome:write_together", 1),
@@ -39,12 +39,12 @@ GRID = {"start of a cell": ("clo.study.grid:Cell.start", 3), "end of a cell": ("
 GRID |= {"table": ("clo.study.grid:print_table", 1)}
 EVALUATE = {
     "session": ("clo.study.session:open_session", 1),
-    "answers": ("clo.evaluation.generate:_decode_batch", 10),
+    "answers": ("clo.evaluation.decode:decode", 10),
     "scores": ("clo.evaluation.evaluate:score_answers", 2),
     "results": ("clo.study.outcome:write_together", 1),
 }
 ANSWER = {
-    "answers": ("clo.evaluation.generate:_decode_batch", 4),
+    "answers": ("clo.evaluation.decode:decode", 4),
     "lines": ("clo.study.answers:append_lines", 4),
 }
 EXPORT = {
@@ -106,7 +106,7 @@ def tell(command: str, counts: Counter[str], stages: dict[str, tuple[str, int]])
 
 
 def test_train(warm: WarmRuns, tiny_folder: Path, tmp_path: Path) -> None:
-    size = ["method=sft_dpo", "data_size=40", "batch_size=8", "trainer.checkpoints=4", "evaluation.max_tokens=200"]
+    size = ["method=sft_dpo", "data_size=40", "batch_size=8", "trainer.checkpoints=4", "evaluation.max_tokens=50"]
     alone = tmp_path / "alone"
     alone.mkdir()
     assert warm.run(tiny(tiny_folder, alone, *size), alone).code == 0
@@ -130,7 +130,7 @@ def living(place: Path) -> list[int]:
 
 def test_grid(warm: WarmRuns, tiny_folder: Path, tmp_path: Path) -> None:
     """Its parent is killed in the middle of its cells; the next start, at once or later, goes on."""
-    size = ["method=sft_dpo", "data_size=40", "batch_size=8", "trainer.checkpoints=4", "evaluation.max_tokens=200"]
+    size = ["method=sft_dpo", "data_size=40", "batch_size=8", "trainer.checkpoints=4", "evaluation.max_tokens=50"]
     grid = [*size, "seed=0,1,2", "jobs=2"]
     alone = tmp_path / "alone"
     alone.mkdir()
@@ -169,8 +169,8 @@ def run(warm: WarmRuns, tiny_folder: Path, tmp_path_factory: pytest.TempPathFact
 @pytest.mark.parametrize(
     ("command", "stages", "more"),
     [
-        ("evaluate", EVALUATE, ["evaluation.max_tokens=60"]),
-        ("answer", ANSWER, ["max_new_tokens=6", "max_tokens=100"]),
+        ("evaluate", EVALUATE, ["evaluation.max_tokens=15"]),
+        ("answer", ANSWER, ["max_new_tokens=6", "max_tokens=25"]),
         ("export", EXPORT, []),
         ("report", REPORT, []),
     ],

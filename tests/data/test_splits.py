@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,10 @@ def test_too_few_rows_to_hold_out(tmp_path: Path) -> None:
 
 def test_evaluated_rows() -> None:
     splits = load_splits(DataConfig(), "en", "sw")
-    assert splits.evaluated(EvaluationConfig()) == splits.test
+    assert splits.evaluated(EvaluationConfig()) == splits.test and len(splits.test) == 200
+    long = replace(splits, test=[replace(row, id=f"{k} {row.id}") for k in range(2) for row in splits.test])
+    assert long.evaluated(EvaluationConfig()) == long.test[:200]
+    assert long.evaluated(EvaluationConfig(rows=999)) == long.test and len(long.test) == 400
     assert splits.evaluated(EvaluationConfig(split=Split.dev, rows=3)) == splits.dev[:3]
     ids = [{row.id for row in part} for part in (splits.train, splits.dev, splits.test)]
     assert not (ids[0] & ids[1] or ids[0] & ids[2] or ids[1] & ids[2])

@@ -145,8 +145,10 @@ def test_an_answer_ends_where_the_template_ends_it() -> None:
         optimizer.step()
         optimizer.zero_grad()
     model.generation_config.eos_token_id = tokenizer.eos_token_id
-    assert generate(Subject(model, render), [prompt], 40) == ["Embe ni tunda."]
+    assert generate(Subject(model, render), [prompt], 40) == [("Embe ni tunda.", False)]
     (on,) = generate(Subject(model, eos), [prompt], 40)
-    assert on.startswith("Embe ni tunda.") and "Taja" in on  # what the end of a sequence alone would give
+    assert on.text.startswith("Embe ni tunda.") and "Taja" in on.text  # what the end of a sequence alone would give
     model.generation_config.eos_token_id = [tokenizer.eos_token_id, render.end_id]
-    assert generate(Subject(model, eos), [prompt], 40) == ["Embe ni tunda."]  # as servers that read its settings
+    assert generate(Subject(model, eos), [prompt], 40) == [
+        ("Embe ni tunda.", False)
+    ]  # as servers that read its settings

@@ -14,6 +14,7 @@ from clo.config import EvaluationConfig, LangConfig
 from clo.data.rows import Row
 from clo.errors import UserError
 from clo.evaluation import evaluate as evaluation
+from clo.evaluation.answer_log import Answer
 from clo.evaluation.evaluate import by_group, evaluate
 from clo.evaluation.exact import Sample, chrf, content, exact_match, normalise, score_answers, summarise
 from clo.evaluation.fidelity import LanguageIdentifier
@@ -128,7 +129,7 @@ def test_sample_line() -> None:
     line = sample(content=True).to_dict()
     assert list(line) == [
         "id", "group", "side", "prompt", "reference", "answer", "verdict", "exact", "chrf", "content", "nll",
-        "right_lines", "intrusion",
+        "right_lines", "intrusion", "looped",
     ]  # fmt: skip
     assert Sample.from_dict(json.loads(json.dumps(line))) == sample(content=True)
     with pytest.raises(UserError, match=r"has verdict 'good' and chrf 50.0"):
@@ -140,8 +141,10 @@ def test_sample_line() -> None:
 
 
 SAMPLES = [
-    sample(verdict="target", exact=True, chrf=100.0, content=True, nll=1.0, right_lines=1.0, intrusion=False),
-    sample(verdict="target", chrf=60.0, content=False, nll=2.0, right_lines=0.75, intrusion=True),
+    sample(
+        verdict="target", exact=True, chrf=100.0, content=True, nll=1.0, right_lines=1.0, intrusion=False, looped=False
+    ),
+    sample(verdict="target", chrf=60.0, content=False, nll=2.0, right_lines=0.75, intrusion=True, looped=True),
     sample(verdict="en", chrf=20.0, nll=3.0),
     sample(verdict="undecided", chrf=0.0, content=False, nll=6.0),
 ]
@@ -158,6 +161,7 @@ def test_summarise_by_hand() -> None:
         "undecided": 1,
         "lines_ok": 0.5,
         "intrusion": 0.5,
+        "looped": 0.5,
         "nll": 3.0,
     }
 
@@ -196,11 +200,11 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """In place of `generate`: answers every prompt in English, and records how it was called."""
     calls: list[dict[str, Any]] = []
 
-    def answer(subject: Any, prompts: list[list[int]], new: int, budget: int, progress: Any, log: Any) -> list[str]:
+    def answer(subject: Any, prompts: list[list[int]], new: int, budget: int, progress: Any, log: Any) -> list[Answer]:
         calls.append({"prompts": prompts, "new": new, "budget": budget})
         if progress:
             progress(len(prompts), len(prompts))
-        return ["The currency of Kenya is the Shilling." for _ in prompts]
+        return [Answer("The currency of Kenya is the Shilling.", k == 1) for k in range(len(prompts))]
 
     monkeypatch.setattr(evaluation, "generate", answer)
     nll = {"en": 1.0, "sw": 4.0}
@@ -225,6 +229,7 @@ def test_evaluate(scripted: list[dict[str, Any]]) -> None:
     assert (scores["target"]["all"]["nll"], scores["en"]["all"]["nll"]) == (4.0, 1.0)
     assert (scores["en"]["seen"]["exact"], scores["en"]["unseen"]["exact"]) == (1.0, 0.0)
     assert scores["target"]["unseen"]["n"] == 2
+    assert (scores["target"]["unseen"]["looped"], scores["target"]["seen"]["looped"]) == (0.5, 0.0)
     assert [call["prompts"] for call in scripted] == [[[len(r.prompts[c])] for r in rows] for c in ("sw", "en")]
     assert {(call["new"], call["budget"]) for call in scripted} == {(9, 100)}
     assert seen == [(3, 6), (6, 6)]

@@ -11,7 +11,8 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from clo.evaluation.generate import _batches, generate
+from clo.evaluation.generate import _batches
+from clo.evaluation.generate import generate as answers_of
 from clo.evaluation.subject import Subject
 
 END = 3
@@ -51,6 +52,11 @@ def prompts() -> list[list[int]]:
 
 def subject(model: Any, tokenizer: Any) -> Subject:
     return Subject(model, SimpleNamespace(tokenizer=tokenizer, ends=lambda own: [END]))  # type: ignore[arg-type]
+
+
+def generate(*asked: Any) -> list[str]:
+    """Texts alone."""
+    return [answer.text for answer in answers_of(*asked)]
 
 
 def naive(model: Any, prompt: list[int], max_new_tokens: int) -> str:
@@ -106,7 +112,7 @@ def test_restores_after_an_error(model: LlamaForCausalLM, monkeypatch: pytest.Mo
 
     config = model.generation_config
     model.train()
-    monkeypatch.setattr(model, "generate", broken)
+    monkeypatch.setattr(model, "forward", broken)
     with pytest.raises(RuntimeError):
         generate(subject(model, Letters()), [[5]], 3)
     assert model.training

@@ -96,8 +96,8 @@ def test_an_answer_ends_where_the_window_does(family: str) -> None:
     under = subject(model)
     under.renderer.ends = lambda own: [399]  # type: ignore[method-assign]  # an answer that never ends
     ids = under.renderer.prompt_ids("Taja tunda.")
-    (text,) = generate(under, [ids], 500)  # a tokenizer of 320 tokens gives nothing for the rest of 400
-    assert len(under.renderer.tokenizer.encode(text)) < 120
+    (said,) = generate(under, [ids], 500)  # a tokenizer of 320 tokens gives nothing for the rest of 400
+    assert len(under.renderer.tokenizer.encode(said.text)) < 120
     with pytest.raises(UserError, match=r"has 61 tokens, more than the 60 that the model reads"):
         generate(under, [[5] * 60], 4)
 

@@ -43,7 +43,7 @@ def belebele(tmp_path: Path) -> list[str]:
 
 MOMENTS = {
     "loading": "clo.study.session:open_session",
-    "answering": "clo.evaluation.generate:_decode_batch",
+    "answering": "clo.evaluation.decode:decode",
     "scoring": "clo.evaluation.evaluate:score_answers",
     "benchmarks": "clo.evaluation.benchmarks.run:score_choices",
     "start benchmarks": "clo.study.run_benchmarks:start_benchmark_scores",
@@ -60,7 +60,7 @@ def test_an_evaluation_that_ends_early_changes_nothing(
     for kept in finished.glob("answers-*.partial.jsonl"):  # of the moment before: nothing would be left to answer
         kept.unlink()
     before = files(finished)
-    again = [f"run={finished}", "evaluation.max_tokens=60", *belebele]
+    again = [f"run={finished}", "evaluation.max_tokens=15", *belebele]
     if how == "killed":
         ended = warm.run(again, tmp_path, kill={"at": MOMENTS[moment], "call": 1}, command="evaluate")
         assert ended.code == -signal.SIGKILL
@@ -81,10 +81,10 @@ def test_a_stopped_evaluation_goes_on_from_what_it_has(
     finished: Path, belebele: list[str], warm: WarmRuns, tmp_path: Path
 ) -> None:
     """Answers of whole batches are not generated again, and the end is what it would have been."""
-    again = [f"run={finished}", "evaluation.max_tokens=60", *belebele]
+    again = [f"run={finished}", "evaluation.max_tokens=15", *belebele]
     assert warm.run(again, tmp_path, command="evaluate").code == 0
     wanted = files(finished)
-    third = {"at": "clo.evaluation.generate:_decode_batch", "call": 3}
+    third = {"at": "clo.evaluation.decode:decode", "call": 3}
     assert warm.run(again, tmp_path, kill=third, command="evaluate").code == -signal.SIGKILL
     (log,) = finished.glob("answers-*.partial.jsonl")
     kept = [json.loads(line) for line in log.read_text().splitlines()]
@@ -92,14 +92,14 @@ def test_a_stopped_evaluation_goes_on_from_what_it_has(
     with log.open("a") as file:
         file.write('{"key": "torn')
     batches = sum(1 for _ in batches_of(finished))
-    last = {"at": "clo.evaluation.generate:_decode_batch", "call": batches - 1}
+    last = {"at": "clo.evaluation.decode:decode", "call": batches - 1}
     ended = warm.run(again, tmp_path, kill=last, command="evaluate")
     assert ended.code == 0, "two batches were kept, so there are two calls fewer"
     assert files(finished) == wanted
 
 
 def batches_of(run: Path) -> list[Any]:
-    """The batches of the run's test answers under 60 tokens: every one of them has one prompt."""
+    """The batches that are kept together under 15 tokens: every one of them has one prompt."""
     return (run / "samples.jsonl").read_text().splitlines()
 
 

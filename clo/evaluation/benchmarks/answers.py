@@ -37,7 +37,7 @@ def score_answers(
     room = max(1, window_of(subject.model, renderer.tokenizer) - longest)
     prompts = [encode(text) for text in contexts]
     cut = [ids[-room:] for ids in prompts]
-    texts = generate(subject, cut, longest, options.max_tokens, progress)
+    texts = [answer.text for answer in generate(subject, cut, longest, options.max_tokens, progress)]
     kind = side.task.kind
     score = _number if kind == "number" else _span
     results = [score(row, first_line(text), side.lang) for row, text in zip(side.rows, texts, strict=False)]
