@@ -18,6 +18,7 @@ from torch.nn.functional import pad
 
 from clo.evaluation.loops import go_round, loop_of
 from clo.model.layers import base_model, text_config
+from clo.square.scores import last_positions
 
 _NEW_SHARE = 4
 """Prompts enter when they are at least one in so many of the rows at work, or the last: a join copies the cache."""
@@ -106,9 +107,8 @@ class _Batch:
     def __init__(self, model: Any, prompts: Sequence[Sequence[int]], limits: Limits) -> None:
         self._base, self._prompts, self._limits = base_model(model), prompts, limits
         self._device = next(model.parameters()).device
-        self._keep = (
-            {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(self._base.forward).parameters else {}
-        )
+        takes_last = "logits_to_keep" in inspect.signature(self._base.forward).parameters
+        self._keep = {"logits_to_keep": last_positions(1, self._device)} if takes_last else {}
         self._ends = frozenset(limits.ends)
         self._sizes = [len(prompt) + room for prompt, room in zip(prompts, limits.rooms, strict=True)]
         self._next = 0

@@ -18,7 +18,7 @@ from clo.data.batch import micro_batches, pad
 from clo.data.items import build_items
 from clo.data.rows import Row
 from clo.evaluation.subject import Subject
-from clo.square.scores import without_dropout
+from clo.square.scores import last_positions, without_dropout
 
 KEPT = 64
 """Tokens of the start model's distribution that are kept one by one."""
@@ -67,7 +67,7 @@ def divergences(subject: Subject, rows: Sequence[Row], language: str, start: Seq
 
 def _divergence(start: Likely, logp_TV: Tensor) -> Tensor:
     """Mean over positions of the divergence between two distributions over the kept tokens and all the others."""
-    p_TK, q_TK = start.logp_TK.double(), logp_TV.cpu().double().gather(1, start.ids_TK)
+    p_TK, q_TK = start.logp_TK.double(), logp_TV.gather(1, start.ids_TK.to(logp_TV.device)).cpu().double()
     kept_T = (p_TK.exp() * (p_TK - q_TK)).sum(1)
     rest_p_T, rest_q_T = ((1 - logp.exp().sum(1)).clamp(min=1e-12) for logp in (p_TK, q_TK))
     return (kept_T + rest_p_T * (rest_p_T / rest_q_T).log()).clamp(min=0).mean()
@@ -86,7 +86,7 @@ def _distributions(subject: Subject, rows: Sequence[Row], language: str) -> Iter
                 input_ids=batch.ids_NT,
                 attention_mask=batch.mask_NT,
                 position_ids=(batch.mask_NT.cumsum(1) - 1).clamp(min=0),
-                logits_to_keep=keep,
+                logits_to_keep=last_positions(keep, device),
                 use_cache=False,
             ).logits[:, -keep:-1]
         wanted_NK = batch.response_NT[:, -keep + 1 :].bool()

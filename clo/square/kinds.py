@@ -70,7 +70,10 @@ def head_is_last(model: Any, batch: PaddedBatch) -> bool:
         base.get_output_embeddings().register_forward_hook(replaced),
     ]
     try:
-        logits = model(input_ids=batch.ids_NT, attention_mask=batch.mask_NT, logits_to_keep=2, use_cache=False).logits
+        kept = torch.arange(-2, 0, device=batch.ids_NT.device)
+        logits = model(
+            input_ids=batch.ids_NT, attention_mask=batch.mask_NT, logits_to_keep=kept, use_cache=False
+        ).logits
     finally:
         for hook in hooks:
             hook.remove()

@@ -26,6 +26,14 @@ from clo.square.head import token_log_probs
 from clo.square.kinds import head_is_last, unpackable
 
 
+def last_positions(count: int, device: Any) -> Tensor:
+    """``logits_to_keep`` for the last positions, int64: as an index, which makes the hidden states a block of memory.
+
+    Given as a number they stay a view with gaps, which a CPU multiplies row by row, with a copy of the head for each.
+    """
+    return torch.arange(-count, 0, device=device)
+
+
 @dataclass(frozen=True)
 class Scores:
     """Summed log-probs and token counts per cell; cells that were not asked for hold 0."""
@@ -93,7 +101,7 @@ def _padded_scores(model: Any, batch: PaddedBatch) -> Scores:
         input_ids=batch.ids_NT,
         attention_mask=batch.mask_NT,
         position_ids=positions_NT,
-        logits_to_keep=keep,
+        logits_to_keep=last_positions(keep, batch.ids_NT.device),
         use_cache=False,
     ).logits
     logits_NKV = logits_NKV[:, -keep:-1]
