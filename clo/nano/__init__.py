@@ -9,10 +9,9 @@ from pathlib import Path
 WEIGHTS = Path(__file__).parent / "weights"
 """An ordinary Hugging Face folder: ``AutoModelForCausalLM.from_pretrained(WEIGHTS)`` loads it."""
 SEEDS = 3
-"""Start models in the package: nano, nano-1 and nano-2, of the same corpus in another order from other first weights."""
+"""Start models in the package: nano, nano-1 and nano-2, of the same corpus in other orders, from other first weights."""
 
 
 def weights_of(seed: int) -> Path:
     """The folder of the start model from one seed."""
     return WEIGHTS.with_name(f"weights-{seed}") if seed else WEIGHTS
-

@@ -165,3 +165,15 @@ def test_every_methods_loss_and_gradient_equal_float64(name: str, family: str) -
     assert float(losses[0].detach()) == pytest.approx(float(losses[1].detach()), rel=1e-5)
     gradient, exact = attention_gradient(model, losses[0]), attention_gradient(exact_model, losses[1])
     assert float((gradient - exact).norm() / exact.norm()) < 5e-5
+
+
+def test_the_head_gets_whole_blocks_of_memory() -> None:
+    """A view with gaps is multiplied row by row on a CPU, each with a copy of the head: minutes at 262,144 words."""
+    from clo.evaluation.decode import Limits, decode
+
+    model, whole = tiny_model("llama"), []
+    model.get_output_embeddings().register_forward_pre_hook(lambda _, args: whole.append(args[0].is_contiguous()))
+    with torch.no_grad():
+        score(model, pad(random_items(4, 2), WHOLE))
+        decode(model, [[5, 6, 7], [8, 9], [7]], Limits(batch=64, forward=64, rooms=[3, 3, 3], ends=[2]))
+    assert len(whole) >= 3 and all(whole)
