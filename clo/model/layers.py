@@ -33,6 +33,24 @@ def decoder_layers(model: Any) -> torch.nn.ModuleList | None:
     return layers if isinstance(layers, torch.nn.ModuleList) else None
 
 
+def hand_head_whole_rows(model: Any) -> None:
+    """Make the hidden states that a frozen head is given contiguous, where a CPU computes in half precision.
+
+    Torch multiplies a slice of them, such as the last positions, by a matrix without a gradient sequence by sequence,
+    each with a copy of the matrix: with a vocabulary of 262k, 160 times slower in bfloat16, and 0.6 GiB on top.
+    """
+    head = base_model(model).get_output_embeddings()
+    if head is not None:
+        head.register_forward_pre_hook(_whole_rows)
+
+
+def _whole_rows(_: Any, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    if not args or args[0].device.type != "cpu":
+        return None
+    half = args[0].dtype in (torch.bfloat16, torch.float16) or torch.is_autocast_enabled("cpu")
+    return (args[0].contiguous(), *args[1:]) if half else None
+
+
 class LowerLayers:
     """The frozen layers below the first one that trains: one pass serves the policy and its reference.
 

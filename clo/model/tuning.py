@@ -11,7 +11,7 @@ from typing import Any
 from clo.config import TuningConfig
 from clo.config.choices import Trains
 from clo.errors import UserError
-from clo.model.layers import base_model, text_decoder
+from clo.model.layers import base_model, hand_head_whole_rows, text_decoder
 
 _BLOCKS = {
     Trains.attention: re.compile(r"(^|\.)(self_attn|attn|attention|self_attention)(\.|$)"),
@@ -68,6 +68,8 @@ def apply_tuning(model: Any, tuning: TuningConfig, seed: int = 0) -> Any:
 
     for parameter in model.parameters():
         parameter.requires_grad_(False)
+    if hasattr(model, "get_output_embeddings"):
+        hand_head_whole_rows(model)
     names = _matching_modules(model, tuning)
     if tuning.lora is not None:
         from peft import LoraConfig, get_peft_model

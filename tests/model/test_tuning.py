@@ -293,3 +293,23 @@ def test_layers_without_attention_are_named() -> None:
         "attention is in 1 of 3 layers; the others mix tokens by conv, which no tuning but full trains"
     )
     assert not ledger(apply_tuning(tiny_model(), TuningConfig())).beside
+
+
+@pytest.mark.parametrize("tuning", [TuningConfig(), LORA])
+def test_a_frozen_head_is_one_product_in_half_precision(tuning: TuningConfig) -> None:
+    """A slice of the hidden states would be multiplied sequence by sequence, with a copy of the head for each."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    seen: list[str] = []
+
+    class Watching(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if any(isinstance(arg, torch.Tensor) and 400 in arg.shape for arg in args):
+                seen.append(str(func.overloadpacket))
+            return func(*args, **(kwargs or {}))
+
+    model = apply_tuning(tiny_model().to(torch.bfloat16), tuning)
+    ids = torch.arange(1, 21).view(2, 10)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16), Watching():
+        model(input_ids=ids, logits_to_keep=3, use_cache=False)
+    assert "aten.mm" in seen and "aten.bmm" not in seen
