@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from clo.config import DataConfig, LangConfig, ModelConfig, TrainerConfig, TuningConfig
 from clo.config.choices import ReferenceMode
@@ -19,10 +20,15 @@ from clo.data.rows import Row
 from clo.errors import UserError
 from clo.study.plan_memory import memory_of, on_cpu, peak_memory
 
+if TYPE_CHECKING:
+    from clo.training.stage_plan import StagePlan
+
 ASSUMED_MFU = 0.45
 """Share of a GPU's peak that steps and references reach; assumed (Llama-3-8B on an H200: 0.50 and 0.45)."""
 CPU_MFU = 0.5
 """The same of a CPU's peak in float32 (Gemma 3 270M: 0.50 to 0.57)."""
+CPU_OPTIMIZER = 7e-9
+"""Seconds of AdamW per trained weight and step on a CPU, which its memory bounds: some twenty passes over 4 bytes."""
 CPU_HALF = 2.5
 """Times as fast as in float32 that a step in bfloat16 is on a CPU at most, whatever its units can do: the head's
 softmax, norms and attention are no products (1.8 on Gemma 3 270M, 2.5 to 2.9 on the shapes of docs/speed.md)."""
@@ -69,24 +75,14 @@ def plan_run(run: RunConfig, train: Sequence[Item], rows: Sequence[Row] = ()) ->
     from clo.model.load import shape_only
     from clo.model.tuning import apply_tuning, ledger
     from clo.training.stages import plan_stages
-    from clo.training.throughput import forward_flops, step_flops
 
     model = apply_tuning(shape_only(run.model), run.tuning)
     stages = plan_stages(run.method, run.evaluation, run.batch_size, train)
-    work, every = 0.0, run.trainer.grad_norms_every
-    for stage in stages:
-        work += stage.total_steps / stage.steps_per_epoch * step_flops(model, train, stage.objective.cells())
-        for part in stage.objective.parts().values():  # each term's own gradient norm takes passes of its own
-            measured = len(range(0, stage.total_steps, every))
-            work += measured / stage.steps_per_epoch * step_flops(model, train, part.cells())
-        if stage.objective.comparisons():
-            work += forward_flops(model, train, stage.objective.cells())
     trainer = run.trainer
     if not any(stage.objective.comparisons() for stage in stages):
         trainer = replace(trainer, reference=ReferenceMode.cached)  # no reference: no start weights are kept
     book = ledger(model)
     peak, limit = _peak(trainer), _memory(trainer)
-    speed = None if peak is None else _reached(trainer, peak) * trainer.devices * trainer.nodes
     lengths = [packed_tokens(item, stages[-1].objective.cells()) for item in train]
     saved = sum(p.numel() * p.element_size() for p in model.parameters() if run.tuning.lora is None or p.requires_grad)
     whole = Plan(
@@ -96,7 +92,7 @@ def plan_run(run: RunConfig, train: Sequence[Item], rows: Sequence[Row] = ()) ->
         steps=sum(stage.total_steps for stage in stages),
         memory=memory_of(trainer, model, lengths),
         limit=limit,
-        hours=None if speed is None else work / speed / 3600,
+        hours=None if peak is None else _seconds(trainer, model, stages, train, peak) / 3600,
         disk=saved + 2 * book.checkpoint_bytes,
         translation=_translation(run.data, run.lang, run.cache_dir, rows, peak),
         advice=None,
@@ -104,6 +100,28 @@ def plan_run(run: RunConfig, train: Sequence[Item], rows: Sequence[Row] = ()) ->
     if limit is None or whole.needs() <= limit:
         return whole
     return replace(whole, advice=_advice(run.model, run.tuning, trainer, lengths, limit))
+
+
+def _seconds(
+    trainer: TrainerConfig, model: Any, stages: Sequence[StagePlan], train: Sequence[Item], peak: float
+) -> float:
+    """Steps, references, and on a CPU the optimizer, which there waits for its memory."""
+    from clo.model.tuning import ledger
+    from clo.training.throughput import forward_flops, step_flops
+
+    work, moved = 0.0, 0
+    for stage in stages:
+        cells, epochs = stage.objective.cells(), stage.total_steps / stage.steps_per_epoch
+        work += epochs * step_flops(model, train, cells)
+        for part in stage.objective.parts().values():  # each term's own gradient norm takes passes of its own
+            measured = len(range(0, stage.total_steps, trainer.grad_norms_every))
+            work += measured / stage.steps_per_epoch * step_flops(model, train, part.cells())
+        if stage.objective.comparisons():
+            once = trainer.reference is ReferenceMode.cached
+            work += (1 if once else epochs) * forward_flops(model, train, cells)
+        moved += stage.total_steps * ledger(model).trains()
+    reached = _reached(trainer, peak) * trainer.devices * trainer.nodes
+    return work / reached + (moved * CPU_OPTIMIZER if on_cpu(trainer) else 0.0)
 
 
 def _translation(

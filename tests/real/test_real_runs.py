@@ -58,7 +58,7 @@ def test_ten_steps(runs: RealRuns, real_model: Path, name: str) -> None:
     results = run.results()
     assert results["train"]["steps"] == len(run.lines()) == 10
     assert {side: results["scores"][side]["all"]["n"] for side in ("en", "target")} == {"en": 2, "target": 2}
-    assert len(run.samples()) == 4 and not results["train"].get("warnings", [])[2:]
+    assert len(run.samples()) == 4
     if name in ("clo", "layers"):
         from safetensors.torch import load_file
 

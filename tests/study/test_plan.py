@@ -151,6 +151,13 @@ def test_passes_that_measure_gradient_norms_are_counted(llama3_8b: Path) -> None
     assert rare is not None and every is not None and 1.7 * rare < every < 3 * rare
 
 
+def test_references_in_every_step_are_counted(llama3_8b: Path) -> None:
+    """Two epochs: a reference pass each, where the cached one is made once."""
+    more = ["data_size=400", "trainer.grad_norms_every=1000000"]
+    cached, swapped = (planned(llama3_8b, *more, f"trainer.reference={mode}").hours for mode in ("cached", "swapped"))
+    assert cached is not None and swapped is not None and 1.1 * cached < swapped < 1.3 * cached
+
+
 def test_the_command_plans_and_trains_nothing(warm: WarmRuns, tmp_path: Path) -> None:
     places = [f"output_dir={tmp_path}/outputs", f"cache_dir={tmp_path}/cache"]
     one = warm.run(["plan=true", *places], tmp_path)
