@@ -221,3 +221,12 @@ def shared_data() -> Path:
     if not path.is_dir():
         pytest.skip(f"needs the real rows in {path} (or set CLO_SHARED_DATA)")
     return path
+
+
+@pytest.fixture(scope="session")
+def real_model() -> Path:
+    """A real model of 270 million parameters, for the slow tests of tests/real."""
+    named = os.environ.get("CLO_REAL_MODEL")
+    if not named or not (Path(named) / "config.json").is_file():
+        pytest.skip("needs the folder of google/gemma-3-270m as the hub has it; name it by CLO_REAL_MODEL=<folder>")
+    return Path(named)

@@ -9,20 +9,29 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from clo.config import DataConfig, LangConfig, ModelConfig, TrainerConfig, TuningConfig
+from clo.config.choices import ReferenceMode
 from clo.config.parse import RunConfig
 from clo.data.batch import packed_tokens
 from clo.data.items import Item
 from clo.data.rows import Row
 from clo.errors import UserError
+from clo.study.plan_memory import memory_of, on_cpu, peak_memory
+
+if TYPE_CHECKING:
+    from clo.training.stage_plan import StagePlan
 
 ASSUMED_MFU = 0.45
-"""Share of the device's peak that steps and references reach; assumed (Llama-3-8B on an H200: 0.50 and 0.45)."""
-RESERVE = 0.04
-"""Share of the memory that allocators and libraries keep; 0.7 to 2 % were measured on an H200."""
-GIB = 2**30
+"""Share of a GPU's peak that steps and references reach; assumed (Llama-3-8B on an H200: 0.50 and 0.45)."""
+CPU_MFU = 0.5
+"""The same of a CPU's peak in float32 (Gemma 3 270M: 0.50 to 0.57)."""
+CPU_OPTIMIZER = 7e-9
+"""Seconds of AdamW per trained weight and step on a CPU, which its memory bounds: some twenty passes over 4 bytes."""
+CPU_HALF = 2.5
+"""Times as fast as in float32 that a step in bfloat16 is on a CPU at most, whatever its units can do: the head's
+softmax, norms and attention are no products (1.8 on Gemma 3 270M, 2.5 to 2.9 on the shapes of docs/speed.md)."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +61,6 @@ class Plan:
         return peak_memory(self.memory)
 
 
-def peak_memory(parts: dict[str, float]) -> float:
-    """Bytes that a device needs: those of training, or of whole weights where training splits them."""
-    whole = parts.get("whole weights, not training", 0.0)
-    return max(sum(parts.values()) - whole, whole) * (1 + RESERVE)
-
-
 def plan_run(run: RunConfig, train: Sequence[Item], rows: Sequence[Row] = ()) -> Plan:
     """The needs of one run.
 
@@ -72,18 +75,14 @@ def plan_run(run: RunConfig, train: Sequence[Item], rows: Sequence[Row] = ()) ->
     from clo.model.load import shape_only
     from clo.model.tuning import apply_tuning, ledger
     from clo.training.stages import plan_stages
-    from clo.training.throughput import forward_flops, step_flops
 
     model = apply_tuning(shape_only(run.model), run.tuning)
     stages = plan_stages(run.method, run.evaluation, run.batch_size, train)
-    work = 0.0
-    for stage in stages:
-        epochs = stage.total_steps / stage.steps_per_epoch
-        work += epochs * step_flops(model, train, stage.objective.cells())
-        if stage.objective.comparisons():
-            work += forward_flops(model, train, stage.objective.cells())
+    trainer = run.trainer
+    if not any(stage.objective.comparisons() for stage in stages):
+        trainer = replace(trainer, reference=ReferenceMode.cached)  # no reference: no start weights are kept
     book = ledger(model)
-    peak, limit = _peak(run.trainer), _memory(run.trainer)
+    peak, limit = _peak(trainer), _memory(trainer)
     lengths = [packed_tokens(item, stages[-1].objective.cells()) for item in train]
     saved = sum(p.numel() * p.element_size() for p in model.parameters() if run.tuning.lora is None or p.requires_grad)
     whole = Plan(
@@ -91,16 +90,38 @@ def plan_run(run: RunConfig, train: Sequence[Item], rows: Sequence[Row] = ()) ->
         items=len(train),
         tokens=sum(lengths),
         steps=sum(stage.total_steps for stage in stages),
-        memory=memory_of(run.trainer, model, lengths),
+        memory=memory_of(trainer, model, lengths),
         limit=limit,
-        hours=None if peak is None else work / (peak * run.trainer.devices * run.trainer.nodes * ASSUMED_MFU) / 3600,
+        hours=None if peak is None else _seconds(trainer, model, stages, train, peak) / 3600,
         disk=saved + 2 * book.checkpoint_bytes,
         translation=_translation(run.data, run.lang, run.cache_dir, rows, peak),
         advice=None,
     )
     if limit is None or whole.needs() <= limit:
         return whole
-    return replace(whole, advice=_advice(run.model, run.tuning, run.trainer, lengths, limit))
+    return replace(whole, advice=_advice(run.model, run.tuning, trainer, lengths, limit))
+
+
+def _seconds(
+    trainer: TrainerConfig, model: Any, stages: Sequence[StagePlan], train: Sequence[Item], peak: float
+) -> float:
+    """Steps, references, and on a CPU the optimizer, which there waits for its memory."""
+    from clo.model.tuning import ledger
+    from clo.training.throughput import forward_flops, step_flops
+
+    work, moved = 0.0, 0
+    for stage in stages:
+        cells, epochs = stage.objective.cells(), stage.total_steps / stage.steps_per_epoch
+        work += epochs * step_flops(model, train, cells)
+        for part in stage.objective.parts().values():  # each term's own gradient norm takes passes of its own
+            measured = len(range(0, stage.total_steps, trainer.grad_norms_every))
+            work += measured / stage.steps_per_epoch * step_flops(model, train, part.cells())
+        if stage.objective.comparisons():
+            once = trainer.reference is ReferenceMode.cached
+            work += (1 if once else epochs) * forward_flops(model, train, cells)
+        moved += stage.total_steps * ledger(model).trains()
+    reached = _reached(trainer, peak) * trainer.devices * trainer.nodes
+    return work / reached + (moved * CPU_OPTIMIZER if on_cpu(trainer) else 0.0)
 
 
 def _translation(
@@ -114,53 +135,6 @@ def _translation(
     assert data.translation is not None
     path = rows_path(data, lang, cache_dir)
     return None if path.is_file() else (str(path), translation_hours(data.translation, lang.source, rows, peak))
-
-
-def memory_of(trainer: TrainerConfig, model: Any, lengths: Sequence[int]) -> dict[str, float]:
-    """Bytes by part while a stage trains; activations are those of the largest packed row.
-
-    Args:
-        trainer: devices, precision, and how much is computed at a time.
-        model: with its tuning, on any device.
-        lengths: tokens of each training item's packed row.
-    """
-    from clo.model.layers import LowerLayers, base_model, decoder_layers, text_config
-    from clo.model.tuning import ledger
-
-    book, base = ledger(model), base_model(model)
-    tokens = max(max(lengths), min(trainer.max_tokens, sum(lengths)))
-    config, width = text_config(model), 2 if trainer.precision == "bf16-mixed" else 4
-    layers = config.num_hidden_layers - LowerLayers(model).count
-    layer = _layer_bytes(config, width, trainer.compile)
-    saved = 2 * config.hidden_size * layers + layer if trainer.gradient_checkpointing else layer * layers
-    head = base.get_output_embeddings().weight
-    casts = width * book.trains() if width == 2 else 0
-    parts = {
-        "weights": float(book.weight_bytes + casts),
-        "gradients": float(book.gradient_bytes),
-        "optimizer": float(book.optimizer_bytes),
-        "activations": float(tokens * saved),
-        "head": float(tokens * config.hidden_size * width + 4 * 2048 * min(16384, head.shape[0])),
-    }
-    if trainer.strategy == "fsdp2":  # the layers are split; embeddings, head and the largest layer are whole
-        inside = sum(p.numel() * p.element_size() for p in (decoder_layers(model) or base).parameters())
-        share, largest = 1 / (trainer.devices * trainer.nodes), inside / config.num_hidden_layers
-        parts["weights"] = (book.weight_bytes - inside) + inside * share + largest
-        parts |= {name: parts[name] * share for name in ("gradients", "optimizer")}
-        parts["whole weights, not training"] = float(book.weight_bytes)
-    return parts
-
-
-def _layer_bytes(config: Any, width: int, compiled: bool) -> float:
-    """Saved activations of one token in one layer: MLP, attention, residual streams; eager norms keep float32 too.
-
-    At Llama-3-8B's shape 163 kB, compiled 122 kB, as measured on an H200.
-    """
-    hidden, mlp = config.hidden_size, getattr(config, "intermediate_size", 4 * config.hidden_size)
-    head = getattr(config, "head_dim", None) or hidden // config.num_attention_heads
-    keys = 2 * head * (getattr(config, "num_key_value_heads", None) or config.num_attention_heads)
-    inside = 0.75 * width * hidden if compiled else 11.5 * hidden
-    return width * (3 * mlp + 3 * hidden + 1.25 * keys) + inside
 
 
 def _advice(
@@ -204,6 +178,20 @@ def _peak(trainer: TrainerConfig) -> float | None:
         return None
     torch.set_num_threads(trainer.threads)
     return peak_flops(device, trainer.precision)
+
+
+def _reached(trainer: TrainerConfig, peak: float) -> float:
+    """FLOP/s that steps and references reach on one device."""
+    import torch
+
+    from clo.training.throughput import peak_flops
+
+    if not on_cpu(trainer):
+        return peak * ASSUMED_MFU
+    if trainer.precision == "32-true" or trainer.tflops is not None:
+        return peak * CPU_MFU
+    plain = peak_flops(torch.device("cpu"), "32-true")
+    return CPU_MFU * (peak if plain is None else min(peak, CPU_HALF * plain))
 
 
 def _memory(trainer: TrainerConfig) -> float | None:

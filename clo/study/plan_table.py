@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from clo.config.parse import RunConfig
-from clo.study.plan import ASSUMED_MFU, GIB, Plan, plan_run
+from clo.study.plan import ASSUMED_MFU, CPU_MFU, Plan, plan_run
+from clo.study.plan_memory import GIB
 
 if TYPE_CHECKING:
     from clo.data.splits import Splits
@@ -75,7 +76,8 @@ def show(plans: Sequence[Plan]) -> bool:
     for part in dict.fromkeys(part for plan in plans for part in plan.memory):
         print(f"  {part}: {max(plan.memory[part] for plan in plans) / GIB:.3f} GiB at most")
     known = duration(sum(plan.hours for plan in plans if plan.hours is not None))
-    print(f"all cells: {known} on one machine at {100 * ASSUMED_MFU:.0f} % of its peak (assumed), without evaluation")
+    shares = f"{100 * ASSUMED_MFU:.0f} % of a GPU's peak, {100 * CPU_MFU:.0f} % of a CPU's (assumed)"
+    print(f"all cells: {known} on one machine at {shares}, without evaluation")
     for path in sorted({plan.translation[0] for plan in plans if plan.translation is not None}):
         _say_translation(
             path, [plan.translation[1] for plan in plans if plan.translation and plan.translation[0] == path]

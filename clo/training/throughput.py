@@ -40,7 +40,8 @@ def step_flops(model: Any, items: Sequence[Item], cells: Sequence[Cell]) -> floa
     """Floating-point operations of one training step on packed rows, after the floor of an exact step.
 
     Every token passes every matrix once; it passes it back where something below trains, and once more where the
-    matrix itself trains; response tokens pass the head, and come back. Attention scores count by causal pairs.
+    matrix itself trains, the head included; of tokens only those of responses do. Attention scores count by causal
+    pairs.
     """
     matrices = _matrices(model)
     first = LowerLayers(model).count
@@ -55,7 +56,8 @@ def step_flops(model: Any, items: Sequence[Item], cells: Sequence[Cell]) -> floa
     width = heads * (getattr(config, "head_dim", None) or config.hidden_size // heads)
     layers = config.num_hidden_layers
     pairs = 4.0 * width * sum(_pairs(item, cells) for item in items)
-    return body + pairs * (layers + 2 * (layers - first)) + 4.0 * responses * head.numel()
+    own = (6.0 if head.requires_grad else 4.0) * responses * head.numel()
+    return body + pairs * (layers + 2 * (layers - first)) + own
 
 
 def _matrices(model: Any) -> list[tuple[str, float, bool]]:
@@ -101,9 +103,10 @@ def peak_flops(device: torch.device, precision: str) -> float | None:
     size, best = 768, 0.0
     a = torch.ones(size, size, dtype=torch.float32 if precision == "32-true" else torch.bfloat16)
     for _ in range(6):
-        began = time.perf_counter()
+        began = time.process_time()  # of all threads together; other work on the machine does not count
         a @ a
-        best = max(best, 2 * size**3 / (time.perf_counter() - began))
+        seconds = (time.process_time() - began) / torch.get_num_threads()
+        best = max(best, 2 * size**3 / max(seconds, 1e-9))
     return best
 
 

@@ -127,6 +127,37 @@ def test_checkpointing_saves_memory(llama3_8b: Path) -> None:
     }
 
 
+def test_what_only_a_cpu_holds(llama3_8b: Path) -> None:
+    """Its memory is the process's; bfloat16 keeps kernels; a step of the optimizer needs room of its own."""
+    plain = planned(llama3_8b, "data_size=20", "trainer=cpu", "method=sft", "trainer.tflops=0.1").memory
+    half = planned(llama3_8b, "data_size=20", "trainer=cpu", "trainer.precision=bf16-mixed", "method=sft").memory
+    gpu = planned(llama3_8b, "data_size=20", "method=sft").memory
+    assert plain["process"] > 2**27 and half["kernels"] == 2**30 and "kernels" not in plain
+    assert not {"process", "kernels", "optimizer's step, beyond activations"} & gpu.keys()
+    body = plain["activations"] + plain["head"] + plain["optimizer's step, beyond activations"]
+    assert body == pytest.approx(max(2 * 4 * 128256 * 4096, plain["activations"] + plain["head"]))
+    assert plain["head"] > 4 * 128256 * (4096 + 2 * 256)  # the head trains: its new gradient and a block of logits
+
+
+def test_swapped_references_keep_the_start_weights(llama3_8b: Path) -> None:
+    cached, swapped = (planned(llama3_8b, "data_size=20", *more).memory for more in ([], ["trainer.reference=swapped"]))
+    assert swapped.pop("start weights, for the reference") == cached["gradients"] and swapped == cached
+    assert planned(llama3_8b, "data_size=20", "trainer.reference=swapped", "method=sft").memory.keys() == cached.keys()
+
+
+def test_passes_that_measure_gradient_norms_are_counted(llama3_8b: Path) -> None:
+    """Each term's own norm at every step: both terms' passes and the step's own, which is at most three times one."""
+    rare, every = (planned(llama3_8b, "data_size=400", f"trainer.grad_norms_every={n}").hours for n in (1_000_000, 1))
+    assert rare is not None and every is not None and 1.7 * rare < every < 3 * rare
+
+
+def test_references_in_every_step_are_counted(llama3_8b: Path) -> None:
+    """Two epochs: a reference pass each, where the cached one is made once."""
+    more = ["data_size=400", "trainer.grad_norms_every=1000000"]
+    cached, swapped = (planned(llama3_8b, *more, f"trainer.reference={mode}").hours for mode in ("cached", "swapped"))
+    assert cached is not None and swapped is not None and 1.1 * cached < swapped < 1.3 * cached
+
+
 def test_the_command_plans_and_trains_nothing(warm: WarmRuns, tmp_path: Path) -> None:
     places = [f"output_dir={tmp_path}/outputs", f"cache_dir={tmp_path}/cache"]
     one = warm.run(["plan=true", *places], tmp_path)
