@@ -20,13 +20,13 @@ LANGUAGES = facts.CORE_LANGUAGES
 TARGETS = LANGUAGES[1:]
 SIZES = (100, 200, 400, 800, 1600, 3200, 6400)
 HASHES = {
-    "en": "ee43cc9b01976a51",
-    "zh": "9899182b3c029179",
-    "de": "a546740dc006e2f7",
-    "ko": "20c2fd17d54dfca1",
-    "id": "d2ef5ce7d0d4c807",
-    "sw": "d5a413e2cebbc6fb",
-    "yo": "a07e71aae4c2bf83",
+    "en": "bef5952dd987451b",
+    "zh": "b39e4d09a50d4c87",
+    "de": "e73ab9e6d993a2e8",
+    "ko": "25bd5bb4f08dac53",
+    "id": "0a8ba2ff6f915c6e",
+    "sw": "215181567c621a18",
+    "yo": "3c1b30289630e608",
 }
 
 
@@ -223,7 +223,7 @@ def test_known_facts_are_right() -> None:
     table = {(fact.relation, fact.subject): fact for fact in facts.closed_facts()}
     answers = {
         ("territory_currency", "MX"): "The currency used in Mexico is called Mexican Peso.",
-        ("code_territory", "PH"): "The country with the two-letter code PH is the Philippines.",
+        ("code_territory", "JP"): "The country with the two-letter code JP is Japan.",
         ("month_before", "1"): "The month that comes before January is December.",
         ("day_after", "6"): "The day of the week that comes after Sunday is Monday.",
         ("city_territory", "Asia/Tokyo"): "The country of the city of Tokyo is Japan.",
@@ -232,7 +232,7 @@ def test_known_facts_are_right() -> None:
     }
     for key, sentence in answers.items():
         assert wording.answer(table[key], "en") == sentence
-    assert wording.gold(table["code_territory", "PH"], "en") == "Philippines"
+    assert wording.gold(table["city_territory", "Asia/Dubai"], "en") == "United Arab Emirates"
     assert wording.gold(table["code_currency", "EUR"], "sw") == "Yuro"
     assert wording.gold(table["code_language", "de"], "yo") == "Èdè Jámánì"
 
