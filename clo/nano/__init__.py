@@ -9,7 +9,7 @@ from pathlib import Path
 WEIGHTS = Path(__file__).parent / "weights"
 """An ordinary Hugging Face folder: ``AutoModelForCausalLM.from_pretrained(WEIGHTS)`` loads it."""
 SEEDS = 3
-"""Start models in the package: nano, nano-1 and nano-2, each from first weights and an order of the corpus of its own."""
+"""Start models in the package: nano, nano-1 and nano-2, each from first weights and an order of text of its own."""
 
 
 def weights_of(seed: int) -> Path:
