@@ -142,7 +142,8 @@ def _config(study: str, lang: str, method: str, size: int, seed: int, changes: M
     config: dict[str, Any] = {
         "model": {"name": "nano", "path": "nano", "recipe": {"lam": 0.5}},
         "lang": {"code": lang, "name": NAMES[lang], "tier": "low", "source": "en"},
-        "method": {"name": method, "lam": METHODS[method]["lam"], "beta": 0.1, "sft_first": None},
+        "method": {"name": method, "lam": METHODS[method]["lam"], "beta": 0.1,
+                   "sft_first": {"lr": 0.001} if method == "sft_dpo" else None},
         "tuning": {"name": METHODS[method]["tuning"], "trains": METHODS[method]["tuning"], "lora": None},
         "data": {"name": "cldr", "train": f"rows/{lang}.jsonl"},
         "trainer": {"threads": 1 + seed}, "data_size": size, "seed": seed, "batch_size": 64,

@@ -71,10 +71,17 @@ _PRIORITY = (
 )  # fmt: skip
 
 
+def label_width(table: Table, width: int) -> int:
+    """Characters for a label on a terminal of ``width``: longer ones go on in a second line, between words."""
+    words = max(len(word) for row in table.rows for word in row.label.split())
+    return max(words, min(max(len(row.label) for row in table.rows), width // 4))
+
+
 def fitting(table: Table, width: int) -> list[Column]:
     """The columns that fit a terminal of ``width`` characters, the most telling ones first to stay."""
     rank = {key: number for number, key in enumerate(_PRIORITY)}
-    left = width - sum(3 + max(map(len, texts)) for texts in zip(LEAD_HEADS, *map(lead, table.rows), strict=True))
+    texts = zip(LEAD_HEADS, *map(lead, table.rows), strict=True)
+    left = width - sum(3 + min(label_width(table, width), max(map(len, own))) for own in texts)
     kept = set()
     for column in sorted(table.columns, key=lambda c: rank.get(c.key, len(rank))):
         cells = (shown(row.cells.get(column.key), column) for row in table.rows)
@@ -97,7 +104,10 @@ def to_rich(table: Table, title: str, width: int) -> RichTable:
     rich = RichTable(title=title, caption=caption, title_justify="left", caption_justify="left", pad_edge=False)
     rich.box, rich.padding = box.SIMPLE_HEAD, (0, 1)
     for head in LEAD_HEADS:
-        rich.add_column(head, justify="right" if head in ("items", "runs") else "left", no_wrap=True)
+        limit = label_width(table, width) if head == "method" else None
+        rich.add_column(
+            head, justify="right" if head in ("items", "runs") else "left", min_width=limit, max_width=limit
+        )
     for column in columns:
         rich.add_column(f"{SHORT_SIDES[column.side]} {column.head}", justify="right")
     ends = {indices[-1] for indices in table.groups}
