@@ -41,6 +41,7 @@ QUESTIONS = {
 METHODS: dict[str, dict[str, Any]] = {
     "sft": {"lam": 1.0, "tuning": "full", "gain": 0.80, "keep": 0.97, "stages": ("sft",)},
     "sft_dpo": {"lam": 0.0, "tuning": "full", "gain": 0.84, "keep": 0.95, "stages": ("sft", "sft_dpo")},
+    "sft_target": {"lam": 1.0, "tuning": "full", "gain": 0.80, "keep": 0.5, "stages": ("sft_target",)},
     "clo": {"lam": 0.5, "tuning": "attention", "gain": 0.92, "keep": 0.86, "stages": ("clo",)},
 }
 

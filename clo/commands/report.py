@@ -39,7 +39,8 @@ COMMAND = Command(
     reads="outputs/<study>/*/: results.json, samples, metrics of every finished run",
     writes=(
         "outputs/<study>/report/: report.html with a page per run (runs/) and per comparison at equal data (compare/); "
-        "table.csv, table.md, table.tex; comparisons.csv (paired tests), benchmarks.csv, benchmark_tests.csv and "
+        "table.csv, table.md, table.tex; equal.csv (CLO against SFT on the same weights, items and steps), claims.csv "
+        "(the paper's claims); comparisons.csv (paired tests), benchmarks.csv, benchmark_tests.csv and "
         "judged.csv where there are such; every figure as PNG and SVG"
     ),
     example="report study=data_efficiency compare=sft",

@@ -63,6 +63,11 @@ class Run:
         return number(self.part("train").get("steps"))
 
     @property
+    def batch(self) -> str | None:
+        """Items per optimizer step, as recorded."""
+        return self.config.get("batch_size")
+
+    @property
     def recorded(self) -> dict[str, str]:
         """The configuration with what older records lack."""
         return whole(self.method, str(self.results.get("tuning", "")), self.config)

@@ -113,11 +113,11 @@ def paired(ours: Sequence[Run], theirs: Sequence[Run], scores: Mapping[Path, Map
     return difference(left, right)
 
 
-def chrf_of(run: Run, side: str) -> dict[str, float]:
+def chrf_of(run: Run, side: str, file: str = "samples.jsonl") -> dict[str, float]:
     """Score by prompt, chrF; samples without one are left out."""
     return {
         str(sample["id"]): float(sample["chrf"])
-        for sample in run.samples()
+        for sample in run.samples(file)
         if sample.get("side") == side and isinstance(sample.get("chrf"), int | float) and "id" in sample
     }
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import astuple
 from itertools import chain, groupby
 from typing import TYPE_CHECKING
 
+from clo.report.claims import RULE
 from clo.report.collect import Study
+from clo.report.equal import NONE, TITLE
 from clo.report.formats import SHORT_SIDES, SIDES, csv_text
 from clo.report.measures import COLUMNS, Column, shown
 from clo.report.render import render
@@ -54,9 +57,18 @@ def to_csv(table: Table) -> str:
     return csv_text(["language", "data_size", "method", "runs", *heads], rows)
 
 
-def to_markdown(table: Table, study: Study) -> str:
-    """A GitHub table; the side of a measure stands in its heading, since Markdown has no spanning cells."""
-    return render("table.md", table=table, study=study, lead=lead, lead_heads=LEAD_HEADS, assumed=assumed(study))
+Lines = tuple[Sequence[str], Sequence[Sequence[str]]]
+"""Headings and cells of a further table."""
+
+
+def to_markdown(table: Table, study: Study, equal: Lines = ((), ()), claims: Lines = ((), ())) -> str:
+    """GitHub tables; the side of a measure stands in its heading, since Markdown has no spanning cells.
+
+    ``equal`` are CLO's differences to SFT at equal terms, which come first; ``claims`` come last.
+    """
+    further = {"equal": equal, "claims": claims, "TITLE": TITLE, "NONE": NONE, "RULE": RULE}
+    told = {"table": table, "study": study, "lead": lead, "lead_heads": LEAD_HEADS, "assumed": assumed(study)}
+    return render("table.md", **told, **further)
 
 
 def to_latex(table: Table) -> str:

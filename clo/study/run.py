@@ -147,6 +147,7 @@ def _fit(session: Session, model: Any, rows: Splits, items: Items) -> dict[str, 
     from clo.model.tuning import ledger
     from clo.training.checks import check_frozen, frozen_key
     from clo.training.stages import StageData, fit_stages, plan_stages
+    from clo.training.throughput import peak_memory_gb
 
     run, folder = session.run, session.folder
     book, plans = ledger(model), plan_stages(run.method, run.evaluation, run.batch_size, items.train)
@@ -155,6 +156,7 @@ def _fit(session: Session, model: Any, rows: Splits, items: Items) -> dict[str, 
         head = f"{folder.path.name}: {len(items.train)} items ({items.too_long} longer ones left out), {steps}"
         print(head, *book.lines(), sep="\n  ")
     look = watch(session.renderer, rows.dev, run.lang, run.evaluation) if run.evaluation.watch else None
+    memory = peak_memory_gb(session.device)
     frozen, began = frozen_key(model), time.monotonic()
     warnings = fit_stages(run, model, StageData(items.train, items.val, look), folder)
     if folder.main:
@@ -163,6 +165,7 @@ def _fit(session: Session, model: Any, rows: Splits, items: Items) -> dict[str, 
     return {
         "seconds": time.monotonic() - began,
         "steps": sum(plan.total_steps for plan in plans),
+        **memory(),
         **({"warnings": warnings} if warnings else {}),
         "items": len(items.train),
         "items_too_long": items.too_long,
