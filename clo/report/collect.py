@@ -77,8 +77,9 @@ class Run:
         return tuning(self.recorded) == tuning(other.recorded), self.steps == other.steps
 
     def score(self, side: str, key: str, group: str = "all", when: str = "scores") -> float | None:
-        """One number of results.json, None where it is absent, null or not finite."""
-        return number(self.results[when].get(side, {}).get(group, {}).get(key))
+        """One number of results.json, None where it is absent, null or not finite; ``when`` may be ``last``."""
+        block = self.part("last", "scores") if when == "last" else self.results[when]
+        return number(block.get(side, {}).get(group, {}).get(key))
 
     def part(self, *keys: str) -> dict[str, Any]:
         """What results.json has under a key, and further ones in it; empty where that is missing or no object."""

@@ -109,7 +109,8 @@ def _measured(
     side = "en" if name.startswith("English") else "target"
     found: list[Comparison | None] = []
     for row, ours, theirs in rows:
-        one = paired(*(([run for run in own if by_run[run.folder]]) for own in (ours, theirs)), by_run)
+        ours, theirs = ([run for run in own if by_run[run.folder]] for own in (ours, theirs))
+        one = paired(ours, theirs, by_run)
         if one is None:
             found.append(None)
             continue

@@ -92,6 +92,9 @@ def build(study: Study, compare: str | None = None) -> Table:
             rows.append(TableRow(lang, name, None, label, 0, _cells(group, {}, "start")))
         for (size, label), group in grouped(runs, lambda run: (run.size, run.label)).items():
             rows.append(TableRow(lang, name, size, label, len(group), _cells(group, wins)))
+            last = [run for run in group if run.part("last")]
+            if last:
+                rows.append(TableRow(lang, name, size, f"{label}: last weights", len(last), _cells(last, {}, "last")))
     filled = {key for row in rows for key in row.cells}
     columns = [c for c in COLUMNS if c.key in filled and c.instead_of not in filled]
     return Table(
@@ -106,7 +109,7 @@ def _cells(group: Sequence[Run], wins: Mapping[Path, float], when: str = "scores
         read = (measure(run, column, when) if column.score else wins.get(run.folder) for run in group)
         values = [value for value in read if value is not None and not (column.change and when == "start")]
         if values:
-            cells[column.key] = mean_of(values) if when == "scores" else Mean(statistics.fmean(values), None, 1)
+            cells[column.key] = mean_of(values) if when != "start" else Mean(statistics.fmean(values), None, 1)
     return cells
 
 

@@ -152,7 +152,9 @@ def evaluate_again(path: Path, changes: Sequence[str] = ()) -> None:
         with session.precision():
             scores, samples = answer_scores(session, model, test, "evaluate", trained_stamp(path), path)
             benchmarks = _benchmarks_again(session, run, model, results.get("benchmarks", {}))
-        kept = {key: results[key] for key in ("start", "square", "train", "judged", "content") if key in results}
+        same = ("last",) if not changes else ()  # asked otherwise, its scores would not be comparable
+        there = ("start", "square", "train", "judged", "content", *same)
+        kept = {key: results[key] for key in there if key in results}
         made = {"scores": scores, **({"benchmarks": benchmarks} if benchmarks else {})}
         if content := with_benchmarks(run, folder, results.get("content") or {}):
             made["content"] = content
