@@ -53,8 +53,8 @@ def to_csv(table: Table) -> str:
     rows = []
     for row in table.rows:
         cells = [astuple(row.cells[c.key]) if c.key in row.cells else (None, None, 0) for c in COLUMNS]
-        rows.append([row.lang, row.size, row.label, row.n, *chain.from_iterable(cells)])
-    return csv_text(["language", "data_size", "method", "runs", *heads], rows)
+        rows.append([row.lang, row.lang_name, row.size, row.label, row.n, *chain.from_iterable(cells)])
+    return csv_text(["language", "language_name", "data_size", "method", "runs", *heads], rows)
 
 
 Lines = tuple[Sequence[str], Sequence[Sequence[str]]]
