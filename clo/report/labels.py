@@ -81,6 +81,8 @@ _SETTINGS = (
     _Setting("trainer.keep", "", _always, {"last": "last checkpoint", "best": "best checkpoint"}),
     *(_Setting(f"tuning.lora.{key}", f"LoRA {key} ", adapts) for key in ("r", "alpha", "dropout", "dora")),
 )
+_USUAL = "last checkpoint"
+"""Said where others stand beside it alone."""
 _NOT_IN_LABEL = (*MACHINE, "lang", "data_size", "seed", "method.name", "tuning.name")
 """What decides no result, or has a place of its own in the table."""
 
@@ -99,7 +101,7 @@ def arms(runs: Sequence[tuple[str, str, str, Config]]) -> tuple[list[Arm], list[
     for setting in _SETTINGS:
         values = [_value(setting, config) for config in configs]
         there = {value for value in values if value is not None}
-        shared += [f"{setting.words}{value}" for value in there if len(there) == 1]
+        shared += [f"{setting.words}{value}" for value in there if len(there) == 1 and value != _USUAL]
         if len(there) > 1:
             found = [
                 arm if value is None else replace(arm, settings=(*arm.settings, (setting.words, value)))

@@ -91,7 +91,7 @@ def test_what_all_arms_share_stands_in_no_label() -> None:
         ("tuning=attention_lora", "LoRA on attention"),
         ("tuning.layers=[0,1]", "layers [0, 1]"),
         ("method.lr=5e-4", "lr=0.0005"),
-        ("method.epochs=1", "epochs=1.0"),
+        ("method.steps=null method.epochs=1", "steps by epochs"),
         ("optimizer.clip=2", "clip=2.0"),
         ("model.max_length=99", "max_length=99"),
         ("trainer.precision=bf16-mixed", "precision=bf16-mixed"),
