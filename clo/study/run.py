@@ -164,10 +164,9 @@ def _fit(session: Session, model: Any, rows: Splits, items: Items) -> dict[str, 
     frozen, began = frozen_key(model), time.monotonic()
     warnings = fit_stages(run, model, StageData(items.train, items.val, look), folder)
     kept = {}
-    if run.trainer.keep is Keep.best:
+    if run.trainer.keep is Keep.best and folder.main:
         kept["kept"] = kept_of(validations(folder, plans[-1]), run.trainer.keep_tolerance).record()
-        if folder.main:
-            print("kept: step {step} of {of}, {rule}".format(**kept["kept"]))
+        print("kept: step {step} of {of}, {rule}".format(**kept["kept"]))
     if folder.main:
         check_frozen(frozen, frozen_key(model))
         print(*(f"warning: {sentence}" for sentence in warnings), sep="\n", end="\n" if warnings else "")

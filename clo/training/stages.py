@@ -102,7 +102,7 @@ def fit_stages(run: RunConfig, model: Any, data: StageData, folder: RunFolder) -
             ends = run if plan is plans[-1] else replace(run, trainer=replace(run.trainer, keep=Keep.last))
             _fit_stage(ends, model, plan, data, folder, done)
     lines = validations(folder, plans[-1])
-    if run.trainer.keep is Keep.best:
+    if run.trainer.keep is Keep.best and folder.main:  # other ranks may read before the first one has written
         step = kept_of(lines, run.trainer.keep_tolerance).step
         lines = [line for line in lines if line["step"] <= step]
     return drift(lines)
