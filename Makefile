@@ -6,7 +6,7 @@ BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all check reproduce speed gpu nano clean
+.PHONY: help setup demo test test-all check reproduce speed gpu results nano clean
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -44,6 +44,9 @@ speed: setup ## Time and weigh our steps against TRL's (about half an hour of a 
 
 gpu: setup ## Measure ours and TRL on this machine's GPU, after the tests that need one (about ten minutes)
 	$(BIN)/python -m speed.gpu --write
+
+results: setup ## Write the tables of README.md and docs/ again from docs/data
+	$(BIN)/python -m clo.report.docs docs
 
 nano: setup ## Build the embedded start model again from its data and seed
 	$(BIN)/python -m clo.nano.build

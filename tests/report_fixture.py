@@ -41,6 +41,7 @@ QUESTIONS = {
 METHODS: dict[str, dict[str, Any]] = {
     "sft": {"lam": 1.0, "tuning": "full", "gain": 0.80, "keep": 0.97, "stages": ("sft",)},
     "sft_dpo": {"lam": 0.0, "tuning": "full", "gain": 0.84, "keep": 0.95, "stages": ("sft", "sft_dpo")},
+    "sft_target": {"lam": 1.0, "tuning": "full", "gain": 0.80, "keep": 0.5, "stages": ("sft_target",)},
     "clo": {"lam": 0.5, "tuning": "attention", "gain": 0.92, "keep": 0.86, "stages": ("clo",)},
 }
 
@@ -142,7 +143,8 @@ def _config(study: str, lang: str, method: str, size: int, seed: int, changes: M
     config: dict[str, Any] = {
         "model": {"name": "nano", "path": "nano", "recipe": {"lam": 0.5}},
         "lang": {"code": lang, "name": NAMES[lang], "tier": "low", "source": "en"},
-        "method": {"name": method, "lam": METHODS[method]["lam"], "beta": 0.1, "sft_first": None},
+        "method": {"name": method, "lam": METHODS[method]["lam"], "beta": 0.1,
+                   "sft_first": {"lr": 0.001} if method == "sft_dpo" else None},
         "tuning": {"name": METHODS[method]["tuning"], "trains": METHODS[method]["tuning"], "lora": None},
         "data": {"name": "cldr", "train": f"rows/{lang}.jsonl"},
         "trainer": {"threads": 1 + seed}, "data_size": size, "seed": seed, "batch_size": 64,

@@ -61,6 +61,13 @@ class Identify(Enum):
     none = "none"
 
 
+class Keep(Enum):
+    """Which weights of the last stage a run keeps: the last ones, or those that a rule on held-out NLL prefers."""
+
+    last = "last"
+    best = "best"
+
+
 class LengthPolicy(Enum):
     """What happens to an item longer than the window."""
 

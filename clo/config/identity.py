@@ -55,6 +55,8 @@ MACHINE = {
 SCIENCE = {
     "trainer.precision": "bf16-mixed rounds every product to 8 bits: losses differ from the third digit on",
     "trainer.compile": "fused kernels round elsewhere: an 8B model's first loss in bfloat16 moved by 3e-4 of it (H200)",
+    "trainer.keep": "other weights are scored and left",
+    "trainer.keep_tolerance": "likewise",
 }
 """What could be taken for the machine's and is not."""
 
@@ -65,6 +67,8 @@ LATER: dict[str, Any] = {
     "data.fold": 0,
     "data.resample": False,
     "method.sft_first.share": 0.67,
+    "trainer.keep": "last",
+    "trainer.keep_tolerance": 0.02,
 }
 """Setting that came later -> its default, at which it is no part of a name: runs keep theirs."""
 

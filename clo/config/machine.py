@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
-from clo.config.choices import ReferenceMode
+from clo.config.choices import Keep, ReferenceMode
 from clo.errors import UserError, check, positive
 
 
@@ -39,6 +40,12 @@ class TrainerConfig:
     """Reference log-probs: computed once and kept on disk, adapters switched off, or swapped-in start weights."""
     checkpoints: int = 10
     """Checkpoints over a stage, evenly spaced."""
+    keep: Keep = Keep.last
+    """Weights that the run keeps of its last stage: ``last``, or ``best``, those of the validation with the lowest
+    target NLL among all whose English NLL is within ``keep_tolerance`` of the stage's start (where none is, the lowest
+    English NLL). The last ones are scored beside them. Decides results: part of a run's name."""
+    keep_tolerance: float = 0.02
+    """best: share by which English NLL may grow; assumed, as in the warnings about English."""
     log_every: int = 1
     """Steps between two logged lines."""
     grad_norms_every: int = 25
@@ -54,6 +61,8 @@ class TrainerConfig:
         for name in ("memory_gb", "tflops"):
             if getattr(self, name) is not None:
                 positive(f"trainer.{name}", "what one device has", getattr(self, name))
+        tolerance = "the share by which English NLL may grow, at least 0"
+        check(0 <= self.keep_tolerance < math.inf, "trainer.keep_tolerance", tolerance, self.keep_tolerance)
         choices = ("auto", "32-true", "bf16-mixed")
         check(self.precision in choices, "trainer.precision", f"one of {', '.join(choices)}", self.precision)
         strategies = ("auto", "ddp", "fsdp2")

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import MISSING
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
-from clo.config.choices import Cells, Prompts
+from clo.config.choices import Cells, Keep, Prompts
 from clo.config.evaluation import CHOICES
 
 if TYPE_CHECKING:
@@ -129,7 +129,9 @@ def _optimizer(run: RunConfig) -> Names:
 
 def _trainer(run: RunConfig) -> Names:
     yield from ("accelerator", "devices", "nodes", "strategy", "precision", "max_tokens", "threads")
-    yield from ("gradient_checkpointing", "compile", "checkpoints", "log_every", "grad_norms_every")
+    yield from ("gradient_checkpointing", "compile", "checkpoints", "keep", "log_every", "grad_norms_every")
+    if run.trainer.keep is Keep.best:
+        yield "keep_tolerance"
     if run.method.preference is not Prompts.none:
         yield "reference"
     if run.plan:

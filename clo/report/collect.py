@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from pathlib import Path
 from typing import Any, TypeVar
 
 from clo.errors import UserError
+from clo.report.arms import FAMILIES, family, tuning, whole
 from clo.report.formats import SIDES
-from clo.report.labels import label_parts, natural
+from clo.report.labels import Arm, arms
 from clo.storage.jsonl import read_lines
 
 T = TypeVar("T")
-METHOD_ORDER = ("sft_en", "sft_target", "sft", "sft_dpo", "clo", "clo_en_nll")
 MOST_METHODS = 6
 """Methods shown at most where single runs are; more do not fit a page."""
 
@@ -35,8 +35,8 @@ class Run:
     """Training items."""
     method: str
     seed: int
-    parts: tuple[str, ...] = ()
-    """``key=value`` of the configuration keys that tell this run from others of its method."""
+    arm: Arm = field(default_factory=Arm)
+    """What tells this run from others of the study, but for language, size and seed."""
 
     @property
     def lang_name(self) -> str:
@@ -45,17 +45,44 @@ class Run:
 
     @property
     def label(self) -> str:
-        """Method name and what sets the run apart, such as ``clo lam=0.3``."""
-        return " ".join((self.method, *self.parts))
+        """The arm in words, such as ``CLO (λ .3), attention``."""
+        return self.arm.label
+
+    def named(self, word: str) -> bool:
+        """Whether a word of the user's means this run: its method's name, or its label."""
+        return word in (self.method, self.label)
 
     @property
     def base(self) -> tuple[str, str]:
         """Model and data: runs that share them share a start model and a test set."""
         return str(self.results.get("model", "")), str(self.results.get("data", ""))
 
+    @property
+    def steps(self) -> float | None:
+        """Optimizer steps that it trained for, both stages together, as it recorded them."""
+        return number(self.part("train").get("steps"))
+
+    @property
+    def batch(self) -> str | None:
+        """Items per optimizer step, as recorded."""
+        return self.config.get("batch_size")
+
+    @property
+    def recorded(self) -> dict[str, str]:
+        """The configuration with what older records lack."""
+        return whole(self.method, str(self.results.get("tuning", "")), self.config)
+
+    def likeness(self, other: Run) -> tuple[bool, bool]:
+        """Whether both train the same weights, and for as many steps: the larger, the fairer they are compared."""
+        return tuning(self.recorded) == tuning(other.recorded), self.steps == other.steps
+
     def score(self, side: str, key: str, group: str = "all", when: str = "scores") -> float | None:
-        """One number of results.json, None where it is absent, null or not finite."""
-        return number(as_dict(self.results.get(when)).get(side, {}).get(group, {}).get(key))
+        """One number of results.json, None where it is absent, null or not finite.
+
+        ``when`` is a key of results.json (``scores``, ``start``, ``oracle``), or ``last``.
+        """
+        block = self.part("last", "scores") if when == "last" else self.part(when)
+        return number(as_dict(block.get(side)).get(group, {}).get(key))
 
     def part(self, *keys: str) -> dict[str, Any]:
         """What results.json has under a key, and further ones in it; empty where that is missing or no object."""
@@ -98,6 +125,8 @@ class Study:
     folder: Path
     runs: list[Run]
     unfinished: list[Unfinished] = field(default_factory=list)
+    shared: list[str] = field(default_factory=list)
+    """Settings that all arms which read them have in common, in words."""
 
     @property
     def langs(self) -> list[str]:
@@ -136,10 +165,17 @@ def grouped(items: Iterable[T], key: Callable[[T], Any]) -> dict[Any, list[T]]:
     return groups
 
 
+def nearest(run: Run, rivals: Sequence[Run]) -> list[Run]:
+    """Those among the rivals that are most like the run in what trains and for how many steps."""
+    likeness = [run.likeness(rival) for rival in rivals]
+    return [rival for rival, like in zip(rivals, likeness, strict=True) if like == max(likeness)]
+
+
 def sort_key(run: Run) -> tuple[Any, ...]:
-    """Language, size, method in the order of METHOD_ORDER, then settings by value, then seed."""
-    rank = METHOD_ORDER.index(run.method) if run.method in METHOD_ORDER else len(METHOD_ORDER)
-    return run.lang, run.size, rank, run.method, tuple(natural(part) for part in run.parts), run.seed
+    """Language, size, objective in the order of FAMILIES, then what trains and settings by value, then seed."""
+    order, method = list(FAMILIES), family(run.arm.name)
+    rank = order.index(method) if method in order else len(order)
+    return run.lang, run.size, rank, run.arm.name, run.arm.order, run.seed
 
 
 def collect(name: str, output_dir: str | Path = "outputs") -> Study:
@@ -162,9 +198,9 @@ def collect(name: str, output_dir: str | Path = "outputs") -> Study:
     if not runs:
         states = ", ".join(f"{u.folder.name} ({u.state}: {u.reason})" for u in unfinished) or "no run folders"
         raise UserError(f"study={name}: no finished run in {folder}, only {states}; start or resume one")
-    parts = label_parts([((run.method, run.lang), run.config) for run in runs])
-    labelled = [replace(run, parts=own) for run, own in zip(runs, parts, strict=True)]
-    return Study(name, folder, sorted(labelled, key=sort_key), unfinished)
+    own, shared = arms([(run.method, str(run.results.get("tuning", "")), run.lang, run.config) for run in runs])
+    labelled = [replace(run, arm=arm) for run, arm in zip(runs, own, strict=True)]
+    return Study(name, folder, sorted(labelled, key=sort_key), unfinished, shared)
 
 
 def _read_run(path: Path) -> Run | Unfinished:

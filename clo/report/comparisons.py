@@ -7,9 +7,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from clo.report.collect import Run, Study, grouped
+from clo.report.collect import Run, Study, grouped, nearest
 from clo.report.formats import FEWEST_SEEDS, SIDES, csv_text, daggered, decimal, signed
+
+if TYPE_CHECKING:
+    from clo.evaluation.significance import Difference
 
 LEVEL = 0.05
 """Family-wise error rate."""
@@ -74,38 +78,51 @@ def compare_side(
 ) -> list[Comparison]:
     """Comparisons of one side with a baseline over the items and seeds that both have, corrected by Holm's method.
 
-    ``scores`` are folder of a run -> item -> score; ``halved`` adds N items against 2N.
+    ``against`` is a method or a label; of several baselines the ones that are most like a method in what trains and for
+    how many steps. ``scores`` are folder of a run -> item -> score; ``halved`` adds N items against 2N.
     """
-    from clo.evaluation.significance import difference, holm
+    from clo.evaluation.significance import holm
 
     scored = (run for run in study.runs if scores.get(run.folder))
     groups = grouped(scored, lambda run: (run.lang, run.size, run.label, run.base))
     found = []
     for (lang, size, label, base), runs in groups.items():
-        if label == against:
+        if runs[0].named(against):
             continue
         for rival_size in (size, 2 * size) if halved else (size,):
-            rivals = groups.get((lang, rival_size, against, base), [])
-            pairs = [(scores[r.folder], scores[s.folder]) for r in runs for s in rivals if r.seed == s.seed]
-            ids = sorted(set.intersection(*(set(one) for pair in pairs for one in pair))) if pairs else []
-            if ids:
-                ours, theirs = ([[one[i] for i in ids] for one in own] for own in zip(*pairs, strict=True))
-                place = (lang, size, label, against, rival_size, side)
-                (gap, low, high), p, least, *counts = astuple(difference(ours, theirs))
-                detectable = least if 1e-9 < least < math.inf else None
-                found.append(Comparison(*place, gap, low, high, p, detectable, *counts))
+            there = [own[0] for (*place, _, of), own in groups.items() if (*place, of) == (lang, rival_size, base)]
+            for rival in nearest(runs[0], [run for run in there if run.named(against)]):
+                rivals = groups[lang, rival_size, rival.label, base]
+                if (one := paired(runs, rivals, scores)) is not None:
+                    (gap, low, high), p, least, *counts = astuple(one)
+                    detectable = least if 1e-9 < least < math.inf else None
+                    place = (lang, size, label, rival.label, rival_size, side)
+                    found.append(Comparison(*place, gap, low, high, p, detectable, *counts))
     return [replace(one, p=p) for one, p in zip(found, holm([one.p for one in found]), strict=True)]
 
 
-def chrf_of(run: Run, side: str) -> dict[str, float]:
+def paired(ours: Sequence[Run], theirs: Sequence[Run], scores: Mapping[Path, Mapping[str, float]]) -> Difference | None:
+    """Ours minus theirs over the items and seeds that both have; None where they share none."""
+    from clo.evaluation.significance import difference
+
+    pairs = [(scores[r.folder], scores[s.folder]) for r in ours for s in theirs if r.seed == s.seed]
+    ids = sorted(set.intersection(*(set(one) for pair in pairs for one in pair))) if pairs else []
+    if not ids:
+        return None
+    left, right = ([[one[i] for i in ids] for one in own] for own in zip(*pairs, strict=True))
+    return difference(left, right)
+
+
+def chrf_of(run: Run, side: str, file: str = "samples.jsonl") -> dict[str, float]:
     """Score by prompt, chrF; samples without one are left out."""
     return {
         str(sample["id"]): float(sample["chrf"])
-        for sample in run.samples()
+        for sample in run.samples(file)
         if sample.get("side") == side and isinstance(sample.get("chrf"), int | float) and "id" in sample
     }
 
 
+_WORDS = {"better": "better", "worse": "worse", "not told": "not to be told from chance"}
 FIELDS = [*Comparison.__dataclass_fields__, "verdict"]
 
 
@@ -126,9 +143,10 @@ def summary(comparisons: Sequence[Comparison]) -> list[str]:
         counts = Counter(one.verdict for one in mine)
         alone = all(one.seeds == 1 for one in mine)
         over = "prompts of one seed: another may differ" if alone else "prompts and seeds"
+        rivals = " or ".join(dict.fromkeys(one.against for one in mine))
+        told = ", ".join(f"{counts[verdict]} {words}" for verdict, words in _WORDS.items())
         lines.append(
             f"In {'English' if side == 'en' else 'the target language'}, of {len(mine)} comparisons with "
-            f"{mine[0].against}: {counts['better']} better, {counts['worse']} worse, {counts['not told']} not to be "
-            f"told from chance (Holm-corrected at {100 * LEVEL:.0f} %, paired tests over {over})."
+            f"{rivals}: {told} (Holm-corrected at {100 * LEVEL:.0f} %, paired tests over {over})."
         )
     return lines

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from clo.report.benchmarks import Benchmarks, collect_benchmarks
+from clo.report.claim_results import ClaimResult, claim_results
 from clo.report.collect import Study
 from clo.report.comparisons import Comparison, compare_study
+from clo.report.equal import EqualRow, equal_rows
 from clo.report.judged import Verdicts, collect_verdicts
 from clo.report.summary import Table, build
 
@@ -23,6 +25,10 @@ class Findings:
     verdicts: Sequence[Verdicts]
     broken: Sequence[str]
     """Files of judges that cannot be read."""
+    equal: Sequence[EqualRow]
+    """CLO against SFT on the same weights, items and steps."""
+    claims: Sequence[ClaimResult]
+    """What the study says of the paper's claims."""
 
 
 def find(study: Study, compare: str | None = None) -> Findings:
@@ -33,4 +39,6 @@ def find(study: Study, compare: str | None = None) -> Findings:
     """
     table, against = build(study, compare), compare or "sft"
     compared, benchmarks = compare_study(study, against), collect_benchmarks(study, against)
-    return Findings(study, table, compared, benchmarks, *collect_verdicts(study))
+    return Findings(
+        study, table, compared, benchmarks, *collect_verdicts(study), equal_rows(study), claim_results(study)
+    )

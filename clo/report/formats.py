@@ -16,6 +16,7 @@ FEWEST_SEEDS = 3
 TWO_SEEDS = "Interval of two seeds: it rests on a single difference (t = 12.7) and says next to nothing."
 _TEX = str.maketrans({
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", DASH: "--",
+    "λ": r"$\lambda$", "β": r"$\beta$",
     **{char: f"\\{char}" for char in "&%$#_{}"},
 })  # fmt: skip
 

@@ -1,31 +1,145 @@
-"""What tells the runs of one method apart: the configuration keys that vary, made into short labels."""
+"""What tells the arms of a study apart, in words: objective, the settings by which they differ, what trains.
+
+Two runs whose records differ in anything that decides a result (``clo/config/identity.py``), but for language, size and
+seed, never have the same label.
+"""
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-# Keys that decide no result (hardware, places) or that have their own place in the table.
-_NOT_IN_LABEL = (
-    "trainer", "logger", "study_name", "output_dir", "cache_dir", "jobs", "model.recipe",
-    "lang", "method.name", "data_size", "seed",
-)  # fmt: skip
+from clo.config.identity import MACHINE
+from clo.report.arms import (
+    Config,
+    adapts,
+    compares,
+    has_both,
+    number_of,
+    objective,
+    reads_nll,
+    starts_with_sft,
+    weights,
+    whole,
+)
 
 
-def label_parts(runs: Sequence[tuple[tuple[str, str], Mapping[str, str]]]) -> list[tuple[str, ...]]:
-    """Per run, ``key=value`` of the fewest keys that vary within its method and language.
+@dataclass(frozen=True)
+class Arm:
+    """What a run is beside its language, size and seed."""
 
-    What only varies between methods (lam of sft and clo) belongs to the method, what only varies between
-    languages (a data path) to the language; a key that splits no cell further than those before is left out.
-    ``runs`` are ((method, language), flat configuration).
+    name: str = ""
+    """Its objective, such as ``CLO, English comparison alone``."""
+    settings: tuple[tuple[str, str], ...] = ()
+    """(Words, value) of the settings by which arms of the study differ."""
+    weights: str = ""
+    """What trains; empty where all arms of the study train the same."""
+
+    @property
+    def label(self) -> str:
+        """Such as ``CLO (λ .5, NLL per answer), attention``."""
+        told = ", ".join(f"{words}{value}" for words, value in self.settings)
+        return self.name + (f" ({told})" if told else "") + (f", {self.weights}" if self.weights else "")
+
+    @property
+    def order(self) -> tuple[object, ...]:
+        """Sort key within an objective: what trains, then settings, numbers by their size."""
+        return self.weights, tuple((words, *_natural(value)) for words, value in self.settings)
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """A setting that stands in a label wherever the arms that read it differ in it."""
+
+    key: str
+    words: str
+    """Before the value."""
+    read: Callable[[Config], bool]
+    values: Mapping[str, str] | None = None
+    """Recorded value -> as it is told; others are told shortly."""
+    unit: str = ""
+    """After the value."""
+
+
+def _has_nll(config: Config) -> bool:
+    return reads_nll(config) or starts_with_sft(config)
+
+
+def _always(_: Config) -> bool:
+    return True
+
+
+_SETTINGS = (
+    _Setting("method.lam", "λ ", has_both),
+    _Setting("method.nll_reduction", "", _has_nll, {"token_sum": "NLL per answer", "token_mean": "NLL per token"}),
+    _Setting("method.beta", "β ", compares),
+    _Setting("method.pair_reduction", "", compares, {"mean": "mean of comparisons", "sum": "sum of comparisons"}),
+    _Setting("method.steps", "", _always, {"null": "steps by epochs"}, " steps"),
+    _Setting("batch_size", "batch ", _always),
+    _Setting("trainer.keep", "", _always, {"last": "last checkpoint", "best": "best checkpoint"}),
+    *(_Setting(f"tuning.lora.{key}", f"LoRA {key} ", adapts) for key in ("r", "alpha", "dropout", "dora")),
+)
+_USUAL = "last checkpoint"
+"""Said where others stand beside it alone."""
+_NOT_IN_LABEL = (*MACHINE, "lang", "data_size", "seed", "method.name", "tuning.name")
+"""What decides no result, or has a place of its own in the table."""
+
+
+def arms(runs: Sequence[tuple[str, str, str, Config]]) -> tuple[list[Arm], list[str]]:
+    """An arm per run, and what all arms of the study share, in words.
+
+    Args:
+        runs: (method, tuning, language, flat configuration), as recorded.
+    """
+    configs = [whole(method, tuning, config) for method, tuning, _, config in runs]
+    trained = [weights(config) for config in configs]
+    told = trained if len(set(trained)) > 1 else [""] * len(runs)
+    found = [Arm(objective(c), _single(c), own) for c, own in zip(configs, told, strict=True)]
+    shared: list[str] = []
+    for setting in _SETTINGS:
+        values = [_value(setting, config) for config in configs]
+        there = {value for value in values if value is not None}
+        shared += [f"{setting.words}{value}" for value in there if len(there) == 1 and value != _USUAL]
+        if len(there) > 1:
+            found = [
+                arm if value is None else replace(arm, settings=(*arm.settings, (setting.words, value)))
+                for arm, value in zip(found, values, strict=True)
+            ]
+    shared += [f"{trained[0]} trained"] if len(set(trained)) == 1 else []
+    places = [(arm.label, lang) for arm, (_, _, lang, _) in zip(found, runs, strict=True)]
+    further = _further(places, configs)
+    return [replace(arm, settings=(*arm.settings, *own)) for arm, own in zip(found, further, strict=True)], shared
+
+
+def _single(config: Config) -> tuple[tuple[str, str], ...]:
+    """λ of an arm that has one of CLO's two terms alone."""
+    one = (
+        not has_both(config) and not starts_with_sft(config) and objective(config) not in ("SFT", config["method.name"])
+    )
+    return (("λ ", "0" if compares(config) else "1"),) if one else ()
+
+
+def _value(setting: _Setting, config: Config) -> str | None:
+    """As it is told; None where the record lacks it, or the arm does not read it."""
+    recorded = config.get(setting.key) if setting.read(config) else None
+    if recorded is None:
+        return None
+    return (setting.values or {}).get(recorded) or f"{short(recorded)}{setting.unit}"
+
+
+def _further(places: Sequence[tuple[str, str]], configs: Sequence[Config]) -> list[tuple[tuple[str, str], ...]]:
+    """Per run, (``key=``, value) of the fewest other keys that vary within its (label, language).
+
+    What varies between languages alone (a data path) belongs to the language; a key that splits no cell further than
+    those before it is left out.
     """
     cells: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for index, (method_and_lang, _) in enumerate(runs):
-        cells[method_and_lang].append(index)
-    configs = [config for _, config in runs]
+    for index, place in enumerate(places):
+        cells[place].append(index)
     chosen: list[str] = []
-    seen: list[tuple[str, ...]] = [()] * len(runs)
+    seen: list[tuple[str, ...]] = [()] * len(configs)
     outside = tuple(f"{name}." for name in _NOT_IN_LABEL)
     keys = {key for config in configs for key in config if not f"{key}.".startswith(outside)}
     for key in sorted(keys, key=_key_rank):
@@ -34,11 +148,11 @@ def label_parts(runs: Sequence[tuple[tuple[str, str], Mapping[str, str]]]) -> li
             chosen.append(key)
             seen = finer
     varying: dict[str, set[str]] = defaultdict(set)
-    for (method, _), cell in cells.items():
-        varying[method] |= {key for key in chosen if len({configs[i].get(key) for i in cell}) > 1}
+    for (label, _), cell in cells.items():
+        varying[label] |= {key for key in chosen if len({configs[i].get(key) for i in cell}) > 1}
     return [
-        tuple(f"{_short(key, chosen)}={config.get(key, 'unset')}" for key in chosen if key in varying[method])
-        for (method, _), config in runs
+        tuple((f"{_short(key, chosen)}=", config.get(key, "unset")) for key in chosen if key in varying[label])
+        for (label, _), config in zip(places, configs, strict=True)
     ]
 
 
@@ -50,17 +164,23 @@ def _key_rank(key: str) -> tuple[bool, int, str]:
 
 
 def _short(key: str, keys: Sequence[str]) -> str:
-    """``tuning.name`` -> ``tuning``, ``method.lam`` -> ``lam`` unless another key ends the same way."""
+    """``model.name`` -> ``model``, ``method.lr`` -> ``lr`` unless another key ends the same way."""
     group, _, last = key.rpartition(".")
     if last == "name":
         return group
     return last if sum(k.rpartition(".")[2] == last for k in keys) == 1 else key
 
 
-def natural(part: str) -> tuple[str, float, str]:
-    """Sort key that orders the values of a part as numbers where they are numbers."""
-    key, _, value = part.partition("=")
-    try:
-        return key, float(value), ""
-    except ValueError:
-        return key, math.inf, value
+def short(value: str) -> str:
+    """A number without the zero before its point; other text as it is."""
+    number = number_of(value)
+    if number is None or not math.isfinite(number):
+        return value
+    text = f"{number:g}"
+    return text.removeprefix("0") if text.startswith("0.") else text
+
+
+def _natural(value: str) -> tuple[float, str]:
+    """Numbers by their size, before text."""
+    number = number_of(value.split(" ")[0])
+    return (math.inf, value) if number is None else (number, value)

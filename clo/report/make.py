@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from clo.errors import UserError
-from clo.report import benchmarks, comparisons, judged, tables
+from clo.report import benchmarks, claim_results, comparisons, equal, judged, tables
+from clo.report.claim_results import claim_lines
 from clo.report.collect import collect
 from clo.report.figures import draw_all
 from clo.report.findings import find
 from clo.report.pages import write_pages
+from clo.report.terminal import print_claims, print_equal
 from clo.storage.files import write_text
 
 
@@ -25,8 +27,10 @@ def make_report(study: str, output_dir: str | Path = "outputs", compare: str | N
     folder = found.study.folder / "report"
     files = {
         "table.csv": tables.to_csv(found.table),
-        "table.md": tables.to_markdown(found.table, found.study),
+        "table.md": tables.to_markdown(found.table, found.study, equal.lines(found.equal), claim_lines(found.claims)),
         "table.tex": tables.to_latex(found.table),
+        "equal.csv": equal.to_csv(found.equal) if found.equal else "",
+        "claims.csv": claim_results.to_csv(found.claims),
         "comparisons.csv": comparisons.to_csv(found.comparisons),
         "benchmarks.csv": benchmarks.to_csv(found.benchmarks.scores) if found.benchmarks.scores else "",
         "benchmark_tests.csv": benchmarks.tests_csv(found.benchmarks.tests) if found.benchmarks.tests else "",
@@ -39,10 +43,12 @@ def make_report(study: str, output_dir: str | Path = "outputs", compare: str | N
             (folder / name).unlink(missing_ok=True)
     page = write_pages(found, folder, draw_all(found, folder))
     console = Console(highlight=False)
+    print_equal(console, found.equal)
     console.print(tables.to_rich(found.table, f"Study {found.study.name}", console.width))
     missing = [f"Not in the table: {unfinished}" for unfinished in found.study.unfinished]
     for line in (*found.table.notes, *comparisons.summary(found.comparisons), *missing):
         console.print(line, markup=False)
+    print_claims(console, found.claims)
     return page
 
 

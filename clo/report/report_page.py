@@ -9,7 +9,10 @@ from typing import Any
 
 from clo.report.answers import side_by_side
 from clo.report.benchmarks import left_out, scorer, table_of
+from clo.report.claim_results import claim_lines
+from clo.report.claims import RULE
 from clo.report.comparisons import Comparison, summary
+from clo.report.equal import NONE, TITLE, lines
 from clo.report.findings import Findings
 from clo.report.harness import harness_notes, harness_rows
 from clo.report.measures import BY_KEY, english_column, shown
@@ -26,6 +29,11 @@ def report_page(found: Findings, folder: Path, drawn: Mapping[str, Any], links: 
         study=study,
         table=found.table,
         spans=spans(found.table),
+        equal=lines(found.equal),
+        claims=claim_lines(found.claims),
+        TITLE=TITLE,
+        NONE=NONE,
+        RULE=RULE,
         measures=[("target chrF", BY_KEY["target_chrf"]), (f"English {english.head}", english)],
         shown=shown,
         links=links,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from clo.report.arms import family
 from clo.report.formats import few_seeds
 
 if TYPE_CHECKING:
@@ -52,14 +53,15 @@ STYLE = {
 
 
 def looks(labels: Sequence[str]) -> dict[str, Look]:
-    """A look per label: fixed for the plain methods, else in turn; for many, colours run along a scale.
+    """A look per label: fixed where each is of another method, else in turn; for many, colours run along a scale.
 
     Shapes and fills differ for the first 28 labels, so that grey print tells them apart.
     """
     import matplotlib
 
-    if all(label in _METHOD_LOOKS for label in labels):
-        return {label: _METHOD_LOOKS[label] for label in labels}
+    families = [family(label) for label in labels]
+    if None not in families and len(set(families)) == len(labels):
+        return {label: _METHOD_LOOKS[str(method)] for label, method in zip(labels, families, strict=True)}
     scale, last = matplotlib.colormaps["viridis"], len(labels) - 1  # up to where it turns yellow
     few = len(labels) <= len(_COLOURS)
     colours = _COLOURS if few else [matplotlib.colors.to_hex(scale(0.8 * i / last)) for i in range(len(labels))]

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from clo.errors import UserError
-from clo.report.collect import Run, Study, grouped
+from clo.report.arms import FAMILIES
+from clo.report.collect import Run, Study, grouped, nearest
 from clo.report.formats import DAGGER, FEWEST_SEEDS, TWO_SEEDS, few_seeds
 from clo.report.measures import COLUMNS, Column, Mean, mean_of, measure, shown
 
@@ -77,9 +78,9 @@ def build(study: Study, compare: str | None = None) -> Table:
         UserError: ``compare`` names no method of the study.
     """
     against = compare or "sft"
-    if not any(against in (run.method, run.label) for run in study.runs):
+    if not any(run.named(against) for run in study.runs):
         if compare:
-            there = ", ".join(study.labels)
+            there = "; ".join((*dict.fromkeys(run.method for run in study.runs), *study.labels))
             raise UserError(f"compare={compare} is no method of study {study.name}; set one of {there}")
         against = ""
     wins = _win_rates(study, against) if against else {}
@@ -94,9 +95,14 @@ def build(study: Study, compare: str | None = None) -> Table:
                 rows.append(TableRow(lang, name, None, f"{label}, asked as text", 0, asked_as_text))
         for (size, label), group in grouped(runs, lambda run: (run.size, run.label)).items():
             rows.append(TableRow(lang, name, size, label, len(group), _cells(group, wins)))
+            last = [run for run in group if run.part("last")]
+            if last:
+                rows.append(TableRow(lang, name, size, f"{label}: last weights", len(last), _cells(last, {}, "last")))
     filled = {key for row in rows for key in row.cells}
     columns = [c for c in COLUMNS if c.key in filled and c.instead_of not in filled]
-    return Table(rows, columns, against if wins else None, _notes(rows, against, bool(wins)))
+    return Table(
+        rows, columns, against if wins else None, _notes(study, rows, FAMILIES.get(against, against) if wins else "")
+    )
 
 
 def _cells(group: Sequence[Run], wins: Mapping[Path, float], when: str = "scores") -> dict[str, Mean]:
@@ -106,33 +112,32 @@ def _cells(group: Sequence[Run], wins: Mapping[Path, float], when: str = "scores
         read = (measure(run, column, when) if column.score else wins.get(run.folder) for run in group)
         values = [value for value in read if value is not None and not (column.change and when != "scores")]
         if values:
-            cells[column.key] = mean_of(values) if when == "scores" else Mean(statistics.fmean(values), None, 1)
+            cells[column.key] = mean_of(values) if when != "start" else Mean(statistics.fmean(values), None, 1)
     return cells
 
 
 def _win_rates(study: Study, against: str) -> dict[Path, float]:
     """Folder -> win rate in the target language against the baseline run of equal language, size and seed.
 
-    A run without such a rival has none, nor one with several of which not exactly one has its settings.
+    Of several the one that trains the same weights for as many steps; a run without exactly one such rival has none.
     """
     from clo.evaluation.win_rate import compare, read_samples
 
     def place(run: Run) -> tuple[Any, ...]:
         return run.lang, run.size, run.seed, run.base
 
-    baselines = grouped((run for run in study.runs if against in (run.method, run.label)), place)
+    baselines = grouped((run for run in study.runs if run.named(against)), place)
     rates = {}
     for run in study.runs:
-        rivals = baselines.get(place(run), [])
-        nearest = rivals if len(rivals) == 1 else [rival for rival in rivals if rival.parts == run.parts]
-        if len(nearest) == 1 and against not in (run.method, run.label):
+        rivals = nearest(run, baselines.get(place(run), []))
+        if len(rivals) == 1 and not run.named(against):
             with suppress(UserError):  # one of the two has no samples, or they share no prompt
-                found = compare(read_samples(run.folder), read_samples(nearest[0].folder), "target")
+                found = compare(read_samples(run.folder), read_samples(rivals[0].folder), "target")
                 rates[run.folder] = float(found["win_rate"])
     return rates
 
 
-def _notes(rows: Sequence[TableRow], against: str, wins: bool) -> list[str]:
+def _notes(study: Study, rows: Sequence[TableRow], against: str) -> list[str]:
     counts = sorted({row.n for row in rows if row.size is not None})
     seeds = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
     interval = "Mean ± half-width of the 95 % t-interval over seeds, where there are at least two."
@@ -141,4 +146,6 @@ def _notes(rows: Sequence[TableRow], against: str, wins: bool) -> list[str]:
     dagger = f" {DAGGER} {TWO_SEEDS}" * few
     notes = [f"Runs (seeds) per row: {seeds}. {interval if counts[-1] > 1 else chance}{dagger}"]
     notes.append("Gains and changes are differences to the start model, in points.")
-    return notes + [f"Win rate: against {against} on the same prompts, size and seed; a tie counts half."] * wins
+    if against:
+        notes.append(f"Win rate: against {against} on the same prompts, size and seed; a tie counts half.")
+    return notes + [f"The same for every row that has it: {', '.join(study.shared)}."] * bool(study.shared)

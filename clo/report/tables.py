@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import astuple
 from itertools import chain, groupby
 from typing import TYPE_CHECKING
 
+from clo.report.claims import RULE
 from clo.report.collect import Study
+from clo.report.equal import NONE, TITLE
 from clo.report.formats import SHORT_SIDES, SIDES, csv_text
 from clo.report.measures import COLUMNS, Column, shown
 from clo.report.render import render
@@ -50,13 +53,22 @@ def to_csv(table: Table) -> str:
     rows = []
     for row in table.rows:
         cells = [astuple(row.cells[c.key]) if c.key in row.cells else (None, None, 0) for c in COLUMNS]
-        rows.append([row.lang, row.size, row.label, row.n, *chain.from_iterable(cells)])
-    return csv_text(["language", "data_size", "method", "runs", *heads], rows)
+        rows.append([row.lang, row.lang_name, row.size, row.label, row.n, *chain.from_iterable(cells)])
+    return csv_text(["language", "language_name", "data_size", "method", "runs", *heads], rows)
 
 
-def to_markdown(table: Table, study: Study) -> str:
-    """A GitHub table; the side of a measure stands in its heading, since Markdown has no spanning cells."""
-    return render("table.md", table=table, study=study, lead=lead, lead_heads=LEAD_HEADS, assumed=assumed(study))
+Lines = tuple[Sequence[str], Sequence[Sequence[str]]]
+"""Headings and cells of a further table."""
+
+
+def to_markdown(table: Table, study: Study, equal: Lines = ((), ()), claims: Lines = ((), ())) -> str:
+    """GitHub tables; the side of a measure stands in its heading, since Markdown has no spanning cells.
+
+    ``equal`` are CLO's differences to SFT at equal terms, which come first; ``claims`` come last.
+    """
+    further = {"equal": equal, "claims": claims, "TITLE": TITLE, "NONE": NONE, "RULE": RULE}
+    told = {"table": table, "study": study, "lead": lead, "lead_heads": LEAD_HEADS, "assumed": assumed(study)}
+    return render("table.md", **told, **further)
 
 
 def to_latex(table: Table) -> str:
@@ -71,10 +83,17 @@ _PRIORITY = (
 )  # fmt: skip
 
 
+def label_width(table: Table, width: int) -> int:
+    """Characters for a label on a terminal of ``width``: longer ones go on in a second line, between words."""
+    words = max(len(word) for row in table.rows for word in row.label.split())
+    return max(words, min(max(len(row.label) for row in table.rows), width // 4))
+
+
 def fitting(table: Table, width: int) -> list[Column]:
     """The columns that fit a terminal of ``width`` characters, the most telling ones first to stay."""
     rank = {key: number for number, key in enumerate(_PRIORITY)}
-    left = width - sum(3 + max(map(len, texts)) for texts in zip(LEAD_HEADS, *map(lead, table.rows), strict=True))
+    texts = zip(LEAD_HEADS, *map(lead, table.rows), strict=True)
+    left = width - sum(3 + min(label_width(table, width), max(map(len, own))) for own in texts)
     kept = set()
     for column in sorted(table.columns, key=lambda c: rank.get(c.key, len(rank))):
         cells = (shown(row.cells.get(column.key), column) for row in table.rows)
@@ -97,7 +116,10 @@ def to_rich(table: Table, title: str, width: int) -> RichTable:
     rich = RichTable(title=title, caption=caption, title_justify="left", caption_justify="left", pad_edge=False)
     rich.box, rich.padding = box.SIMPLE_HEAD, (0, 1)
     for head in LEAD_HEADS:
-        rich.add_column(head, justify="right" if head in ("items", "runs") else "left", no_wrap=True)
+        limit = label_width(table, width) if head == "method" else None
+        rich.add_column(
+            head, justify="right" if head in ("items", "runs") else "left", min_width=limit, max_width=limit
+        )
     for column in columns:
         rich.add_column(f"{SHORT_SIDES[column.side]} {column.head}", justify="right")
     ends = {indices[-1] for indices in table.groups}

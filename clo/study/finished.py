@@ -152,13 +152,10 @@ def evaluate_again(path: Path, changes: Sequence[str] = ()) -> None:
         with session.precision():
             scores, samples = answer_scores(session, model, test, "evaluate", trained_stamp(path), path)
             benchmarks = _benchmarks_again(session, run, model, results.get("benchmarks", {}))
-        for group, before in results.get("scores", {}).get("en", {}).items():
-            same_rows = before["n"] == scores["en"].get(group, {}).get("n")
-            if "kl" in before and same_rows:  # the weights are the same, and the start model is not here
-                scores["en"][group]["kl"] = before["kl"]
-        kept = {
-            key: results[key] for key in ("start", "oracle", "square", "train", "judged", "content") if key in results
-        }
+        _keep_divergence(results, scores)
+        same = ("last",) if not changes else ()  # asked otherwise, its scores would not be comparable
+        there = ("start", "oracle", "square", "train", "judged", "content", *same)
+        kept = {key: results[key] for key in there if key in results}
         made = {"scores": scores, **({"benchmarks": benchmarks} if benchmarks else {})}
         if content := with_benchmarks(run, folder, results.get("content") or {}):
             made["content"] = content
@@ -174,6 +171,13 @@ def _check_read(changes: Sequence[str], run: RunConfig) -> None:
     again = {f"evaluation.{name}" for name in measured(run)}
     if idle := next((word for word in changes if not is_read(word.partition("=")[0], again)), None):
         raise UserError(f"{idle} has no effect here: only training reads it; leave it out")
+
+
+def _keep_divergence(before: dict[str, Any], scores: dict[str, Any]) -> None:
+    """The weights are the same, and the start model is not here: on the same rows its divergence is what it was."""
+    for group, english in before.get("scores", {}).get("en", {}).items():
+        if "kl" in english and english["n"] == scores["en"].get(group, {}).get("n"):
+            scores["en"][group]["kl"] = english["kl"]
 
 
 def _benchmarks_again(session: Session, run: RunConfig, model: Any, before: dict[str, Any]) -> dict[str, Any]:

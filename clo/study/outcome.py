@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from clo.config.parse import RunConfig, plain
@@ -18,18 +21,29 @@ ASSUMED = ("beta", "nll_reduction", "pair_reduction", "lr", "epochs", "batch_siz
 """Values that the CLO paper does not give; every result names them."""
 
 
-def write_outcome(session: Session, model: Any, start: Scores, end: Scores, trained: dict[str, Any]) -> None:
+@dataclass(frozen=True)
+class Ends:
+    """Scores before and after training."""
+
+    start: Scores
+    end: Scores
+    """Of the model that is kept."""
+    last: Scores | None = None
+    """Of the last weights, where another rule decides what is kept."""
+
+
+def write_outcome(session: Session, model: Any, ends: Ends, trained: dict[str, Any]) -> None:
     """Everything that makes the run finished; results.json comes last.
 
     Args:
         session: the run.
-        model: the trained model.
-        start: the start model's scores.
-        end: the trained model's.
+        model: the model that is kept.
+        ends: scores before and after.
         trained: facts about the training, the part ``train`` of results.json.
     """
     from clo.training.loggers import write_csv
 
+    start, end, last = ends.start, ends.end, ends.last
     square = {"languages": list(session.languages), "before": start.square, "after": end.square}
     content = recorded_content(session.folder.path)
     results = {"scores": end.answers, "start": start.answers, "square": square, "train": trained, "content": content}
@@ -37,10 +51,19 @@ def write_outcome(session: Session, model: Any, start: Scores, end: Scores, trai
         results["oracle"] = start.oracle
     if end.benchmarks:
         results["benchmarks"] = with_start(end.benchmarks, start.benchmarks)
+    if last is not None:
+        results["last"] = {"step": trained["kept"]["of"], "scores": last.answers, "square": last.square}
+        write_lines(session.folder.path / "last_samples.jsonl", last.samples)
     save_model(session, model, results)
     write_csv(session.folder)
     write_lines(session.folder.path / "start_samples.jsonl", start.samples)
     write_results(session, results, end.samples)
+    shutil.rmtree(place_of_last(session.folder.path), ignore_errors=True)
+
+
+def place_of_last(folder: Path) -> Path:
+    """Where answers of the last weights lie while they are made, where other weights are kept."""
+    return folder / "last"
 
 
 def assumed_values(run: RunConfig) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from clo.config import DataConfig, LangConfig, ModelConfig, TrainerConfig, TuningConfig
-from clo.config.choices import ReferenceMode
+from clo.config.choices import Keep, ReferenceMode
 from clo.config.parse import RunConfig
 from clo.data.batch import packed_tokens
 from clo.data.items import Item
@@ -93,7 +93,7 @@ def plan_run(run: RunConfig, train: Sequence[Item], rows: Sequence[Row] = ()) ->
         memory=memory_of(trainer, model, lengths),
         limit=limit,
         hours=None if peak is None else _seconds(trainer, model, stages, train, peak) / 3600,
-        disk=saved + 2 * book.checkpoint_bytes,
+        disk=saved + (2 + (run.trainer.keep is Keep.best)) * book.checkpoint_bytes,
         translation=_translation(run.data, run.lang, run.cache_dir, rows, peak),
         advice=None,
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 
+from clo.config.choices import Keep
 from clo.config.parse import RunConfig, plain
 from clo.errors import UserError, was_stopped
 from clo.storage.ranks import is_main
@@ -93,9 +94,10 @@ def _shown(run: RunConfig, folder: RunFolder) -> bool:
 def train(run: RunConfig, folder: RunFolder) -> None:
     """Rows, items, start model and its scores, stages, scores of the end, results."""
     from clo.model.tuning import apply_tuning
-    from clo.study.outcome import write_outcome
+    from clo.study.kept import kept_scores
+    from clo.study.outcome import Ends, write_outcome
     from clo.study.rows import items_of, rows_of
-    from clo.study.scores import end_scores, start_scores
+    from clo.study.scores import Tested, start_scores
     from clo.study.session import open_session
     from clo.training.checks import check_places
 
@@ -112,8 +114,9 @@ def train(run: RunConfig, folder: RunFolder) -> None:
     record_content(run, folder, rows)
     trained = _fit(session, model, rows, items)
     if folder.main:
-        end = end_scores(session, model.to(session.device), test, items.val, start.likely)  # fsdp2 leaves it on the CPU
-        write_outcome(session, model, start, end, trained)
+        model.to(session.device)  # fsdp2 leaves it on the CPU
+        end, last = kept_scores(session, model, Tested(test, items.val, start.likely), trained)
+        write_outcome(session, model, Ends(start, end, last), trained)
 
 
 def _fewer(run: RunConfig, rows: Splits) -> str:
@@ -146,7 +149,9 @@ def _fit(session: Session, model: Any, rows: Splits, items: Items) -> dict[str, 
     from clo.evaluation.watch import watch
     from clo.model.tuning import ledger
     from clo.training.checks import check_frozen, frozen_key
-    from clo.training.stages import StageData, fit_stages, plan_stages
+    from clo.training.keep import kept_of
+    from clo.training.stages import StageData, fit_stages, plan_stages, validations
+    from clo.training.throughput import peak_memory_gb
 
     run, folder = session.run, session.folder
     book, plans = ledger(model), plan_stages(run.method, run.evaluation, run.batch_size, items.train)
@@ -155,14 +160,21 @@ def _fit(session: Session, model: Any, rows: Splits, items: Items) -> dict[str, 
         head = f"{folder.path.name}: {len(items.train)} items ({items.too_long} longer ones left out), {steps}"
         print(head, *book.lines(), sep="\n  ")
     look = watch(session.renderer, rows.dev, run.lang, run.evaluation) if run.evaluation.watch else None
+    memory = peak_memory_gb(session.device)
     frozen, began = frozen_key(model), time.monotonic()
     warnings = fit_stages(run, model, StageData(items.train, items.val, look), folder)
+    kept = {}
+    if run.trainer.keep is Keep.best and folder.main:
+        kept["kept"] = kept_of(validations(folder, plans[-1]), run.trainer.keep_tolerance).record()
+        print("kept: step {step} of {of}, {rule}".format(**kept["kept"]))
     if folder.main:
         check_frozen(frozen, frozen_key(model))
         print(*(f"warning: {sentence}" for sentence in warnings), sep="\n", end="\n" if warnings else "")
     return {
         "seconds": time.monotonic() - began,
         "steps": sum(plan.total_steps for plan in plans),
+        **kept,
+        **memory(),
         **({"warnings": warnings} if warnings else {}),
         "items": len(items.train),
         "items_too_long": items.too_long,

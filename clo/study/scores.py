@@ -48,6 +48,18 @@ class Scores:
     """The start model's distributions along the English test responses."""
 
 
+@dataclass(frozen=True)
+class Tested:
+    """What a trained model is scored on."""
+
+    rows: Sequence[Row]
+    """Test rows."""
+    held_out: Sequence[Item]
+    """Items of the square."""
+    likely: Sequence[Any]
+    """The start model's distributions along the rows' English responses."""
+
+
 def start_scores(session: Session, model: Any, rows: Sequence[Row], held_out: Sequence[Item]) -> Scores:
     """Of the start model.
 
@@ -66,15 +78,13 @@ def start_scores(session: Session, model: Any, rows: Sequence[Row], held_out: Se
         return Scores(answers, samples, square, benchmarks, oracle, likely)
 
 
-def end_scores(
-    session: Session, model: Any, rows: Sequence[Row], held_out: Sequence[Item], likely: Sequence[Any]
-) -> Scores:
-    """Of the trained model; ``likely`` is what the start model held for likely, the others as of `start_scores`."""
+def end_scores(session: Session, model: Any, tested: Tested) -> Scores:
+    """Of the trained model, on its device."""
     with session.precision():
-        place = session.folder.path
+        place, rows, source = session.folder.path, tested.rows, session.run.lang.source
         answers, samples = answer_scores(session, model, rows, "evaluate", trained_stamp(place), place)
-        add_divergence(answers["en"], rows, divergences(session.subject(model), rows, session.run.lang.source, likely))
-        square = mean_square(session, model, held_out)
+        add_divergence(answers["en"], rows, divergences(session.subject(model), rows, source, tested.likely))
+        square = mean_square(session, model, tested.held_out)
         return Scores(answers, samples, square, benchmark_scores(session, model))
 
 

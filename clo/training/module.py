@@ -70,7 +70,7 @@ class CLOModule(pl.LightningModule):
         self.base, self._look = base, look
         self.references: dict[str, Tensor] = {}
         self.max_tokens = trainer.max_tokens
-        self.note = ""
+        self.note, self.validations = "", list[tuple[int, dict[str, float]]]()
         self._rounded = 0.0
         self._open = ExitStack()
         self._whole: list[Any] = []  # the whole model, while this one is split over devices
@@ -243,6 +243,7 @@ class CLOModule(pl.LightningModule):
         with torch.no_grad(), self.trainer.precision_plugin.forward_context():
             metrics = self._held_out_metrics(self.trainer.datamodule.val)  # type: ignore[attr-defined]
             metrics |= self._look(self.model, self.global_step) if self._look else {}
+        self.validations.append((self.global_step, metrics))
         self._log("val", metrics, self.global_step)
 
     def _held_out_metrics(self, items: list[Item]) -> dict[str, float]:

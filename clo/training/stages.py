@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,10 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
-from pytorch_lightning.loggers import Logger
 from torch import Tensor
 
-from clo.config import EvaluationConfig, MethodConfig, TrainerConfig
-from clo.config.choices import Cells, Prompts, ReferenceMode
+from clo.config import EvaluationConfig, MethodConfig
+from clo.config.choices import Cells, Keep, Prompts, ReferenceMode
 from clo.config.parse import RunConfig
 from clo.data.datamodule import SquareDataModule, stage_steps, steps_per_epoch
 from clo.data.items import Item
@@ -34,6 +33,7 @@ from clo.training.checkpoint import (
     step_of,
 )
 from clo.training.drift import drift
+from clo.training.keep import BestWeights, kept_of, last_weights
 from clo.training.loggers import MetricsFile, stage_loggers
 from clo.training.module import CLOModule
 from clo.training.stage_plan import Base, StagePlan
@@ -85,8 +85,10 @@ def _steps(method: MethodConfig, items: int, batch_size: int) -> tuple[int, int]
 def fit_stages(run: RunConfig, model: Any, data: StageData, folder: RunFolder) -> list[str]:
     """Train all stages; a finished stage's weights are loaded, a broken one resumes.
 
+    With ``trainer.keep=best`` the rule holds for the last stage: its file holds what is kept, the model what came last.
+
     Returns:
-        What the held-out square says against the end of the last stage, in words.
+        What the held-out square says against what is kept of the last stage, in words.
 
     Raises:
         UserError: a checkpoint of another base, a loss that is not finite, a reference that is not the start model.
@@ -97,13 +99,22 @@ def fit_stages(run: RunConfig, model: Any, data: StageData, folder: RunFolder) -
         if done.is_file():
             load_trained(model, done, weights_key(model, run.trainer.precision))
         else:
-            _fit_stage(run, model, plan, data, folder, done)
+            ends = run if plan is plans[-1] else replace(run, trainer=replace(run.trainer, keep=Keep.last))
+            _fit_stage(ends, model, plan, data, folder, done)
+    lines = validations(folder, plans[-1])
+    if run.trainer.keep is Keep.best and folder.main:  # other ranks may read before the first one has written
+        step = kept_of(lines, run.trainer.keep_tolerance).step
+        lines = [line for line in lines if line["step"] <= step]
+    return drift(lines)
+
+
+def validations(folder: RunFolder, plan: StagePlan) -> list[dict[str, Any]]:
+    """A stage's lines of metrics.jsonl that hold validations, the start's first."""
     lines = read_lines(folder.path / "metrics.jsonl")
-    return drift([line for line in lines if line.get("stage") == plans[-1].name and "val/nll_en" in line])
+    return [line for line in lines if line.get("stage") == plan.name and "val/nll_en" in line]
 
 
 def _fit_stage(run: RunConfig, model: Any, plan: StagePlan, data: StageData, folder: RunFolder, done: Path) -> None:
-    trainer = _trainer(run.trainer, plan, folder, done.with_suffix(""), stage_loggers(run, folder, plan.name))
     needs_reference = bool(plan.objective.comparisons())
     key = weights_key(model, run.trainer.precision)
     start = snapshot(model) if needs_reference and run.trainer.reference is ReferenceMode.swapped else None
@@ -111,6 +122,10 @@ def _fit_stage(run: RunConfig, model: Any, plan: StagePlan, data: StageData, fol
     references = partial(_references, Path(run.cache_dir) / "reference", data, folder) if cached else None
     watched = MetricsFile(folder.path / "watched.jsonl", plan.name)
     look = None if data.watch is None else partial(_look, data.watch, watched if folder.main else None)
+    names = [name for name, p in model.named_parameters() if p.requires_grad]
+    best = BestWeights(done.with_suffix(""), key, names, run.trainer.keep_tolerance)
+    callbacks = [best] if run.trainer.keep is Keep.best else []
+    trainer = _trainer(run, plan, folder, done.with_suffix(""), callbacks)
     module = CLOModule(model, plan, run.optimizer, run.trainer, Base(key, references, start), look)
     datamodule = SquareDataModule(data.train, data.val, run.batch_size, plan.total_steps, run.seed)
     checkpoint = newest_checkpoint(done.with_suffix(""), key)
@@ -121,7 +136,9 @@ def _fit_stage(run: RunConfig, model: Any, plan: StagePlan, data: StageData, fol
     if trainer.global_step != plan.total_steps:
         raise RuntimeError(f"stage {plan.name} stopped at step {trainer.global_step} of {plan.total_steps}")
     if trainer.is_global_zero:
-        save_trained(model, done, key)
+        save_trained(model, last_weights(done) if callbacks else done, key)
+        if callbacks:
+            best.finish(done)
 
 
 def _look(watch: Look, file: MetricsFile | None, model: Any, step: int) -> dict[str, float]:
@@ -151,11 +168,12 @@ def _references(kept: Path, data: StageData, folder: RunFolder, module: CLOModul
 
 
 def _trainer(
-    hardware: TrainerConfig, plan: StagePlan, folder: RunFolder, checkpoints: Path, loggers: Sequence[Logger]
+    run: RunConfig, plan: StagePlan, folder: RunFolder, checkpoints: Path, callbacks: Sequence[Callback]
 ) -> pl.Trainer:
     """A Lightning trainer for one stage: one pass over the stage's sampler."""
-    save = StageCheckpoint(checkpoints, max(1, plan.total_steps // hardware.checkpoints))
-    return lightning_trainer(hardware, plan.total_steps, [save, _Bar(folder, plan)], loggers)
+    save = StageCheckpoint(checkpoints, max(1, plan.total_steps // run.trainer.checkpoints))
+    loggers = stage_loggers(run, folder, plan.name)
+    return lightning_trainer(run.trainer, plan.total_steps, [save, *callbacks, _Bar(folder, plan)], loggers)
 
 
 class _Bar(Callback):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -138,3 +138,14 @@ def step_rates(
     if peak is not None:
         rates["mfu"] = step_flops(model, items, cells) / seconds / peak
     return rates
+
+
+def peak_memory_gb(device: torch.device) -> Callable[[], dict[str, float]]:
+    """Begin to measure; what is returned gives ``peak_memory_gb``, the most that tensors took since, in GB of a GPU.
+
+    On a CPU it gives nothing: there is no such count.
+    """
+    if device.type != "cuda":
+        return dict
+    torch.cuda.reset_peak_memory_stats(device)
+    return lambda: {"peak_memory_gb": torch.cuda.max_memory_allocated(device) / 1e9}

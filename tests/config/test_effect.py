@@ -26,6 +26,7 @@ from clo.errors import UserError
 FILES = sorted(path for path in Path(conf_dir()).glob("*/*.yaml") if path.parent.name in GROUPS)
 GIVEN = {"files": ["data.train=x"], "table": ["data.source.path=x"], "any": ["model.path=a/b-1b"]}
 OTHERWISE = (
+    ["trainer.keep=best"],
     ["model.recipe.steps=null", "plan=true"],
     ["method=sft_dpo", "model.recipe.steps=null"],
     ["model=any", "model.path=a/b-1b", "model.template=chat"],

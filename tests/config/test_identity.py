@@ -37,7 +37,7 @@ def test_the_name_tells_what_decides_the_result() -> None:
         assert run_of(override).slug() == base, override
     other = ["seed=1", "data_size=401", "batch_size=8", "method.beta=0.2", "method.lam=0.4", "model.max_length=99"]
     other += ["tuning=mlp", "evaluation.rows=5", "optimizer.clip=2", "method.steps=3", "lang=ko", "method=sft"]
-    other += ["trainer.precision=bf16-mixed", "trainer.compile=true"]
+    other += ["trainer.precision=bf16-mixed", "trainer.compile=true", "trainer.keep=best"]
     names = {run_of(override).slug() for override in other}
     assert len(names) == len(other) and base not in names
 

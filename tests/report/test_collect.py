@@ -10,7 +10,6 @@ from report_fixture import edit, write_run, write_study
 
 from clo.errors import UserError
 from clo.report.collect import collect, read_lines
-from clo.report.labels import label_parts
 from clo.report.summary import build
 
 
@@ -19,33 +18,23 @@ def test_single_runs_shown_are_of_the_largest_size_that_most_methods_have(tmp_pa
     write_study(tmp_path / "part", {"sw": 2}, (100, 400), unfinished=False)
     write_run(tmp_path / "part", "sw", "clo", 800, 0)
     shown = [(run.label, run.size, run.seed) for run in collect("part", tmp_path).exemplars("sw")]
-    assert shown == [("sft", 400, 0), ("sft_dpo", 400, 0), ("clo", 400, 0)]
+    assert shown == [(label, 400, 0) for label in ("SFT, all weights", "SFT+DPO, all weights", "CLO, attention")]
 
 
 def test_ablation_rows_are_told_apart_by_what_varies(tmp_path: Path) -> None:
     """Only the keys that vary, numbers in order, and one key where two say the same."""
     settings = [{"method.lam": lam, "method.beta": 0.1} for lam in (0.9, 0.3, 0.05)]
     write_study(tmp_path / "lam", {"sw": 2}, (400,), ("clo",), settings, unfinished=False)
-    assert collect("lam", tmp_path).labels == ["clo lam=0.05", "clo lam=0.3", "clo lam=0.9"]
+    assert collect("lam", tmp_path).labels == ["CLO (λ .05)", "CLO (λ .3)", "CLO (λ .9)"]
     write_study(tmp_path / "lam", {"sw": 2}, (400,), ("sft",), unfinished=False)
-    assert collect("lam", tmp_path).labels[:2] == ["sft", "clo lam=0.05"]
+    assert collect("lam", tmp_path).labels[:2] == ["SFT, all weights", "CLO (λ .05), attention"]
     tunings = [{"tuning.name": name, "tuning.trains": name} for name in ("full", "mlp")]
     write_study(tmp_path / "tuning", {"sw": 1}, (400,), ("sft", "clo"), tunings, unfinished=False)
-    labels = ["sft tuning=full", "sft tuning=mlp", "clo tuning=full", "clo tuning=mlp"]
+    labels = ["SFT, MLP", "SFT, all weights", "CLO, MLP", "CLO, all weights"]
     study = collect("tuning", tmp_path)
     assert study.labels == labels
-    rates = [row.cells.get("target_win_rate") for row in build(study).rows if row.label.startswith("clo")]
+    rates = [row.cells.get("target_win_rate") for row in build(study).rows if row.label.startswith("CLO")]
     assert all(rates), "each clo run is compared with the sft run of its own tuning"
-
-
-def test_labels_ignore_what_belongs_to_method_language_or_hardware() -> None:
-    """A path per language, a value per method and the number of threads split no group."""
-    runs = [
-        (("sft", "sw"), {"method.lam": "1", "data.train": "sw", "model.recipe.lam": "1"}),
-        (("clo", "sw"), {"method.lam": "0.5", "data.train": "sw", "trainer.threads": "2"}),
-        (("clo", "ko"), {"method.lam": "0.5", "data.train": "ko", "trainer.threads": "4"}),
-    ]
-    assert label_parts(runs) == [(), (), ()]
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,8 @@ from clo.report.comparisons import compare_study, summary, to_csv
 from clo.report.formats import DAGGER, DASH
 from clo.report.make import make_report
 
+CLO, DPO = "CLO, attention", "SFT+DPO, all weights"
+
 
 @pytest.fixture
 def study(tmp_path: Path) -> Study:
@@ -35,18 +37,18 @@ def study(tmp_path: Path) -> Study:
 def test_equal_data_and_half_of_it(study: Study) -> None:
     found = compare_study(study, "sft")
     cells = {(c.label, c.size, c.against_size) for c in found if c.side == "target"}
-    assert cells == {
-        (m, *s) for m in ("clo", "sft_dpo") for s in ((100, 100), (100, 200), (200, 200), (200, 400), (400, 400))
-    }
+    assert cells == {(m, *s) for m in (CLO, DPO) for s in ((100, 100), (100, 200), (200, 200), (200, 400), (400, 400))}
     for c in found:
         assert (c.items, c.seeds) == (60, 3) and c.low <= c.gap <= c.high
-        expected = "not told" if c.label == "sft_dpo" else "better" if c.side == "target" else "worse"
+        expected = "not told" if c.label == DPO else "better" if c.side == "target" else "worse"
         assert c.verdict == expected, c
-        if c.label == "clo":
+        if c.label == CLO:
             assert abs(c.gap) == pytest.approx(20, abs=1.5)
     said = summary(found)
-    assert said[0].startswith("In the target language, of 10 comparisons with sft: 5 better, 0 worse, 5 not to be told")
-    assert said[1].startswith("In English, of 10 comparisons with sft: 0 better, 5 worse")
+    assert said[0].startswith(
+        "In the target language, of 10 comparisons with SFT, all weights: 5 better, 0 worse, 5 not to be told"
+    )
+    assert said[1].startswith("In English, of 10 comparisons with SFT, all weights: 0 better, 5 worse")
 
 
 def test_only_shared_prompts_and_seeds_count(study: Study) -> None:
@@ -57,7 +59,7 @@ def test_only_shared_prompts_and_seeds_count(study: Study) -> None:
             (run.folder / "samples.jsonl").write_text("".join(lines[20:]))
     kept = [run for run in study.runs if (run.method, run.size, run.seed) != ("clo", 100, 2)]
     found = compare_study(Study(study.name, study.folder, kept), "sft")
-    (c,) = (c for c in found if (c.label, c.size, c.against_size, c.side) == ("clo", 100, 100, "target"))
+    (c,) = (c for c in found if (c.label, c.size, c.against_size, c.side) == (CLO, 100, 100, "target"))
     assert (c.items, c.seeds) == (50, 2)
 
 
@@ -84,7 +86,7 @@ def test_verdicts_of_few_seeds_do_not_stand_out(study: Study) -> None:
     for seeds, firm, dagger in ((3, True, False), (2, False, True), (1, False, False)):
         kept = [run for run in study.runs if run.seed < seeds]
         found = compare_study(Study(study.name, study.folder, kept), "sft")
-        clo = next(c for c in found if c.label == "clo")
+        clo = next(c for c in found if c.label == CLO)
         assert (replace(clo, p=0.01).firm, DAGGER in clo.numbers()[1]) == (firm, dagger)
         assert not replace(clo, p=0.06).firm
 

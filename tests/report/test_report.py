@@ -63,7 +63,7 @@ def test_page_says_what_there_is(demo_report: Path) -> None:
     assert "45 finished runs, 1 failed, 1 running" in page.text
     assert "ran out of memory at 256 tokens" in page.text
     table = build(collect("demo", demo_report.parent.parent))
-    [clo] = [row for row in table.rows if (row.lang, row.size, row.label) == ("sw", 400, "clo")]
+    [clo] = [row for row in table.rows if (row.lang, row.size, row.label) == ("sw", 400, "CLO, attention")]
     assert f"{clo.cells['target_chrf'].mean:.1f}" in page.text
     assert {"ko", "sw", "en"} <= {attrs.get("lang") for tag, attrs in page.found if tag == "span"}
     cards = [attrs for tag, attrs in page.found if tag == "article"]
@@ -86,7 +86,7 @@ def test_page_escapes_answers(tmp_path: Path) -> None:
     tags = [tag for tag, _ in page.found]
     assert "script" not in tags
     assert all((a["src"] or "").startswith("data:") for tag, a in page.found if tag == "img")
-    assert page.text.count('alert("1")') > 10 and "clo note=<b>&x" in page.text
+    assert page.text.count('alert("1")') > 10 and "CLO (note=<b>&x)" in page.text
 
 
 def test_figures_are_pictures(demo_report: Path) -> None:

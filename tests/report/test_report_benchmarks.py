@@ -71,7 +71,7 @@ def test_paired_tests_take_shared_rows_and_seeds(tmp_path: Path) -> None:
     with_benchmark(folder, "clo", 1, [False] * 14)
     [tests] = collect_benchmarks(collect("s", tmp_path), "sft").tests.values()
     [test] = tests
-    assert (test.items, test.seeds, test.side, test.label) == (12, 1, "target", "clo")
+    assert (test.items, test.seeds, test.side, test.label) == (12, 1, "target", "CLO, attention")
     assert test.gap == pytest.approx(100 * 8 / 12) and test.p == pytest.approx(2 / 2**8) and test.verdict == "better"
 
 
@@ -83,7 +83,7 @@ def test_p_values_are_corrected_over_the_lines_of_a_side(tmp_path: Path) -> None
     with_benchmark(folder, "sft_dpo", 0, [k < 6 for k in range(12)])
     [tests] = collect_benchmarks(collect("s", tmp_path), "sft").tests.values()
     found = {test.label: test.p for test in tests}
-    assert found == {"clo": pytest.approx(2 * 2 / 2**8), "sft_dpo": pytest.approx(2 / 2**6)}
+    assert found == {"CLO, attention": pytest.approx(2 * 2 / 2**8), "SFT+DPO, all weights": pytest.approx(2 / 2**6)}
 
 
 def test_what_was_asked_differently_is_never_compared(tmp_path: Path) -> None:

@@ -39,7 +39,11 @@ def test_verdicts_are_read_as_they_stand(tmp_path: Path) -> None:
     assert (target.n, target.ties, target.unparsed, target.position_bias, target.disagreement) == (
         150, 20, 3, 0.531, 0.218,
     )  # fmt: skip
-    assert (target.against, target.against_label, target.model) == (sft.name, "sft, seed 0", "some-judge-70b")
+    assert (target.against, target.against_label, target.model) == (
+        sft.name,
+        "SFT, all weights, seed 0",
+        "some-judge-70b",
+    )
     assert (english.side, english.win_rate, english.low) == ("en", None, None)
     assert len(broken) == 1 and broken[0].startswith(f"{sft.name}/judge-other.json cannot be read")
     page = make_report("s", tmp_path).read_text()
@@ -108,7 +112,9 @@ def test_links_resolve_and_nothing_is_loaded(made: Path) -> None:
     assert {path.resolve() for path in pages} <= reached
     assert len(list(made.glob("runs/*.html"))) == 12
     names = sorted(path.name for path in made.glob("compare/*.html"))
-    assert names == [f"clo-vs-sft-{lang}-{size}.html" for lang in ("ko", "sw") for size in (100, 200)]
+    assert names == [
+        f"CLO-attention-vs-SFT-all-weights-{lang}-{size}.html" for lang in ("ko", "sw") for size in (100, 200)
+    ]
 
 
 def test_a_run_page_says_what_there_is(made: Path) -> None:
@@ -163,14 +169,24 @@ def test_a_comparison_page_shows_where_they_differ(tmp_path: Path) -> None:
             ]  # fmt: skip
             (path / "samples.jsonl").write_text("\n".join(map(json.dumps, lines)))
     report = make_report("s", tmp_path).parent
-    text = (report / "compare" / "clo-vs-sft-sw-100.html").read_text()
+    text = (report / "compare" / "CLO-attention-vs-SFT-all-weights-sw-100.html").read_text()
     places = [text.index(f"prompt-{key}<") for key in ("c", "b", "d")]
     assert places == sorted(places) and "prompt-a<" not in text
     assert "chrF +55.0" in text and "chrF \u221220.0" in text and "of 4 shared prompts" in text
-    assert text.index("clo is ahead") < places[0] < places[1] < text.index("sft is ahead") < places[2]
+    assert (
+        text.index("CLO, attention is ahead")
+        < places[0]
+        < places[1]
+        < text.index("SFT, all weights is ahead")
+        < places[2]
+    )
     for name in ("clo-0-c", "sft-1-c", "clo-1-d"):
         assert f">{name}<" in text
-    assert "Seeds that both have: 0, 1." in text and "clo, seed 1" in text and signed((30 + 55 - 20) / 4) in text
+    assert (
+        "Seeds that both have: 0, 1." in text
+        and "CLO, attention, seed 1" in text
+        and signed((30 + 55 - 20) / 4) in text
+    )
     assert 'id="en"' not in text and text.count('<span class="badge bad">en</span>') == 3 * 4
 
 
@@ -201,13 +217,13 @@ def test_answers_are_text_never_markup(tmp_path: Path) -> None:
 
 def test_labels_become_names_of_files(tmp_path: Path) -> None:
     """Signs that a path may not have are replaced, and two labels never share a page."""
-    assert file_name("clo lam=0.5/../x") == "clo-lam=0.5-..-x" and file_name("/..") == "page"
+    assert file_name("CLO (λ .5)/../x") == "CLO-λ-.5-..-x" and file_name("/..") == "page"
     write_run(tmp_path / "s", "sw", "sft", 100, 0)
     for number, note in enumerate(("a/b", "a?b")):
         write_run(tmp_path / "s", "sw", "clo", 100, 0, {"method.note": note}, number)
     report = make_report("s", tmp_path).parent
     names = sorted(path.name for path in report.glob("compare/*"))
-    assert names == ["clo-note=a-b-vs-sft-sw-100-2.html", "clo-note=a-b-vs-sft-sw-100.html"]
+    assert names == [f"CLO-note=a-b-attention-vs-SFT-all-weights-sw-100{n}.html" for n in ("-2", "")]
     text = (report / "report.html").read_text()
     assert all(f'href="compare/{name.replace("=", "%3D")}"' in text for name in names)
 

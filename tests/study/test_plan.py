@@ -44,7 +44,8 @@ def planned(path: Path, *more: str) -> Plan:
     from composed import run_of
 
     run = run_of(
-        "model=llama3_8b", f"model.path={path}", "trainer=gpu", "trainer.memory_gb=80", "trainer.tflops=989", *more
+        *("plan=true", "model=llama3_8b", f"model.path={path}", "trainer=gpu"),
+        *("trainer.memory_gb=80", "trainer.tflops=989", *more),
     )
     return plan_run(run, train_of(run))
 
@@ -129,7 +130,7 @@ def test_checkpointing_saves_memory(llama3_8b: Path) -> None:
 
 def test_what_only_a_cpu_holds(llama3_8b: Path) -> None:
     """Its memory is the process's; bfloat16 keeps kernels; a step of the optimizer needs room of its own."""
-    plain = planned(llama3_8b, "data_size=20", "trainer=cpu", "method=sft", "trainer.tflops=0.1").memory
+    plain = planned(llama3_8b, "data_size=20", "trainer=cpu", "trainer.precision=32-true", "method=sft").memory
     half = planned(llama3_8b, "data_size=20", "trainer=cpu", "trainer.precision=bf16-mixed", "method=sft").memory
     gpu = planned(llama3_8b, "data_size=20", "method=sft").memory
     assert plain["process"] > 2**27 and half["kernels"] == 2**30 and "kernels" not in plain

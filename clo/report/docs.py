@@ -1,0 +1,178 @@
+"""Tables of Markdown pages, written between markers from files of results that lie beside the pages.
+
+A table stands between ``<!-- table: <study> <kind> -->`` and ``<!-- end of table -->``; the kinds are
+
+* ``at <items>``: a row per arm, every language side by side;
+* ``by size``: a row per language and arm, every size side by side;
+* ``equal``: CLO against SFT on the same weights, items and steps;
+* ``claims``: the paper's claims and their verdicts.
+
+``data/<study>.csv``, ``data/<study>_equal.csv`` and ``data/<study>_claims.csv`` are a report's table.csv, equal.csv and
+claims.csv. `clo report … docs=docs` copies them and fills the tables in; ``python -m clo.report.docs docs`` only fills.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from clo.errors import UserError
+from clo.report.collect import grouped
+from clo.report.formats import DASH, daggered, decimal, signed
+from clo.report.labels import short
+from clo.storage.files import write_text
+
+Line = Mapping[str, str]
+"""Of a CSV file."""
+MARKED = re.compile(r"(<!-- table: (\S+) ([a-z]+(?: \w+)?) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+FILES = {"table.csv": "", "equal.csv": "_equal", "claims.csv": "_claims"}
+"""File of a report -> what follows the study in its name in ``data``."""
+MEASURES = {"target_chrf": ("chrF", 1.0), "target_language_ok": ("right language, %", 100.0)}
+ENGLISH = {"english_content": ("English content, %", 100.0), "english_chrf": ("English chrF", 1.0)}
+"""Column of table.csv -> (heading, factor); of English the first that the study has."""
+
+
+def keep_data(report: Path, study: str, docs: Path) -> None:
+    """Copy a report's files of results to ``docs/data``; what the report lacks goes there too."""
+    (docs / "data").mkdir(parents=True, exist_ok=True)
+    for name, ending in FILES.items():
+        kept = docs / "data" / f"{study}{ending}.csv"
+        if (report / name).is_file():
+            shutil.copyfile(report / name, kept)
+        else:
+            kept.unlink(missing_ok=True)
+
+
+def write_docs(docs: Path) -> list[Path]:
+    """Fill in every marked table of ``docs/*.md`` and of the README.md beside ``docs``; returns the pages with one.
+
+    Raises:
+        UserError: a marker names no study in ``docs/data``, or no kind of table.
+    """
+    found = []
+    for page in (docs.resolve().parent / "README.md", *sorted(docs.glob("*.md"))):
+        text = page.read_text(encoding="utf-8") if page.is_file() else ""
+        if MARKED.search(text):
+            write_text(page, filled(text, docs / "data", page))
+            found.append(page)
+    return found
+
+
+def filled(text: str, data: Path, page: Path) -> str:
+    """A page's text with its tables as ``data`` has them; ``page`` is for messages."""
+
+    def fill(found: re.Match[str]) -> str:
+        begin, study, kind, end = found.groups()
+        first, _, more = kind.partition(" ")
+        name = f"{study}{FILES.get(f'{first}.csv', '')}.csv"
+        make = KINDS.get(first if first in ("at", "equal", "claims") else kind)
+        if make is None or not (data / name).is_file():
+            raise UserError(f"{page}: `table: {study} {kind}` needs {data / name} and a kind of {', '.join(KINDS)}")
+        with (data / name).open(encoding="utf-8", newline="") as file:
+            heads, rows = make(study, list(csv.DictReader(file)), more)
+        lines = [heads, ["---"] * len(heads), *rows]
+        body = "".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |\n" for line in lines)
+        return f"{begin}\n{body}\n{end}"
+
+    return MARKED.sub(fill, text)
+
+
+Table = tuple[list[str], list[list[str]]]
+
+
+def _measures(lines: Sequence[Line]) -> dict[str, tuple[str, float]]:
+    english = next((key for key in ENGLISH if any(line[key] for line in lines)), "")
+    return MEASURES | {key: ENGLISH[key] for key in (english,) if key}
+
+
+def _cell(line: Line | None, key: str, factor: float) -> str:
+    """Mean and half-width, rounded; a dash where there is none."""
+    if line is None or not line[key]:
+        return DASH
+    half, seeds = line[f"{key}_half_width"], int(line[f"{key}_n"])
+    spread = daggered(decimal(factor * float(half), 0), seeds) if half else ""
+    return decimal(factor * float(line[key]), 0) + (f" ± {spread}" if spread else "")
+
+
+def _name(line: Line) -> str:
+    return line.get("language_name") or line["language"]
+
+
+def _at(study: str, lines: Sequence[Line], size: str) -> Table:
+    measures, langs = _measures(lines), grouped(lines, _name)
+    cells = {(_name(line), line["method"]): line for line in lines if line["data_size"] in ("", size)}
+    arms = list(dict.fromkeys(arm for _, arm in cells))
+    runs = sorted({line["runs"] for line in cells.values() if line["data_size"]})
+    heads = [f"`{study}`, {int(size):,} items, {' to '.join(runs)} seeds"]
+    heads += [f"{lang}: {head}" for lang in langs for head, _ in measures.values()]
+    told = [
+        [_start(arm), *(_cell(cells.get((lang, arm)), key, by) for lang in langs for key, (_, by) in measures.items())]
+        for arm in arms
+    ]
+    return heads, told
+
+
+def _by_size(study: str, lines: Sequence[Line], _: str) -> Table:
+    measures, sizes = _measures(lines), sorted({int(line["data_size"]) for line in lines if line["data_size"]})
+    cells = {(_name(line), line["method"], line["data_size"]): line for line in lines}
+    heads = [f"`{study}`", "arm", *(f"{head}: {size:,} items" for head, _ in measures.values() for size in sizes)]
+    places = dict.fromkeys((lang, arm) for lang, arm, _ in cells)
+    told = []
+    for lang, arm in places:
+        start = cells.get((lang, arm, ""))
+        own = [start or cells.get((lang, arm, str(size))) for size in sizes]
+        told.append([lang, _start(arm), *(_cell(one, key, by) for key, (_, by) in measures.items() for one in own)])
+    return heads, told
+
+
+def _start(arm: str) -> str:
+    return "start model" if arm == "start" else arm
+
+
+def _equal(study: str, lines: Sequence[Line], _: str) -> Table:
+    names = list(dict.fromkeys(line["measure"] for line in lines))
+    rows = grouped(lines, lambda one: (one["language"], one["data_size"], one["method"], one["against"]))
+    heads = [f"`{study}`", "items", "CLO", "against", "steps", "seeds", *names]
+    told = []
+    for (lang, size, arm, against), own in rows.items():
+        by = {line["measure"]: line for line in own}
+        cells = [_difference(by.get(name)) for name in names]
+        told.append([lang, f"{int(size):,}", arm, against, short(own[0]["steps"]), own[0]["seeds"], *cells])
+    return heads, told
+
+
+def _difference(line: Line | None) -> str:
+    if line is None:
+        return DASH
+    gap, low, high, p = (float(line[key]) for key in ("difference", "low", "high", "p"))
+    return f"{signed(gap)} ({signed(low)} to {signed(high)}; p {'< 0.001' if p < 0.001 else f'= {p:.3f}'})"
+
+
+def _claims(study: str, lines: Sequence[Line], _: str) -> Table:
+    several = len({line["arm"] for line in lines}) > 1
+    heads = [f"`{study}`: claim", *(["arm"] if several else []), "verdict", "difference (95 %)", "claimed", "paper"]
+    told = []
+    for (claim, arm), own in grouped(lines, lambda one: (one["claim"], one["arm"])).items():
+        first = own[0]
+        verdict = f"{first['verdict']} ({first['reason']})" if first["reason"] else first["verdict"]
+        effects = [_effect(line) for line in own if line["difference"]]
+        row = [verdict, "; ".join(effects), first["claimed"] if effects else "", first["paper"]]
+        told.append([claim, *([arm] if several else []), *row])
+    return heads, told
+
+
+def _effect(line: Line) -> str:
+    gap, low, high = (float(line[key]) for key in ("difference", "low", "high"))
+    return f"{line['language']} {signed(gap)} ({signed(low)} to {signed(high)})"
+
+
+KINDS: dict[str, Callable[[str, Sequence[Line], str], Table]] = {
+    "at": _at, "by size": _by_size, "equal": _equal, "claims": _claims,
+}  # fmt: skip
+
+if __name__ == "__main__":
+    print(*write_docs(Path(sys.argv[1] if len(sys.argv) > 1 else "docs")), sep="\n")

@@ -1,0 +1,103 @@
+"""Tables of the pages: what is committed is what the committed numbers give, and the command that writes them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from called import called
+from conftest import ROOT
+from report_fixture import write_run
+
+from clo.errors import UserError
+from clo.report.docs import KINDS, MARKED, filled, write_docs
+
+DATA = ROOT / "docs" / "data"
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+if not DATA.is_dir():
+    pytest.skip("not a checkout of the repository", allow_module_level=True)
+
+
+def markers(*kinds: str) -> str:
+    """A page with a table of each kind, empty as yet."""
+    return "".join(f"Before.\n<!-- table: {kind} -->\n<!-- end of table -->\nAfter.\n" for kind in kinds)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_committed_tables_are_what_the_committed_numbers_give(page: Path) -> None:
+    """If this fails: `make results`."""
+    text = page.read_text(encoding="utf-8")
+    assert filled(text, DATA, page) == text
+    assert text.count("<!-- table:") == text.count("<!-- end of table -->") == len(MARKED.findall(text))
+
+
+def test_every_page_of_results_has_marked_tables_that_name_their_study() -> None:
+    for name in ("README.md", "docs/results.md"):
+        found = list(MARKED.finditer((ROOT / name).read_text(encoding="utf-8")))
+        assert found, name
+        assert all(f"| `{one[2]}`" in one[0] for one in found)
+
+
+def test_numbers_of_a_table_are_the_files(tmp_path: Path) -> None:
+    """chrF and shares of the CSV, rounded, at their language and arm."""
+    text = filled(markers("fixed_steps at 400"), DATA, tmp_path)
+    (line,) = (
+        one for one in csv.DictReader(io.StringIO((DATA / "fixed_steps.csv").read_text(encoding="utf-8")))
+        if (one["language"], one["data_size"], one["method"]) == ("ko", "400", "CLO, attention")
+    )  # fmt: skip
+    (row,) = re.findall(r"^\| CLO, attention \|(.*)\|$", text, re.M)
+    told = [f"{float(line['target_chrf']):.0f} ± {float(line['target_chrf_half_width']):.0f}"]
+    told += [
+        f"{100 * float(line[key]):.0f} ± {100 * float(line[f'{key}_half_width']):.0f}"
+        for key in ("target_language_ok", "english_content")
+    ]
+    assert [cell.strip() for cell in row.split("|")][:3] == told
+
+
+def test_the_command_keeps_numbers_and_fills_pages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """From run folders to tables; prose outside stays, a second call changes nothing, old numbers go."""
+    outputs, docs = tmp_path / "outputs", tmp_path / "docs"
+    docs.mkdir()
+    for method in ("sft", "clo"):
+        for size in (100, 200):
+            for seed in (0, 1):
+                changes = {"tuning.name": "attention", "tuning.trains": "attention"}
+                write_run(outputs / "mine", "sw", method, size, seed, changes)
+    kinds = [f"mine {kind}" for kind in ("at 100", "by size", "equal", "claims")]
+    assert len(kinds) == len(KINDS)
+    (tmp_path / "README.md").write_text(markers(kinds[0]), encoding="utf-8")
+    (docs / "page.md").write_text(markers(*kinds), encoding="utf-8")
+    (docs / "other.md").write_text("No table.\n", encoding="utf-8")
+    command = ("report", "study=mine", f"output_dir={outputs}", f"docs={docs}")
+    assert called(*command) == 0
+    said = capsys.readouterr().out
+    assert f"Tables: {docs / 'page.md'}" in said and "other.md" not in said
+    text = (docs / "page.md").read_text(encoding="utf-8")
+    assert text.count("Before.") == text.count("After.") == 4
+    told = text.replace("| arm | chrF: 100 items ", "| arm ")
+    for words in (
+        "| `mine`, 100 items, 2 seeds |",
+        "| chrF: 200 items |",
+        "| Swahili | CLO |",
+        "`mine`: claim",
+    ):
+        assert words in told, words
+    assert "±" in text and "†" in text and "start model" in text
+    assert sorted(path.name for path in (docs / "data").iterdir()) == ["mine.csv", "mine_claims.csv", "mine_equal.csv"]
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.md")}
+    write_docs(docs)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.md")} == before
+    for path in outputs.glob("mine/sft-*"):
+        shutil.rmtree(path)
+    (docs / "page.md").write_text(markers("mine at 100"), encoding="utf-8")
+    assert called(*command) == 0 and not (docs / "data" / "mine_equal.csv").exists()
+
+
+@pytest.mark.parametrize("kind", ["nobody at 400", "fixed_steps by name", "fixed_steps cakes"])
+def test_a_marker_that_names_nothing_is_refused(kind: str) -> None:
+    with pytest.raises(UserError, match=re.escape(f"page.md: `table: {kind}` needs")):
+        filled(markers(kind), DATA, Path("page.md"))
