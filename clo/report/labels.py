@@ -85,6 +85,8 @@ _USUAL = "last checkpoint"
 """Said where others stand beside it alone."""
 _NOT_IN_LABEL = (*MACHINE, "lang", "data_size", "seed", "method.name", "tuning.name")
 """What decides no result, or has a place of its own in the table."""
+_WITH_THE_SEED = {"model.path": "start models", "data.fold": "folds"}
+"""What a study may change with the seed, so that an interval over seeds holds for it too."""
 
 
 def arms(runs: Sequence[tuple[str, str, str, Config]]) -> tuple[list[Arm], list[str]]:
@@ -107,10 +109,25 @@ def arms(runs: Sequence[tuple[str, str, str, Config]]) -> tuple[list[Arm], list[
                 arm if value is None else replace(arm, settings=(*arm.settings, (setting.words, value)))
                 for arm, value in zip(found, values, strict=True)
             ]
+    crossed = _crossed(configs)
+    shared += [f"a seed takes one of {n} {_WITH_THE_SEED[key]}" for key, n in crossed.items()]
     shared += [f"{trained[0]} trained"] if len(set(trained)) == 1 else []
     places = [(arm.label, lang) for arm, (_, _, lang, _) in zip(found, runs, strict=True)]
-    further = _further(places, configs)
+    further = _further(places, [{k: v for k, v in config.items() if k not in crossed} for config in configs])
     return [replace(arm, settings=(*arm.settings, *own)) for arm, own in zip(found, further, strict=True)], shared
+
+
+def _crossed(configs: Sequence[Config]) -> dict[str, int]:
+    """Keys that the seed decides in the whole study, with the number of their values."""
+    found = {}
+    for key in _WITH_THE_SEED:
+        by_seed: dict[str, set[str]] = defaultdict(set)
+        for config in configs:
+            by_seed[config.get("seed", "")].add(config.get(key, ""))
+        values = {value for own in by_seed.values() for value in own}
+        if len(values) > 1 and all(len(own) == 1 for own in by_seed.values()):
+            found[key] = len(values)
+    return found
 
 
 def _single(config: Config) -> tuple[tuple[str, str], ...]:

@@ -145,3 +145,15 @@ def test_numbers_are_short() -> None:
         "nan",
         "on",
     ]
+
+
+def test_what_a_study_changes_with_the_seed_is_no_arm_of_its_own() -> None:
+    """Start models and folds that go with the seed are what an interval over seeds is over."""
+    crossed = [
+        f"method={method} data.fold={seed % 4} model.path=nano-{seed} seed={seed}"
+        for method in ("clo", "sft")
+        for seed in (1, 2)
+    ]
+    assert len(set(labels(*crossed))) == 2
+    split = [f"method=clo data.fold={fold} seed=0" for fold in (0, 1)]  # not the seed's doing
+    assert len(set(labels(*split))) == 2
