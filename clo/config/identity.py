@@ -66,6 +66,10 @@ LATER: dict[str, Any] = {
     "method.sft_first.share": 0.67,
     "trainer.keep": "last",
     "trainer.keep_tolerance": 0.02,
+    "method.loss": "sigmoid",
+    "method.margin": None,
+    "method.penalty": None,
+    "method.label_smoothing": None,
 }
 """Setting that came later -> its default, at which it is no part of a name: runs keep theirs."""
 

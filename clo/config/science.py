@@ -9,7 +9,18 @@ import datetime
 from dataclasses import dataclass, field
 from typing import Any
 
-from clo.config.choices import Cells, Identify, LengthPolicy, NllReduction, PairReduction, PoorRows, Prompts, Trains
+from clo.config.choices import (
+    Cells,
+    Identify,
+    LengthPolicy,
+    Loss,
+    NllReduction,
+    PairReduction,
+    PoorRows,
+    Prompts,
+    Trains,
+)
+from clo.config.losses import settle_loss
 from clo.config.sources import SourceConfig, TranslationConfig
 from clo.errors import UserError, check, plain_name, positive
 
@@ -156,7 +167,15 @@ class MethodConfig:
     lam: float = 0.5
     """Weight of the NLL term, 0 to 1; the comparisons weigh 1 - lam."""
     beta: float = 0.1
-    """Strength of the comparisons (DPO's beta), above 0; assumed."""
+    """Strength of the comparisons (DPO's beta; in ORPO the loss's weight), above 0; assumed."""
+    loss: Loss = Loss.sigmoid
+    """What a comparison costs: DPO's sigmoid, or another (docs/losses.md)."""
+    margin: float | None = None
+    """simpo: target margin (its gamma), at least 0; null is 1.0. Assumed, as the two below."""
+    penalty: float | None = None
+    """dpop: weight of the probability that a chosen answer lost (its lambda), above 0; null is 50."""
+    label_smoothing: float | None = None
+    """sigmoid, robust: share of comparisons taken to be flipped, in [0, 0.5); null is 0, for robust 0.1."""
     nll_reduction: NllReduction = NllReduction.token_mean
     """Unit of the NLL term; assumed."""
     pair_reduction: PairReduction = PairReduction.mean
@@ -176,6 +195,7 @@ class MethodConfig:
         plain_name("method.name", self.name)
         check(0 <= self.lam <= 1, "method.lam", "the weight of the NLL term and must be in [0, 1]", self.lam)
         positive("method.beta", "the strength of the comparisons", self.beta)
+        settle_loss(self)
         positive("method.lr", "the learning rate", self.lr)
         positive("method.epochs", "the number of passes over the data", self.epochs)
         least = 1 if self.sft_first is None else 2

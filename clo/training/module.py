@@ -131,7 +131,7 @@ class CLOModule(pl.LightningModule):
         metrics = sums.means()
         for name in ("loss", "grad_norm"):
             check_finite(metrics[name], name.replace("grad_norm", "gradient"), self.plan.name, step, self.plan.lr)
-        if step == 0:
+        if step == 0 and self.plan.objective.needs_reference():
             still = undrawn(self.model, metrics, lambda: self._terms(items[:1], self.plan.objective))
             check_step_zero(still, self._rounded, items, self.plan.objective.beta)
         metrics["lr"] = scheduler.get_last_lr()[0]
@@ -221,13 +221,15 @@ class CLOModule(pl.LightningModule):
     def _terms(self, items: Sequence[Item], objective: Objective) -> Terms:
         """Score a micro-batch and its reference, and weigh the square."""
         batch = batch_of(self.model, items, objective.cells())
-        if not objective.comparisons():
-            return objective_terms(objective, score(self.model, batch).S_BLL)
-        if self.hardware.reference is ReferenceMode.cached:
-            R_BLL = torch.stack([self.references[item.key()] for item in items]).to(self.device)
-            return objective_terms(objective, score(self.model, batch).S_BLL, R_BLL)
-        policy, reference = score_with_reference(self.model, batch, self._as_reference())
-        return objective_terms(objective, policy.S_BLL, reference.S_BLL)
+        R_BLL = None
+        if objective.needs_reference() and self.hardware.reference is not ReferenceMode.cached:
+            policy, reference = score_with_reference(self.model, batch, self._as_reference())
+            R_BLL = reference.S_BLL
+        else:
+            if objective.needs_reference():
+                R_BLL = torch.stack([self.references[item.key()] for item in items]).to(self.device)
+            policy = score(self.model, batch)
+        return objective_terms(objective, policy.S_BLL, R_BLL, policy.count_BLL)
 
     def _as_reference(self) -> Any:
         if self.hardware.reference is ReferenceMode.adapters_off:
@@ -252,17 +254,18 @@ class CLOModule(pl.LightningModule):
         cells = [(i, j) for i in range(languages) for j in range(languages)]
         scores = self._scored(items, cells)
         metrics = square_metrics(scores.S_BLL, scores.count_BLL)
-        if objective.comparisons():
+        R_BLL = None
+        if objective.needs_reference():
             if self.hardware.reference is ReferenceMode.cached:
                 R_BLL = torch.stack([self.references[item.key()] for item in items])
             else:
                 with self._as_reference():
                     R_BLL = self._scored(items, cells).S_BLL
-            terms = objective_terms(objective, scores.S_BLL, R_BLL)
-            metrics |= {name: float(total / count) for name, (total, count) in terms.metrics.items()}
-            if self.global_step == 0:
-                self._rounded = rounding(self.model, items, cells)
-                check_step_zero(metrics, self._rounded, items, objective.beta)
+        terms = objective_terms(objective, scores.S_BLL, R_BLL, scores.count_BLL)
+        metrics |= {name: float(total / count) for name, (total, count) in terms.metrics.items()}
+        if objective.needs_reference() and self.global_step == 0:
+            self._rounded = rounding(self.model, items, cells)
+            check_step_zero(metrics, self._rounded, items, objective.beta)
         return metrics
 
     def _scored(self, items: Sequence[Item], cells: Sequence[Cell]) -> Scores:

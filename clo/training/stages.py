@@ -66,7 +66,14 @@ def plan_stages(
     if method.sft_first is not None:
         first = Objective(languages, Cells.diagonal, Prompts.none, 1.0, *terms)
         add("sft", first, method.sft_first.lr, before)
-    main = Objective(languages, method.nll, method.preference, method.lam, *terms)
+    weighed = Objective(languages, method.nll, method.preference, method.lam, *terms)
+    main = replace(
+        weighed,
+        loss_name=method.loss,
+        margin=method.margin or 0.0,
+        penalty=method.penalty or 0.0,
+        label_smoothing=method.label_smoothing or 0.0,
+    )
     name = method.name if method.sft_first is None else method.name.removeprefix("sft_") or method.name
     add(name, main, method.lr, steps)
     return plans
@@ -115,7 +122,7 @@ def validations(folder: RunFolder, plan: StagePlan) -> list[dict[str, Any]]:
 
 
 def _fit_stage(run: RunConfig, model: Any, plan: StagePlan, data: StageData, folder: RunFolder, done: Path) -> None:
-    needs_reference = bool(plan.objective.comparisons())
+    needs_reference = plan.objective.needs_reference()
     key = weights_key(model, run.trainer.precision)
     start = snapshot(model) if needs_reference and run.trainer.reference is ReferenceMode.swapped else None
     cached = needs_reference and run.trainer.reference is ReferenceMode.cached

@@ -27,6 +27,8 @@ FILES = sorted(path for path in Path(conf_dir()).glob("*/*.yaml") if path.parent
 GIVEN = {"files": ["data.train=x"], "table": ["data.source.path=x"], "any": ["model.path=a/b-1b"]}
 OTHERWISE = (
     ["trainer.keep=best"],
+    ["method.loss=simpo"],
+    ["method.loss=dpop"],
     ["model.recipe.steps=null", "plan=true"],
     ["method=sft_dpo", "model.recipe.steps=null"],
     ["model=any", "model.path=a/b-1b", "model.template=chat"],
