@@ -33,7 +33,7 @@ COUNTS = {
     "evaluation": 3,
     "trainer": 4,
     "logger": 2,
-    "study": 10,
+    "study": 12,
 }
 FILES = [(group, path.stem) for group in COUNTS for path in sorted((CONF / group).glob("*.yaml"))]
 STUDIES = [name for group, name in FILES if group == "study"]
@@ -44,7 +44,9 @@ CELLS = {
     "data_efficiency": 72,
     "demo": 4,
     "fixed_steps": 72,
+    "losses": 36,
     "paper": 36,
+    "tune_losses": 108,
     "tune_nano": 48,
     "tune_nano_sft": 24,
     "tune_nano_sft_dpo": 24,
