@@ -17,7 +17,18 @@ from clo.study.scores import Scores
 from clo.study.session import Session
 from clo.study.versions import versions
 
-ASSUMED = ("beta", "nll_reduction", "pair_reduction", "lr", "epochs", "batch_size", "template")
+ASSUMED = (
+    "beta",
+    "margin",
+    "penalty",
+    "label_smoothing",
+    "nll_reduction",
+    "pair_reduction",
+    "lr",
+    "epochs",
+    "batch_size",
+    "template",
+)
 """Values that the CLO paper does not give; every result names them."""
 
 
@@ -67,7 +78,7 @@ def place_of_last(folder: Path) -> Path:
 def assumed_values(run: RunConfig) -> dict[str, Any]:
     """The values of this run that the paper does not give."""
     method = plain(run.method)
-    values = {key: method[key] for key in ASSUMED if key in method}
+    values = {key: method[key] for key in ASSUMED if method.get(key) is not None}
     return values | {"batch_size": run.batch_size, "template": run.model.template}
 
 
