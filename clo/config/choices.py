@@ -40,6 +40,13 @@ class Loss(Enum):
     cpo = "cpo"
 
 
+class Anchor(Enum):
+    """What holds the source language beside the method's NLL."""
+
+    none = "none"
+    kl = "kl"
+
+
 class NllReduction(Enum):
     """Unit of the NLL term: per target token of the step, or per answer."""
 

@@ -70,6 +70,9 @@ LATER: dict[str, Any] = {
     "method.margin": None,
     "method.penalty": None,
     "method.label_smoothing": None,
+    "method.anchor": "none",
+    "method.anchor_weight": 1.0,
+    "method.anchor_top": 32,
 }
 """Setting that came later -> its default, at which it is no part of a name: runs keep theirs."""
 

@@ -13,7 +13,7 @@ from clo.config.choices import Loss, Prompts
 from clo.errors import UserError, check, positive
 
 if TYPE_CHECKING:
-    from clo.config.science import MethodConfig
+    from clo.config.method import MethodConfig
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import MISSING
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
-from clo.config.choices import Cells, Keep, Prompts
+from clo.config.choices import Anchor, Cells, Keep, Prompts
 from clo.config.evaluation import CHOICES
 from clo.config.losses import FACTS, needs_reference
 
@@ -43,7 +43,9 @@ def _lang(run: RunConfig) -> Names:
 def _method(run: RunConfig) -> Names:
     method, first = run.method, run.method.sft_first
     compares, has_nll = method.preference is not Prompts.none, method.nll is not Cells.none
-    yield from ("name", "nll", "preference", "lr", "steps", "own_tuning", "sft_first")
+    yield from ("name", "nll", "preference", "lr", "steps", "own_tuning", "sft_first", "anchor")
+    if method.anchor is not Anchor.none:
+        yield from ("anchor_weight", "anchor_top")
     if compares:
         yield from ("loss", "beta", "pair_reduction")
         yield from FACTS[method.loss].own

@@ -203,7 +203,7 @@ def orpo(pairs: Pairs, how: Settings) -> Compared:
     -beta log sigmoid(m), m = log odds(c) - log odds(r), odds = p / (1 - p), p = exp(S / n). The paper's own NLL of the
     chosen answers is the method's NLL term.
     """
-    chosen, rejected = (_below_one(x) for x in pairs.per_token(pairs.chosen, pairs.rejected))
+    chosen, rejected = (below_one(x) for x in pairs.per_token(pairs.chosen, pairs.rejected))
     margin = (chosen - rejected) - (log1mexp(chosen) - log1mexp(rejected))
     return Compared(-how.beta * logsigmoid(margin), margin, torch.sigmoid(-margin))
 
@@ -242,7 +242,7 @@ def log1mexp(x: Tensor) -> Tensor:
     return torch.where(near, torch.log(-torch.expm1(near_x)), torch.log1p(-torch.exp(far_x)))
 
 
-def _below_one(logp: Tensor) -> Tensor:
+def below_one(logp: Tensor) -> Tensor:
     """A mean log-prob whose odds are finite: rounding can bring it to 0 and above. The gradient passes as if not."""
     return logp - (logp - logp.clamp(max=-torch.finfo(logp.dtype).eps)).detach()
 

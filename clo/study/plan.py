@@ -125,6 +125,8 @@ def _seconds(
         for part in stage.objective.parts().values():  # each term's own gradient norm takes passes of its own
             measured = len(range(0, stage.total_steps, trainer.grad_norms_every))
             work += measured / stage.steps_per_epoch * step_flops(model, train, part.cells())
+        if stage.objective.anchor:
+            work += forward_flops(model, train, [(0, 0)])
         if stage.objective.needs_reference():
             once = trainer.reference is ReferenceMode.cached
             work += (1 if once else epochs) * forward_flops(model, train, cells)

@@ -17,6 +17,7 @@ from omegaconf import OmegaConf
 
 import clo.config.choices
 import clo.config.machine
+import clo.config.method
 import clo.config.parse
 import clo.config.science
 from clo.config.parse import RunConfig, parse, plain
@@ -250,7 +251,7 @@ def test_a_run_survives_its_config_yaml() -> None:
         assert again.slug() == run.slug()
 
 
-@pytest.mark.parametrize("module", [clo.config.parse, clo.config.machine, clo.config.science])
+@pytest.mark.parametrize("module", [clo.config.parse, clo.config.machine, clo.config.method, clo.config.science])
 def test_every_setting_says_what_it_is(module: Any) -> None:
     tree = ast.parse(Path(module.__file__).read_text(encoding="utf-8"))
     silent = []

@@ -29,6 +29,7 @@ OTHERWISE = (
     ["trainer.keep=best"],
     ["method.loss=simpo"],
     ["method.loss=dpop"],
+    ["method.anchor=kl"],
     ["model.recipe.steps=null", "plan=true"],
     ["method=sft_dpo", "model.recipe.steps=null"],
     ["model=any", "model.path=a/b-1b", "model.template=chat"],
