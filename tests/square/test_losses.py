@@ -22,6 +22,7 @@ from clo.config.losses import FACTS
 from clo.errors import UserError
 from clo.square.losses import LOSSES, ROUNDING, Compared, Pairs, Settings, log1mexp
 from clo.square.objective import Objective, objective_terms
+from clo.study.outcome import assumed_values
 from clo.training.stages import StageData
 
 HOW = {loss: Settings(beta=0.4, margin=0.7, penalty=3.0, label_smoothing=0.1) for loss in Loss}
@@ -398,6 +399,12 @@ def test_settings_without_effect_are_refused(words: list[str], said: str) -> Non
 def test_impossible_values_are_refused(words: list[str], said: str) -> None:
     with pytest.raises(UserError, match=said):
         run_of(*words)
+
+
+def test_results_name_what_is_assumed_of_a_loss() -> None:
+    plain = assumed_values(run_of())
+    assert {*assumed_values(run_of("method.loss=simpo"))} - {*plain} == {"margin"}
+    assert {*assumed_values(run_of("method.anchor=kl"))} - {*plain} == {"anchor_weight", "anchor_top"}
 
 
 def test_adapters_off_is_no_matter_without_a_reference() -> None:
