@@ -16,7 +16,6 @@ from torch import Tensor
 
 import clo.square.anchor
 from clo.config.choices import Anchor, ReferenceMode
-from clo.config.effect import check_effect
 from clo.data.batch import pack, pad
 from clo.errors import UserError
 from clo.square.anchor import Likely, LikelyCache, divergence, likely_of_all, likely_tokens
@@ -159,8 +158,6 @@ def test_kept_tokens_are_read_again_and_broken_ones_made_again(tmp_path: Path, m
 
 def test_settings() -> None:
     assert run_of("method.anchor=kl").slug() != run_of().slug() == run_of("method.anchor=none").slug()
-    with pytest.raises(UserError, match=r"method.anchor_top has no effect here: method.anchor=kl reads it"):
-        check_effect(["method.anchor_top=3"], [run_of("method.anchor_top=3")])
     for word, said in (("anchor_weight=0", "method.anchor_weight"), ("anchor_top=0", "method.anchor_top")):
         with pytest.raises(UserError, match=said):
             run_of(f"method.{word}")

@@ -11,14 +11,16 @@ from typing import Any
 
 import pytest
 import torch
-from composed import run_of
+from composed import composed, run_of
+from omegaconf import OmegaConf
 from tiny_runs import DATA, METHODS, difference, fit, method, metrics, random_items, run_config, weights
 from torch import Tensor
 
 import clo.training.stages
-from clo.config.choices import Cells, Loss, Prompts
-from clo.config.effect import check_effect
+from clo.config.choices import Cells, Loss, Prompts, ReferenceMode
+from clo.config.effect import check_effect, read_by
 from clo.config.losses import FACTS
+from clo.config.parse import parse
 from clo.errors import UserError
 from clo.square.losses import LOSSES, ROUNDING, Compared, Pairs, Settings, log1mexp
 from clo.square.objective import Objective, objective_terms
@@ -338,8 +340,6 @@ def test_a_loss_without_reference_makes_none(loss: Loss, tmp_path: Path, monkeyp
     monkeypatch.setattr(clo.training.stages, "snapshot", refuse)
     monkeypatch.setattr("clo.training.module.score_with_reference", refuse)
     for mode in ("cached", "swapped"):
-        from clo.config.choices import ReferenceMode
-
         fit(tmp_path / mode, run_config(tmp_path / mode, method_changes={"loss": loss}, reference=ReferenceMode[mode]))
     text = (tmp_path / "cached" / "metrics.jsonl").read_text(encoding="utf-8")
     assert not list((tmp_path / "cached").rglob("reference")) and "chosen_change" not in text
@@ -374,17 +374,26 @@ def test_names_hold_the_loss_and_leave_the_default_as_it_was() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["method.margin=1"], "method.margin has no effect here: method.loss=simpo reads it"),
-        (["method.loss=ipo", "method.label_smoothing=0.1"], "method.label_smoothing has no effect"),
-        (["method.loss=simpo", "method.penalty=5"], "method.penalty has no effect here: method.loss=dpop reads it"),
-        (["method=sft", "method.loss=ipo"], "method.loss has no effect here: a method with comparisons"),
+        (["method.margin=1"], "method.margin has no effect here: it is read with method.loss=simpo;"),
+        (["method.loss=ipo", "method.label_smoothing=0.1"], "method.label_smoothing has no .* method.loss=sigmoid;"),
+        (["method.loss=simpo", "method.penalty=5"], "method.penalty has no effect .* read with method.loss=dpop;"),
+        (["method=sft", "method.loss=ipo"], "method.loss has no effect .* method=clo, clo_en_nll or sft_dpo;"),
         (["method=sft", "method.label_smoothing=0.1"], "method.label_smoothing has no effect"),
-        (["method.loss=orpo", "trainer.reference=swapped"], "trainer.reference has no effect .*by a loss with a ref"),
+        (["method.loss=orpo", "trainer.reference=swapped"], "trainer.reference has no .* method.loss=sigmoid;"),
+        (["method.anchor_top=3"], "method.anchor_top has no effect here: it is read with method.anchor=kl;"),
     ],
 )
 def test_settings_without_effect_are_refused(words: list[str], said: str) -> None:
+    whole = composed(*words)
+    cfg = OmegaConf.masked_copy(whole, [key for key in whole if key != "hydra"])
     with pytest.raises(UserError, match=said):
-        check_effect(words, [run_of(*words)])
+        check_effect(words, read_by(parse(cfg), cfg), cfg)
+
+
+def test_what_a_loss_does_not_read_leaves_the_run_as_it_is() -> None:
+    assert run_of("method.margin=1").slug() == run_of().slug()
+    assert run_of("method=sft", "method.loss=robust") == run_of("method=sft")
+    assert run_of("method.loss=orpo", "trainer.reference=swapped").trainer.reference is ReferenceMode.cached
 
 
 @pytest.mark.parametrize(
