@@ -253,8 +253,7 @@ class CLOModule(pl.LightningModule):
 
     def _held_out_metrics(self, items: list[Item]) -> dict[str, float]:
         objective = self.plan.objective
-        languages = len(items[0].prompts)
-        cells = [(i, j) for i in range(languages) for j in range(languages)]
+        cells = [(i, j) for i in range(len(items[0].prompts)) for j in range(len(items[0].prompts))]
         scores = self._scored(items, cells)
         metrics = square_metrics(scores.S_BLL, scores.count_BLL)
         R_BLL = None
