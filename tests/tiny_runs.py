@@ -23,7 +23,7 @@ from clo.config import (
     TrainerConfig,
     TuningConfig,
 )
-from clo.config.choices import Cells, Prompts, Trains
+from clo.config.choices import Anchor, Cells, Prompts, Trains
 from clo.config.parse import RunConfig
 from clo.data.items import Item
 from clo.model.tuning import apply_tuning
@@ -74,6 +74,9 @@ def method(name: str = "clo", **changes: Any) -> MethodConfig:
     """A method that trains a tiny model visibly in a few steps."""
     base: dict[str, dict[str, Any]] = {
         "clo": dict(nll=Cells.target, preference=Prompts.both, lam=0.7),
+        "anchored": dict(
+            nll=Cells.target, preference=Prompts.both, lam=0.7, anchor=Anchor.kl, anchor_weight=5.0, anchor_top=8
+        ),
         "sft_dpo": dict(nll=Cells.none, preference=Prompts.both, lam=0.0, sft_first=SftStage(1e-2, 2.0)),
         "sft": dict(nll=Cells.diagonal, preference=Prompts.none, lam=1.0),
     }
@@ -125,7 +128,7 @@ def replace_score(monkeypatch: pytest.MonkeyPatch, change: Callable[[int, Any, A
     """Replace training's scoring by ``change(number of the call, model, batch)``."""
     calls: list[int] = []
 
-    def changed(model: Any, batch: Any) -> Scores:
+    def changed(model: Any, batch: Any, _: Any = None) -> Scores:
         calls.append(batch.size)
         return change(len(calls), model, batch)
 

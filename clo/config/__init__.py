@@ -6,16 +6,8 @@ here: torch, transformers, any room but ``errors``.
 
 from clo.config.evaluation import ROWS, BenchmarksConfig, EvaluationConfig
 from clo.config.machine import LoggerConfig, OptimizerConfig, TrainerConfig
-from clo.config.science import (
-    DataConfig,
-    LangConfig,
-    LoraConfig,
-    MethodConfig,
-    ModelConfig,
-    Recipe,
-    SftStage,
-    TuningConfig,
-)
+from clo.config.method import MethodConfig, SftStage
+from clo.config.science import DataConfig, LangConfig, LoraConfig, ModelConfig, Recipe, TuningConfig
 from clo.config.sources import SourceConfig, TranslationConfig
 
 __all__ = [

@@ -23,6 +23,30 @@ class Prompts(Enum):
     both = "both"
 
 
+class Loss(Enum):
+    """What a comparison costs; every formula with its paper stands in ``clo/square/losses.py``."""
+
+    sigmoid = "sigmoid"
+    sigmoid_norm = "sigmoid_norm"
+    ipo = "ipo"
+    hinge = "hinge"
+    robust = "robust"
+    dpop = "dpop"
+    apo_zero = "apo_zero"
+    apo_down = "apo_down"
+    kto_pair = "kto_pair"
+    simpo = "simpo"
+    orpo = "orpo"
+    cpo = "cpo"
+
+
+class Anchor(Enum):
+    """What holds the source language beside the method's NLL."""
+
+    none = "none"
+    kl = "kl"
+
+
 class NllReduction(Enum):
     """Unit of the NLL term: per target token of the step, or per answer."""
 

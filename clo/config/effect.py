@@ -125,7 +125,19 @@ def _choices(key: str, typed: list[str], read: Set[str], cfg: DictConfig, groups
     tried = sorted((group for group in groups if group != "model"), key=lambda group: not key.startswith(f"{group}."))
     if files := next(filter(None, (_files(group, key, typed, cfg) for group in tried)), ""):
         return " or ".join([*named, files])
-    return " or ".join(named or nearest) or ("model" in groups and _files("model", key, typed, cfg)) or ""
+    one = " or ".join(named or nearest) or ("model" in groups and _files("model", key, typed, cfg)) or ""
+    return one or (_file_and_single(key, cfg) if key.partition(".")[0] in tried else "")
+
+
+def _file_and_single(key: str, cfg: DictConfig) -> str:
+    """A file of the setting's own group with another value of one setting: what a loss reads, typed for SFT."""
+    group, tried = key.partition(".")[0], OmegaConf.create(cfg)
+    schema = OmegaConf.structured(get_type_hints(RunConfig)[group])
+    for path in sorted((Path(conf_dir()) / group).glob("*.yaml")):
+        tried[group] = OmegaConf.merge(schema, _file(path))
+        for _, word in _singles(key, read_by(cast(RunConfig, tried), tried), tried):
+            return f"{group}={path.stem} and {word}"
+    return ""
 
 
 def _shared(name: str, key: str) -> int:

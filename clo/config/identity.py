@@ -69,6 +69,13 @@ LATER: dict[str, Any] = {
     "method.sft_first.share": 0.67,
     "trainer.keep": "last",
     "trainer.keep_tolerance": 0.02,
+    "method.loss": "sigmoid",
+    "method.margin": None,
+    "method.penalty": None,
+    "method.label_smoothing": None,
+    "method.anchor": "none",
+    "method.anchor_weight": 1.0,
+    "method.anchor_top": 32,
 }
 """Setting that came later -> its default, at which it is no part of a name: runs keep theirs."""
 

@@ -30,6 +30,7 @@ from clo.config import (
 )
 from clo.config.choices import ReferenceMode
 from clo.config.identity import first_name_of, name_of, science_of
+from clo.config.losses import register_losses
 from clo.config.precision import decide
 from clo.config.rates import register_rates
 from clo.config.reads import at_rest, inner
@@ -121,8 +122,9 @@ def conf_dir() -> str:
 
 
 def register_schema() -> None:
-    """Make the dataclass tree the first entry of the defaults list, and the rates of any model known to the files."""
+    """Make the dataclass tree the first entry of the defaults list, and computed defaults known to the files."""
     register_rates()
+    register_losses()
     ConfigStore.instance().store(name="schema", node=RunConfig, provider="clo")
 
 

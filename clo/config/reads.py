@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import MISSING
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
-from clo.config.choices import Cells, Keep, Prompts
+from clo.config.choices import Anchor, Cells, Keep, Prompts
 from clo.config.evaluation import CHOICES
+from clo.config.losses import FACTS, needs_reference
 
 if TYPE_CHECKING:
     from clo.config import SourceConfig, TranslationConfig
@@ -48,9 +49,12 @@ def _lang(run: RunConfig) -> Names:
 def _method(run: RunConfig) -> Names:
     method, first = run.method, run.method.sft_first
     compares, has_nll = method.preference is not Prompts.none, method.nll is not Cells.none
-    yield from ("name", "nll", "preference", "lr", "steps", "own_tuning", "sft_first")
+    yield from ("name", "nll", "preference", "lr", "steps", "own_tuning", "sft_first", "anchor")
+    if method.anchor is not Anchor.none:
+        yield from ("anchor_weight", "anchor_top")
     if compares:
-        yield from ("beta", "pair_reduction")
+        yield from ("loss", "beta", "pair_reduction")
+        yield from FACTS[method.loss].own
     if compares and has_nll:
         yield "lam"
     if has_nll or first is not None:
@@ -132,7 +136,7 @@ def _trainer(run: RunConfig) -> Names:
     yield from ("gradient_checkpointing", "compile", "checkpoints", "keep", "log_every", "grad_norms_every")
     if run.trainer.keep is Keep.best:
         yield "keep_tolerance"
-    if run.method.preference is not Prompts.none:
+    if needs_reference(run.method):
         yield "reference"
     if run.plan:
         yield from ("memory_gb", "tflops")

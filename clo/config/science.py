@@ -9,7 +9,7 @@ import datetime
 from dataclasses import dataclass, field
 from typing import Any
 
-from clo.config.choices import Cells, Identify, LengthPolicy, NllReduction, PairReduction, PoorRows, Prompts, Trains
+from clo.config.choices import Identify, LengthPolicy, NllReduction, PoorRows, Trains
 from clo.config.sources import SourceConfig, TranslationConfig
 from clo.errors import UserError, check, plain_name, positive
 
@@ -129,65 +129,6 @@ class LangConfig:
             f"the target and must differ from lang.source={self.source}",
             self.code,
         )
-
-
-@dataclass
-class SftStage:
-    """A first stage of plain NLL on the diagonal; its end is the reference of the stage after it."""
-
-    lr: float = 1e-3
-    """Peak learning rate."""
-    epochs: float = 2.0
-    """Passes over the training items, where ``method.steps`` is null."""
-    share: float = 0.67
-    """Share of ``method.steps`` that this stage takes; assumed."""
-
-    def __post_init__(self) -> None:
-        check(0 < self.share < 1, "method.sft_first.share", "a share in (0, 1)", self.share)
-        positive("method.sft_first.lr", "the learning rate of the first stage", self.lr)
-        positive("method.sft_first.epochs", "the length of the first stage", self.epochs)
-
-
-@dataclass
-class MethodConfig:
-    """A method is a weighting of the cross-lingual square."""
-
-    name: str = "clo"
-    """Name in folders and reports."""
-    nll: Cells = Cells.target
-    """Cells with an NLL term."""
-    preference: Prompts = Prompts.both
-    """Prompts with a comparison: the response in the prompt's language over the response in another."""
-    lam: float = 0.5
-    """Weight of the NLL term, 0 to 1; the comparisons weigh 1 - lam."""
-    beta: float = 0.1
-    """Strength of the comparisons (DPO's beta), above 0; assumed."""
-    nll_reduction: NllReduction = NllReduction.token_mean
-    """Unit of the NLL term; assumed."""
-    pair_reduction: PairReduction = PairReduction.mean
-    """Unit of the preference term; assumed."""
-    lr: float = 1e-3
-    """Peak learning rate."""
-    epochs: float = 2.0
-    """Passes over the training items, where ``steps`` is null."""
-    steps: int | None = None
-    """Optimizer steps of the whole run, both stages together, at any size of the data; null goes by the epochs."""
-    own_tuning: str = "attention"
-    """The tuning that this method is used with unless told otherwise; a run's name leaves it out."""
-    sft_first: SftStage | None = None
-    """Plain SFT before this stage, in the same run."""
-
-    def __post_init__(self) -> None:
-        plain_name("method.name", self.name)
-        check(0 <= self.lam <= 1, "method.lam", "the weight of the NLL term and must be in [0, 1]", self.lam)
-        positive("method.beta", "the strength of the comparisons", self.beta)
-        positive("method.lr", "the learning rate", self.lr)
-        positive("method.epochs", "the number of passes over the data", self.epochs)
-        least = 1 if self.sft_first is None else 2
-        asked = f"a count of at least {least}, or null for epochs"
-        check(self.steps is None or self.steps >= least, "method.steps", asked, self.steps)
-        if self.nll is Cells.none and self.preference is Prompts.none:
-            raise UserError("method has neither an NLL term nor a comparison; set method.nll or method.preference")
 
 
 @dataclass

@@ -1,11 +1,12 @@
 """The objective: every method is a weighting of the cross-lingual square. Pure functions, no model in sight.
 
     L = lam * L_nll + (1 - lam) * L_pref
-    L_pref = mean over comparisons of -log sigmoid(beta * [(S_c - S_r) - (R_c - R_r)])
+    L_pref = mean over comparisons of -log sigmoid(beta * [(S_c - S_r) - (R_c - R_r)]), or of another loss
 
 S[b, i, j] is the policy's summed log-prob of response j under prompt i, R the reference's (CLO, Lee et al., ACL 2025,
-section 3; the DPO term is Rafailov et al., 2023, equation 7). All functions return sums; the caller divides by the
-denominators of the whole optimizer step, so no split into micro-batches or ranks changes the loss.
+section 3; the DPO term is Rafailov et al., 2023, equation 7; the others stand in :mod:`clo.square.losses`).
+All functions return sums; the caller divides by the denominators of the whole optimizer step, so no split into
+micro-batches or ranks changes the loss.
 """
 
 from __future__ import annotations
@@ -16,16 +17,17 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid
 
-from clo.config.choices import Cells, NllReduction, PairReduction, Prompts
+from clo.config.choices import Cells, Loss, NllReduction, PairReduction, Prompts
+from clo.config.losses import FACTS
+from clo.square.losses import LOSSES, Pairs, Settings
 
 if TYPE_CHECKING:
     from clo.data.batch import Cell
     from clo.data.items import Item
 
 SATURATED = 0.01
-"""A comparison is saturated when its gradient factor sigmoid(-margin) is below this."""
+"""A comparison is saturated when it pulls less than this share of its hardest; DPO's pull is sigmoid(-margin)."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,12 @@ class Objective:
     beta: float
     nll_reduction: NllReduction = NllReduction.token_mean
     pair_reduction: PairReduction = PairReduction.mean
+    loss_name: Loss = Loss.sigmoid
+    margin: float = 0.0
+    penalty: float = 0.0
+    label_smoothing: float = 0.0
+    anchor: float = 0.0
+    """Weight of the divergence from the start on the source's answers, nats per token; 0 is none."""
 
     def nll_cells(self) -> list[Cell]:
         """Cells (i, i) with an NLL term."""
@@ -64,29 +72,47 @@ class Objective:
         }
         return [(i, j) for i in prompts[self.preference] for j in range(self.languages) if j != i]
 
+    def needs_reference(self) -> bool:
+        """Whether its comparisons refer to the start model."""
+        return bool(self.comparisons()) and FACTS[self.loss_name].reference
+
+    def settings(self) -> Settings:
+        """The numbers of its loss."""
+        return Settings(self.beta, self.margin, self.penalty, self.label_smoothing)
+
     def cells(self) -> list[Cell]:
         """All cells that must be scored, in row order."""
         compared = {cell for i, j in self.comparisons() for cell in ((i, i), (i, j))}
-        return sorted(compared | set(self.nll_cells()))
+        return sorted(compared | set(self.nll_cells()) | ({(0, 0)} if self.anchor else set()))
 
     def parts(self) -> dict[str, Objective]:
         """The NLL term and the comparisons as objectives of their own, weighted as here, where there are both."""
         if not (self.nll_cells() and self.comparisons()):
             return {}
-        return {"nll": replace(self, preference=Prompts.none), "pref": replace(self, nll=Cells.none)}
+        free = replace(self, anchor=0.0)
+        return {"nll": replace(free, preference=Prompts.none), "pref": replace(free, nll=Cells.none)}
 
     def denominators(self, items: Sequence[Item]) -> Tensor:
-        """What the two sums of a whole step are divided by: float64 [2], (NLL, preference)."""
+        """What the sums of a whole step are divided by: float64 [2], (NLL, preference), and with an anchor [3]."""
         if self.nll_reduction is NllReduction.token_mean:
             nll = sum(len(item.responses[j]) for item in items for _, j in self.nll_cells())
         else:
             nll = len(items) * len(self.nll_cells())
         pairs = len(items) * (len(self.comparisons()) if self.pair_reduction is PairReduction.mean else 1)
-        return torch.tensor([nll, pairs], dtype=torch.float64)
+        anchored = [sum(len(item.responses[0]) for item in items)] if self.anchor else []
+        return torch.tensor([nll, pairs, *anchored], dtype=torch.float64)
 
     def loss(self, terms: Terms, denominators: Tensor) -> Tensor:
         """The weighted loss of (part of) a step; parts add up to the step's loss."""
-        return self.weighted_nll(terms, denominators) + self.weighted_preference(terms, denominators)
+        both = self.weighted_nll(terms, denominators) + self.weighted_preference(terms, denominators)
+        return both + self.weighted_anchor(terms, denominators) if self.anchor else both
+
+    def weighted(self, terms: Terms, denominators: Tensor) -> dict[str, Tensor]:
+        """Each term that the objective has, by its name in the log."""
+        found = {"nll": self.weighted_nll(terms, denominators)} if self.nll_cells() else {}
+        if self.comparisons():
+            found["pref"] = self.weighted_preference(terms, denominators)
+        return found | ({"anchor": self.weighted_anchor(terms, denominators)} if self.anchor else {})
 
     def weighted_nll(self, terms: Terms, denominators: Tensor) -> Tensor:
         """Lam * L_nll; exactly 0 without an NLL term."""
@@ -96,6 +122,10 @@ class Objective:
         """(1 - lam) * L_pref; exactly 0 without comparisons."""
         return terms.preference_sum * ((1 - self.lam) / max(float(denominators[1]), 1.0))
 
+    def weighted_anchor(self, terms: Terms, denominators: Tensor) -> Tensor:
+        """The divergence per source token of the step, times its weight."""
+        return terms.anchor_sum * (self.anchor / max(float(denominators[2]), 1.0))
+
 
 @dataclass(frozen=True)
 class Terms:
@@ -104,42 +134,45 @@ class Terms:
     nll_sum: Tensor
     """Scalar: minus the log-probs of all NLL cells, nats."""
     preference_sum: Tensor
-    """Scalar: -log sigmoid of all comparisons."""
+    """Scalar: the loss of all comparisons."""
     metrics: dict[str, Tensor]
     """name -> detached float64 [2], (sum, count); ``_en`` is prompts in language 0, ``_target`` in the others."""
+    anchor_sum: Tensor
+    """Scalar: the divergence from the start at all source tokens, nats; 0 without an anchor."""
 
 
-def objective_terms(objective: Objective, S_BLL: Tensor, R_BLL: Tensor | None = None) -> Terms:
-    """Compute both sums of the objective.
+def objective_terms(
+    objective: Objective,
+    S_BLL: Tensor,
+    R_BLL: Tensor | None = None,
+    count_BLL: Tensor | None = None,
+    kl_T: Tensor | None = None,
+) -> Terms:
+    """Compute the sums of the objective.
 
     Args:
         objective: the method.
         S_BLL: policy scores, float32 or float64 [B, L, L].
-        R_BLL: reference scores of the same shape; needed if the method compares.
+        R_BLL: reference scores of the same shape; needed if the method compares by a loss with a reference.
+        count_BLL: tokens of the responses, of the same shape; needed if its loss is per token.
+        kl_T: divergence from the start at every source token, where there is an anchor.
 
     Raises:
-        ValueError: the method compares but there is no reference.
+        ValueError: the loss needs a reference or token counts, and there are none.
     """
     zero = S_BLL.new_zeros(())
     nll = -sum((S_BLL[:, i, j].sum() for i, j in objective.nll_cells()), zero)
+    kept = {} if kl_T is None else {"kl_en": _sum_and_count([kl_T])}
+    anchor = zero if kl_T is None else kl_T.sum()
     comparisons = objective.comparisons()
     if not comparisons:
-        return Terms(nll, zero, {})
-    if R_BLL is None:
-        raise ValueError("a method with comparisons needs reference scores")
-    change_BLL = S_BLL - R_BLL
-    # By number, not by an index tensor: that would be a copy to the device, and a question back, in every micro-batch.
-    chosen_BC = torch.stack([change_BLL[:, i, i] for i, _ in comparisons], 1)
-    rejected_BC = torch.stack([change_BLL[:, i, j] for i, j in comparisons], 1)
-    margin_BC = objective.beta * (chosen_BC - rejected_BC)
-    preference = -logsigmoid(margin_BC).sum()
-    logged = {
-        "margin": margin_BC,
-        "accuracy": (margin_BC > 0).float(),
-        "chosen_change": chosen_BC,
-        "rejected_change": rejected_BC,
-    }
-    metrics = {"saturated": _sum_and_count([torch.sigmoid(-margin_BC) < SATURATED])}
+        return Terms(nll, zero, kept, anchor)
+    pairs = _pairs(comparisons, S_BLL, R_BLL if objective.needs_reference() else None, count_BLL)
+    loss_BC, margin_BC, pull_BC = LOSSES[objective.loss_name](pairs, objective.settings())
+    logged = {"margin": margin_BC, "accuracy": (margin_BC > 0).float()}
+    if objective.needs_reference():
+        logged["chosen_change"], logged["rejected_change"] = pairs.changes()
+    metrics = {"saturated": _sum_and_count([pull_BC < SATURATED]), **kept}
     for direction, columns in (
         ("en", [c for c, (i, _) in enumerate(comparisons) if i == 0]),
         ("target", [c for c, (i, _) in enumerate(comparisons) if i > 0]),
@@ -148,7 +181,22 @@ def objective_terms(objective: Objective, S_BLL: Tensor, R_BLL: Tensor | None = 
             metrics |= {
                 f"{name}_{direction}": _sum_and_count([v_BC[:, c] for c in columns]) for name, v_BC in logged.items()
             }
-    return Terms(nll, preference, metrics)
+    return Terms(nll, loss_BC.sum(), metrics, anchor)
+
+
+def _pairs(comparisons: Sequence[Cell], S_BLL: Tensor, R_BLL: Tensor | None, count_BLL: Tensor | None) -> Pairs:
+    def chosen_and_rejected(values_BLL: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+        if values_BLL is None:
+            return None, None
+        # By number, not by an index tensor: a copy to the device, and a question back, in every micro-batch.
+        return (
+            torch.stack([values_BLL[:, i, i] for i, _ in comparisons], 1),
+            torch.stack([values_BLL[:, i, j] for i, j in comparisons], 1),
+        )
+
+    chosen, rejected = chosen_and_rejected(S_BLL)
+    assert chosen is not None and rejected is not None
+    return Pairs(chosen, rejected, *chosen_and_rejected(R_BLL), *chosen_and_rejected(count_BLL))
 
 
 def square_metrics(S_BLL: Tensor, count_BLL: Tensor) -> dict[str, float]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -42,9 +42,17 @@ class Scores:
     """float32, nats, summed over the response's tokens."""
     count_BLL: Tensor
     """float32, tokens of the response."""
+    source: Any = None
+    """What ``of_source`` made of the states at the response tokens of cell (0, 0)."""
 
 
-def score_with_reference(model: Any, batch: PackedBatch | PaddedBatch, as_reference: Any) -> tuple[Scores, Scores]:
+OfSource = Callable[[Any, Tensor], Any]
+"""(what maps states to logits, states [T, H] at the T response tokens of cell (0, 0), item by item) -> anything."""
+
+
+def score_with_reference(
+    model: Any, batch: PackedBatch | PaddedBatch, as_reference: Any, of_source: OfSource | None = None
+) -> tuple[Scores, Scores]:
     """Score a batch with the policy, with gradients, and with its reference.
 
     What the frozen layers below the first trained one give is the same for both, and computed once.
@@ -53,32 +61,36 @@ def score_with_reference(model: Any, batch: PackedBatch | PaddedBatch, as_refere
         model: the policy.
         batch: sequences on the model's device.
         as_reference: context in which the model is its reference.
+        of_source: asked of the policy, see :func:`score`.
     """
     lower = LowerLayers(model)
     if not isinstance(batch, PackedBatch) or not lower.count:
         with torch.no_grad(), without_dropout(model), as_reference:
             reference = score(model, batch)
-        return score(model, batch), reference
+        return score(model, batch, of_source), reference
     with lower.kept() as found:
-        policy = score(model, batch)
+        policy = score(model, batch, of_source)
     with torch.no_grad(), without_dropout(model), as_reference, lower.skipped(found[0]):
         return policy, _packed_scores(model, batch)
 
 
-def score(model: Any, batch: PackedBatch | PaddedBatch) -> Scores:
+def score(model: Any, batch: PackedBatch | PaddedBatch, of_source: OfSource | None = None) -> Scores:
     """Score the batch's cells with a causal language model.
 
     Args:
         model: a transformers causal language model (or PEFT around one).
         batch: sequences on the model's device.
+        of_source: also asked, of cell (0, 0), which is then among the batch's.
 
     Returns:
         ``Scores`` of shape [B, L, L]; gradients flow into ``S_BLL`` where the model's parameters want them.
     """
-    return _packed_scores(model, batch) if isinstance(batch, PackedBatch) else _padded_scores(model, batch)
+    way: Any = _packed_scores if isinstance(batch, PackedBatch) else _padded_scores
+    scores: Scores = way(model, batch, of_source)
+    return scores
 
 
-def _packed_scores(model: Any, batch: PackedBatch) -> Scores:
+def _packed_scores(model: Any, batch: PackedBatch, of_source: OfSource | None = None) -> Scores:
     base = base_model(model)
     plan = AttentionPlan(batch.segments)
     with packed(base):
@@ -91,10 +103,14 @@ def _packed_scores(model: Any, batch: PackedBatch) -> Scores:
     shape = (batch.size, batch.languages, batch.languages)
     S = logp_R.new_zeros(math.prod(shape)).index_add(0, batch.cell_R, logp_R)
     count = logp_R.new_zeros(math.prod(shape)).index_add(0, batch.cell_R, torch.ones_like(logp_R))
-    return Scores(S.view(shape), count.view(shape))
+    source = None
+    if of_source is not None:
+        rows_T = batch.row_R[batch.cell_R % batch.languages**2 == 0]
+        source = of_source(base.get_output_embeddings(), hidden_NH[rows_T])
+    return Scores(S.view(shape), count.view(shape), source)
 
 
-def _padded_scores(model: Any, batch: PaddedBatch) -> Scores:
+def _padded_scores(model: Any, batch: PaddedBatch, of_source: OfSource | None) -> Scores:
     keep = batch.longest_response + 1  # the position before the first response token predicts it
     positions_NT = (batch.mask_NT.cumsum(1) - 1).clamp(min=0)
     logits_NKV = model(
@@ -113,7 +129,11 @@ def _padded_scores(model: Any, batch: PaddedBatch) -> Scores:
     shape = (batch.size, batch.languages, batch.languages)
     S_BLL = sums_N.new_zeros(shape).index_put(tuple(batch.cell_N3.T), sums_N)
     count_BLL = sums_N.new_zeros(shape).index_put(tuple(batch.cell_N3.T), wanted_NK.sum(1).to(sums_N.dtype))
-    return Scores(S_BLL, count_BLL)
+    source = None
+    if of_source is not None:
+        mine_NK = wanted_NK & (batch.cell_N3[:, 1:] == 0).all(1, keepdim=True)
+        source = of_source(torch.nn.Identity(), logits_NKV[mine_NK])
+    return Scores(S_BLL, count_BLL, source)
 
 
 _packs: weakref.WeakKeyDictionary[torch.nn.Module, bool] = weakref.WeakKeyDictionary()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from clo.config.choices import Anchor
 from clo.config.parse import RunConfig, plain
 from clo.storage.files import json_text, whole_folder, write_together
 from clo.storage.jsonl import line_of, write_lines
@@ -17,7 +18,10 @@ from clo.study.scores import Scores
 from clo.study.session import Session
 from clo.study.versions import versions
 
-ASSUMED = ("beta", "nll_reduction", "pair_reduction", "lr", "epochs", "batch_size", "template")
+ASSUMED = (
+    *("beta", "margin", "penalty", "label_smoothing", "nll_reduction", "pair_reduction"),
+    *("lr", "epochs", "batch_size", "template"),
+)
 """Values that the CLO paper does not give; every result names them."""
 
 
@@ -69,7 +73,8 @@ def place_of_last(folder: Path) -> Path:
 def assumed_values(run: RunConfig) -> dict[str, Any]:
     """The values of this run that the paper does not give."""
     method = plain(run.method)
-    values = {key: method[key] for key in ASSUMED if key in method}
+    anchored = () if run.method.anchor is Anchor.none else ("anchor_weight", "anchor_top")
+    values = {key: method[key] for key in (*ASSUMED, *anchored) if method.get(key) is not None}
     return values | {"batch_size": run.batch_size, "template": run.model.template}
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from clo.config import DataConfig, LangConfig, ModelConfig, TrainerConfig, TuningConfig
-from clo.config.choices import Keep, ReferenceMode
+from clo.config.choices import Keep, Loss, ReferenceMode
 from clo.config.parse import RunConfig
 from clo.data.batch import packed_tokens
 from clo.data.items import Item
@@ -55,6 +55,8 @@ class Plan:
     """File of the translated rows that are still to be made, and the hours that takes, where they can be known."""
     advice: str | None
     """What would make it fit; none where it does."""
+    spared: tuple[str, float | None] | None = None
+    """Loss that needs no reference, and the hours that scoring one would take."""
 
     def needs(self) -> float:
         """Peak memory, bytes."""
@@ -79,12 +81,18 @@ def plan_run(run: RunConfig, train: Sequence[Item], rows: Sequence[Row] = ()) ->
     model = apply_tuning(shape_only(run.model), run.tuning)
     stages = plan_stages(run.method, run.evaluation, run.batch_size, train)
     trainer = run.trainer
-    if not any(stage.objective.comparisons() for stage in stages):
+    if not any(stage.objective.needs_reference() for stage in stages):
         trainer = replace(trainer, reference=ReferenceMode.cached)  # no reference: no start weights are kept
     book = ledger(model)
     peak, limit = _peak(trainer), _memory(trainer)
     lengths = [packed_tokens(item, stages[-1].objective.cells()) for item in train]
     saved = sum(p.numel() * p.element_size() for p in model.parameters() if run.tuning.lora is None or p.requires_grad)
+    hours = None if peak is None else _seconds(trainer, model, stages, train, peak) / 3600
+    spared = None
+    if any(stage.objective.comparisons() and not stage.objective.needs_reference() for stage in stages):
+        dpo = [replace(stage, objective=replace(stage.objective, loss_name=Loss.sigmoid)) for stage in stages]
+        more = None if peak is None or hours is None else _seconds(trainer, model, dpo, train, peak) / 3600 - hours
+        spared = run.method.loss.name, more
     whole = Plan(
         name=run.slug(),
         items=len(train),
@@ -92,10 +100,11 @@ def plan_run(run: RunConfig, train: Sequence[Item], rows: Sequence[Row] = ()) ->
         steps=sum(stage.total_steps for stage in stages),
         memory=memory_of(trainer, model, lengths),
         limit=limit,
-        hours=None if peak is None else _seconds(trainer, model, stages, train, peak) / 3600,
+        hours=hours,
         disk=saved + (2 + (run.trainer.keep is Keep.best)) * book.checkpoint_bytes,
         translation=_translation(run.data, run.lang, run.cache_dir, rows, peak),
         advice=None,
+        spared=spared,
     )
     if limit is None or whole.needs() <= limit:
         return whole
@@ -116,7 +125,9 @@ def _seconds(
         for part in stage.objective.parts().values():  # each term's own gradient norm takes passes of its own
             measured = len(range(0, stage.total_steps, trainer.grad_norms_every))
             work += measured / stage.steps_per_epoch * step_flops(model, train, part.cells())
-        if stage.objective.comparisons():
+        if stage.objective.anchor:
+            work += forward_flops(model, train, [(0, 0)])
+        if stage.objective.needs_reference():
             once = trainer.reference is ReferenceMode.cached
             work += (1 if once else epochs) * forward_flops(model, train, cells)
         moved += stage.total_steps * ledger(model).trains()

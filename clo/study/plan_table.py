@@ -82,6 +82,9 @@ def show(plans: Sequence[Plan]) -> bool:
         _say_translation(
             path, [plan.translation[1] for plan in plans if plan.translation and plan.translation[0] == path]
         )
+    for loss, hours in dict(plan.spared for plan in plans if plan.spared is not None).items():
+        saved = "their forward passes" if hours is None else f"about {duration(hours)} a cell"
+        print(f"no reference scores: method.loss={loss} needs none, which saves {saved} and their file in cache_dir")
     if any(plan.limit is None or plan.hours is None for plan in plans):
         print("?: the device is not here; set trainer.memory_gb=<GB> and trainer.tflops=<peak TFLOP/s>")
     for plan in plans:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext
+from functools import partial
 from typing import Any
 
 import pytorch_lightning as pl
@@ -20,6 +21,7 @@ from clo.config.choices import ReferenceMode
 from clo.data.batch import Cell, balanced
 from clo.data.items import Item
 from clo.errors import UserError
+from clo.square.anchor import Likely, divergence, likely_of_all
 from clo.square.objective import Objective, Terms, objective_terms, square_metrics
 from clo.square.reference import swapped
 from clo.square.scores import Scores, batch_of, groups_of, halved, packs, score, score_with_reference, score_within
@@ -39,10 +41,10 @@ OUT_OF_MEMORY = "out of memory with trainer.max_tokens={} on one of the devices;
 class CLOModule(pl.LightningModule):
     """Trains one stage of any method.
 
-    Logged names: ``train/loss``, ``train/nll``, ``train/pref`` (weighted as in the loss), ``train/grad_norm`` and each
-    term's own, ``train/lr``, ``train/response_tokens_per_second``, ``train/wasted_tokens``,
-    ``train/mfu``; ``train/`` and ``val/`` ``margin_d``, ``accuracy_d``, ``chosen_change_d``, ``rejected_change_d``
-    (nats) for d in en, target, ``saturated``; ``val/nll_d``, ``val/logp_d_d`` (per token), ``val/right_language_d``.
+    Logged names: ``train/`` ``loss``; ``nll``, ``pref``, ``anchor`` as weighted in it; ``grad_norm`` and each term's;
+    ``lr``, ``response_tokens_per_second``, ``wasted_tokens``, ``mfu``, ``kl_en`` (nats per token); ``train/`` and
+    ``val/`` ``margin_d``, ``accuracy_d``, ``chosen_change_d``, ``rejected_change_d`` (nats) for d in en, target,
+    ``saturated``; ``val/nll_d``, ``val/logp_d_d`` (per token), ``val/right_language_d``.
 
     Args:
         model: the language model, already tuned (see :mod:`clo.model.tuning`).
@@ -69,6 +71,7 @@ class CLOModule(pl.LightningModule):
         self.model, self.plan, self.options, self.hardware = model, plan, optimizer, trainer
         self.base, self._look = base, look
         self.references: dict[str, Tensor] = {}
+        self.likely: dict[str, Likely] = {}
         self.max_tokens = trainer.max_tokens
         self.note, self.validations = "", list[tuple[int, dict[str, float]]]()
         self._rounded = 0.0
@@ -78,9 +81,9 @@ class CLOModule(pl.LightningModule):
     def setup(self, stage: str) -> None:
         """Make the references while the weights are still those of the stage's start."""
         self.model.to(self.trainer.strategy.root_device)
-        if self.base.references is not None:
-            with self.trainer.precision_plugin.forward_context():
-                self.references = self.base.references(self)
+        with self.trainer.precision_plugin.forward_context():
+            self.references = self.base.references(self) if self.base.references else {}
+            self.likely = self.base.likely(self) if self.base.likely else {}
 
     def configure_model(self) -> None:
         """Split the model over the devices where the strategy does, and prepare its layers for training."""
@@ -88,8 +91,8 @@ class CLOModule(pl.LightningModule):
             assert self.device_mesh is not None
             self._whole = [self.model]
             self.model = sharded_copy(self.model, self.device_mesh["data_parallel"], self.hardware.precision)
-        how = self.hardware.gradient_checkpointing, self.hardware.compile
-        self._open.enter_context(training_layers(self.model, *how))
+        options = self.hardware
+        self._open.enter_context(training_layers(self.model, options.gradient_checkpointing, options.compile))
 
     def on_fit_start(self) -> None:
         """Look at the attention of split weights once, all ranks together."""
@@ -131,7 +134,7 @@ class CLOModule(pl.LightningModule):
         metrics = sums.means()
         for name in ("loss", "grad_norm"):
             check_finite(metrics[name], name.replace("grad_norm", "gradient"), self.plan.name, step, self.plan.lr)
-        if step == 0:
+        if step == 0 and self.plan.objective.needs_reference():
             still = undrawn(self.model, metrics, lambda: self._terms(items[:1], self.plan.objective))
             check_step_zero(still, self._rounded, items, self.plan.objective.beta)
         metrics["lr"] = scheduler.get_last_lr()[0]
@@ -183,13 +186,12 @@ class CLOModule(pl.LightningModule):
         """Gradients of one objective over all micro-batches and ranks."""
         self.zero_grad(set_to_none=True)
         self._seed()
-        sums, has_nll, compares = StepSums(), bool(objective.nll_cells()), bool(objective.comparisons())
+        sums = StepSums()
         for group, weight in self._passes(items):
             terms = self._terms(group, objective)
-            nll, pref = objective.weighted_nll(terms, denominators), objective.weighted_preference(terms, denominators)
             with torch.autocast(self.device.type, enabled=False):  # what the forward pass cast goes back as it came
-                (weight * (nll + pref)).backward()
-            sums.add_terms(terms.metrics, nll if has_nll else None, pref if compares else None, weight)
+                (weight * objective.loss(terms, denominators)).backward()
+            sums.add_terms(terms.metrics, objective.weighted(terms, denominators), weight)
         for parameter in self.trained():
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
@@ -221,13 +223,16 @@ class CLOModule(pl.LightningModule):
     def _terms(self, items: Sequence[Item], objective: Objective) -> Terms:
         """Score a micro-batch and its reference, and weigh the square."""
         batch = batch_of(self.model, items, objective.cells())
-        if not objective.comparisons():
-            return objective_terms(objective, score(self.model, batch).S_BLL)
-        if self.hardware.reference is ReferenceMode.cached:
-            R_BLL = torch.stack([self.references[item.key()] for item in items]).to(self.device)
-            return objective_terms(objective, score(self.model, batch).S_BLL, R_BLL)
-        policy, reference = score_with_reference(self.model, batch, self._as_reference())
-        return objective_terms(objective, policy.S_BLL, reference.S_BLL)
+        start = likely_of_all([self.likely[item.key()] for item in items], self.device) if objective.anchor else None
+        of_source, R_BLL = None if start is None else partial(divergence, start), None
+        if objective.needs_reference() and self.hardware.reference is not ReferenceMode.cached:
+            policy, reference = score_with_reference(self.model, batch, self._as_reference(), of_source)
+            R_BLL = reference.S_BLL
+        else:
+            if objective.needs_reference():
+                R_BLL = torch.stack([self.references[item.key()] for item in items]).to(self.device)
+            policy = score(self.model, batch, of_source)
+        return objective_terms(objective, policy.S_BLL, R_BLL, policy.count_BLL, policy.source)
 
     def _as_reference(self) -> Any:
         if self.hardware.reference is ReferenceMode.adapters_off:
@@ -248,21 +253,21 @@ class CLOModule(pl.LightningModule):
 
     def _held_out_metrics(self, items: list[Item]) -> dict[str, float]:
         objective = self.plan.objective
-        languages = len(items[0].prompts)
-        cells = [(i, j) for i in range(languages) for j in range(languages)]
+        cells = [(i, j) for i in range(len(items[0].prompts)) for j in range(len(items[0].prompts))]
         scores = self._scored(items, cells)
         metrics = square_metrics(scores.S_BLL, scores.count_BLL)
-        if objective.comparisons():
+        R_BLL = None
+        if objective.needs_reference():
             if self.hardware.reference is ReferenceMode.cached:
                 R_BLL = torch.stack([self.references[item.key()] for item in items])
             else:
                 with self._as_reference():
                     R_BLL = self._scored(items, cells).S_BLL
-            terms = objective_terms(objective, scores.S_BLL, R_BLL)
-            metrics |= {name: float(total / count) for name, (total, count) in terms.metrics.items()}
-            if self.global_step == 0:
-                self._rounded = rounding(self.model, items, cells)
-                check_step_zero(metrics, self._rounded, items, objective.beta)
+        terms = objective_terms(objective, scores.S_BLL, R_BLL, scores.count_BLL)
+        metrics |= {name: float(total / count) for name, (total, count) in terms.metrics.items()}
+        if objective.needs_reference() and self.global_step == 0:
+            self._rounded = rounding(self.model, items, cells)
+            check_step_zero(metrics, self._rounded, items, objective.beta)
         return metrics
 
     def _scored(self, items: Sequence[Item], cells: Sequence[Cell]) -> Scores:

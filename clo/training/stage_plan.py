@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from clo.square.anchor import Likely
 from clo.square.objective import Objective
 
 
@@ -32,5 +33,7 @@ class Base:
     """Their content hash; a checkpoint of another base is refused."""
     references: Callable[[Any], dict[str, Tensor]] | None = None
     """Cached mode: of the module, makes the reference scores by item key, float32 [L, L], once the processes are up."""
+    likely: Callable[[Any], dict[str, Likely]] | None = None
+    """With an anchor: of the module, makes the start's most likely tokens by item key."""
     weights: dict[str, Tensor] | None = None
     """Swapped mode: what trains, as it was."""

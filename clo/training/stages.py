@@ -15,13 +15,14 @@ from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
 from clo.config import EvaluationConfig, MethodConfig
-from clo.config.choices import Cells, Keep, Prompts, ReferenceMode
+from clo.config.choices import Anchor, Cells, Keep, Prompts, ReferenceMode
 from clo.config.parse import RunConfig
 from clo.data.datamodule import SquareDataModule, stage_steps, steps_per_epoch
 from clo.data.items import Item
 from clo.evaluation.watch import Look
+from clo.square.anchor import Likely, LikelyCache
 from clo.square.objective import Objective
-from clo.square.reference import ReferenceCache, snapshot, weights_key
+from clo.square.reference import BLOCK, ReferenceCache, snapshot, weights_key
 from clo.storage.jsonl import read_lines
 from clo.storage.progress import stage
 from clo.storage.run_folder import RunFolder
@@ -66,7 +67,15 @@ def plan_stages(
     if method.sft_first is not None:
         first = Objective(languages, Cells.diagonal, Prompts.none, 1.0, *terms)
         add("sft", first, method.sft_first.lr, before)
-    main = Objective(languages, method.nll, method.preference, method.lam, *terms)
+    weighed = Objective(languages, method.nll, method.preference, method.lam, *terms)
+    main = replace(
+        weighed,
+        loss_name=method.loss,
+        margin=method.margin or 0.0,
+        penalty=method.penalty or 0.0,
+        label_smoothing=method.label_smoothing or 0.0,
+        anchor=0.0 if method.anchor is Anchor.none else method.anchor_weight,
+    )
     name = method.name if method.sft_first is None else method.name.removeprefix("sft_") or method.name
     add(name, main, method.lr, steps)
     return plans
@@ -115,18 +124,20 @@ def validations(folder: RunFolder, plan: StagePlan) -> list[dict[str, Any]]:
 
 
 def _fit_stage(run: RunConfig, model: Any, plan: StagePlan, data: StageData, folder: RunFolder, done: Path) -> None:
-    needs_reference = bool(plan.objective.comparisons())
+    needs_reference = plan.objective.needs_reference()
     key = weights_key(model, run.trainer.precision)
     start = snapshot(model) if needs_reference and run.trainer.reference is ReferenceMode.swapped else None
     cached = needs_reference and run.trainer.reference is ReferenceMode.cached
     references = partial(_references, Path(run.cache_dir) / "reference", data, folder) if cached else None
+    likely = partial(_likely, Path(run.cache_dir) / "reference", data, run.method.anchor_top)
+    anchor = likely if plan.objective.anchor else None
     watched = MetricsFile(folder.path / "watched.jsonl", plan.name)
     look = None if data.watch is None else partial(_look, data.watch, watched if folder.main else None)
     names = [name for name, p in model.named_parameters() if p.requires_grad]
     best = BestWeights(done.with_suffix(""), key, names, run.trainer.keep_tolerance)
     callbacks = [best] if run.trainer.keep is Keep.best else []
     trainer = _trainer(run, plan, folder, done.with_suffix(""), callbacks)
-    module = CLOModule(model, plan, run.optimizer, run.trainer, Base(key, references, start), look)
+    module = CLOModule(model, plan, run.optimizer, run.trainer, Base(key, references, anchor, start), look)
     datamodule = SquareDataModule(data.train, data.val, run.batch_size, plan.total_steps, run.seed)
     checkpoint = newest_checkpoint(done.with_suffix(""), key)
     for logger in (*trainer.loggers, watched):
@@ -164,6 +175,17 @@ def _references(kept: Path, data: StageData, folder: RunFolder, module: CLOModul
         if share[1] > 1:
             torch.distributed.barrier()
             found |= cache.scores(*args)
+    return found
+
+
+def _likely(kept: Path, data: StageData, count: int, module: CLOModule) -> dict[str, Likely]:
+    """The start's most likely tokens on the source's training answers, made over all ranks."""
+    share = (module.global_rank, module.trainer.world_size)
+    cache = LikelyCache(kept, module.base.key, count, BLOCK)
+    found = cache.tokens(module.model, data.train, module.hardware.max_tokens, share)
+    if share[1] > 1:
+        torch.distributed.barrier()
+        found = cache.tokens(module.model, data.train, module.hardware.max_tokens, share)
     return found
 
 

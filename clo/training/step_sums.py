@@ -24,21 +24,17 @@ class StepSums:
         pair = value if value.dim() else torch.stack([value, torch.zeros_like(value)])
         self.values[name] = self.values[name] + pair if name in self.values else pair
 
-    def add_terms(
-        self, metrics: Mapping[str, Tensor], nll: Tensor | None, pref: Tensor | None, weight: float = 1.0
-    ) -> None:
+    def add_terms(self, metrics: Mapping[str, Tensor], weighted: Mapping[str, Tensor], weight: float = 1.0) -> None:
         """Add a micro-batch's share of the loss, of each of its terms that the objective has, and its metrics.
 
         Args:
             metrics: name -> (sum, count).
-            nll: the weighted NLL term.
-            pref: the weighted comparisons.
+            weighted: name -> weighted term (nll, pref, anchor), at least one.
             weight: 0 for a pass that only keeps other ranks company: it names the sums and adds nothing.
         """
-        for name, term in (("nll", nll), ("pref", pref)):
-            if term is not None:
-                self.add(name, term, weight)
-        self.add("loss", torch.stack([term for term in (nll, pref) if term is not None]).sum(), weight)
+        for name, term in weighted.items():
+            self.add(name, term, weight)
+        self.add("loss", torch.stack([*weighted.values()]).sum(), weight)
         for name, pair in metrics.items():
             self.add(name, pair, weight)
 

@@ -52,7 +52,7 @@ def undrawn(model: Any, metrics: Mapping[str, float], terms: Callable[[], Terms]
 
 
 def check_step_zero(metrics: Mapping[str, float], rounded: float, items: Sequence[Item], beta: float) -> None:
-    """Margins are 0, so the preference loss is ln 2, and no score has changed.
+    """Margins are 0 (DPO's loss is ln 2), and no score has changed.
 
     Args:
         metrics: of a step or of held-out items, without dropout.
@@ -71,6 +71,6 @@ def check_step_zero(metrics: Mapping[str, float], rounded: float, items: Sequenc
         if allowed is not None and not abs(value) <= allowed:  # refuses NaN too
             raise UserError(
                 f"step 0: {name} is {value:.4g}, not 0 (rounding explains {allowed:.2g}), so the reference is not the "
-                f"start model (preference loss off ln 2 = {math.log(2):.4f}); delete cache_dir and run again where the "
-                "reference is cached, else set trainer.reference=cached"
+                "start model; delete cache_dir and run again where the reference is cached, else set "
+                "trainer.reference=cached"
             )

@@ -17,6 +17,7 @@ from omegaconf import OmegaConf
 
 import clo.config.choices
 import clo.config.machine
+import clo.config.method
 import clo.config.parse
 import clo.config.science
 from clo.config.parse import RunConfig, parse, plain
@@ -33,7 +34,7 @@ COUNTS = {
     "evaluation": 3,
     "trainer": 4,
     "logger": 2,
-    "study": 10,
+    "study": 12,
 }
 FILES = [(group, path.stem) for group in COUNTS for path in sorted((CONF / group).glob("*.yaml"))]
 STUDIES = [name for group, name in FILES if group == "study"]
@@ -44,7 +45,9 @@ CELLS = {
     "data_efficiency": 72,
     "demo": 4,
     "fixed_steps": 72,
+    "losses": 36,
     "paper": 36,
+    "tune_losses": 108,
     "tune_nano": 48,
     "tune_nano_sft": 24,
     "tune_nano_sft_dpo": 24,
@@ -248,7 +251,7 @@ def test_a_run_survives_its_config_yaml() -> None:
         assert again.slug() == run.slug()
 
 
-@pytest.mark.parametrize("module", [clo.config.parse, clo.config.machine, clo.config.science])
+@pytest.mark.parametrize("module", [clo.config.parse, clo.config.machine, clo.config.method, clo.config.science])
 def test_every_setting_says_what_it_is(module: Any) -> None:
     tree = ast.parse(Path(module.__file__).read_text(encoding="utf-8"))
     silent = []

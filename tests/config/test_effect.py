@@ -27,6 +27,9 @@ FILES = sorted(path for path in Path(conf_dir()).glob("*/*.yaml") if path.parent
 GIVEN = {"files": ["data.train=x"], "table": ["data.source.path=x"], "any": ["model.path=a/b-1b"]}
 OTHERWISE = (
     ["trainer.keep=best"],
+    ["method.loss=simpo"],
+    ["method.loss=dpop"],
+    ["method.anchor=kl"],
     ["model.recipe.steps=null", "plan=true"],
     ["method=sft_dpo", "model.recipe.steps=null"],
     ["model=any", "model.path=a/b-1b", "model.template=chat"],
@@ -177,6 +180,7 @@ def test_what_is_not_read_rests_and_is_refused_where_it_is_typed() -> None:
         (["model=any", "model.path=a/b-1b", "model.date=2024-01-01"], "model.date", "model.template=chat"),
         (["-m", "lang=sw,ko", "method=sft", "method.beta=0.1,0.2"], "method.beta", "method=clo, clo_en_nll or sft_dpo"),
         (["method.nll=none", "method.lam=0"], "method.lam", "method.nll=source"),
+        (["method=sft", "method.margin=1"], "method.margin", "method=clo and method.loss=simpo"),
         (["jobs=2"], "jobs", "a grid (-m)"),
     ],
 )

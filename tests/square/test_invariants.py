@@ -206,7 +206,13 @@ def train_in_process(folder: Path, *arguments: object, limit: float = 120) -> in
 
 @pytest.mark.parametrize(
     ("name", "batch", "ranks"),
-    [("clo", 13, "2"), ("sft_dpo", 4, "2"), ("sft_dpo", 13, "2:fsdp2")],
+    [
+        ("clo", 13, "2"),
+        ("sft_dpo", 4, "2"),
+        ("sft_dpo", 13, "2:fsdp2"),
+        ("anchored", 13, "2"),
+        ("anchored", 4, "2:fsdp2"),
+    ],
 )
 def test_two_ranks_train_like_one(tmp_path: Path, name: str, batch: int, ranks: str) -> None:
     """Two gloo processes; batches of 13 leave a last step of one item, so that one rank has nothing to do."""

@@ -14,7 +14,7 @@ from clo.config.parse import RunConfig
 from clo.data.batch import packed_tokens
 from clo.data.items import Item
 from clo.study.plan import Plan, plan_run
-from clo.study.plan_table import duration
+from clo.study.plan_table import duration, show
 from clo.study.rows import items_of, rows_of
 from clo.study.session import renderer_of
 
@@ -88,6 +88,17 @@ def test_two_devices_that_share_the_weights(llama3_8b: Path) -> None:
     assert one.needs() / 2 < two.needs() < one.needs()
     small = planned(llama3_8b, "data_size=400", "trainer=fsdp2", "trainer.devices=8", "trainer.memory_gb=16")
     assert small.needs() > 16e9 and small.advice is not None  # the start model alone does not fit
+
+
+def test_a_loss_without_reference_saves_its_scores(llama3_8b: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What the plan says is saved is the difference to a loss on the same cells that has one."""
+    dpo, simpo = (planned(llama3_8b, "data_size=50", f"method.loss={loss}") for loss in ("sigmoid", "simpo"))
+    assert dpo.spared is None and simpo.spared is not None and simpo.spared[0] == "simpo"
+    assert dpo.hours is not None and simpo.hours is not None
+    assert simpo.spared[1] == pytest.approx(dpo.hours - simpo.hours)
+    show([dpo, simpo])
+    assert "no reference scores: method.loss=simpo needs none, which saves about " in capsys.readouterr().out
+    assert planned(llama3_8b, "data_size=50", "method=sft").spared is None
 
 
 def test_tokens_are_those_of_the_items(llama3_8b: Path) -> None:

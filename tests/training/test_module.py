@@ -237,9 +237,9 @@ def test_objective_terms_see_float32_scores(tmp_path: Path, monkeypatch: pytest.
     """With bf16-mixed the sums are still float32: 8 bits would round a log-prob of -100 to halves."""
     dtypes = set()
 
-    def spy(objective: Any, S: Tensor, R: Tensor | None = None) -> Any:
+    def spy(objective: Any, S: Tensor, R: Tensor | None, *more: Any) -> Any:
         dtypes.add((S.dtype, R.dtype if R is not None else None))
-        return objective_terms(objective, S, R)
+        return objective_terms(objective, S, R, *more)
 
     monkeypatch.setattr(clo.training.module, "objective_terms", spy)
     model = fit(tmp_path, run_config(tmp_path, precision="bf16-mixed"))
