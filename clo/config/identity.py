@@ -115,7 +115,15 @@ FIRST_MACHINE = (
     *("trainer", "logger", "study_name", "output_dir", "cache_dir", "jobs", "plan", "model.recipe"),
     *("evaluation.benchmarks.data", "evaluation.benchmarks.harness_folder"),
 )
-SINCE_FIRST = ("method.own_tuning", "lang.identify", "model.size", "data.bad_rows", "data.poor_rows", *LATER)
+SINCE_FIRST = (
+    "method.own_tuning",
+    "model.oracle",
+    "lang.identify",
+    "model.size",
+    "data.bad_rows",
+    "data.poor_rows",
+    *LATER,
+)
 """Settings that version 0.1 did not have."""
 
 

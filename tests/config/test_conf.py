@@ -34,7 +34,7 @@ COUNTS = {
     "evaluation": 3,
     "trainer": 4,
     "logger": 2,
-    "study": 12,
+    "study": 18,
 }
 FILES = [(group, path.stem) for group in COUNTS for path in sorted((CONF / group).glob("*.yaml"))]
 STUDIES = [name for group, name in FILES if group == "study"]
@@ -42,15 +42,21 @@ CELLS = {
     "ablation_lambda_beta": 15,
     "ablation_nll": 18,
     "ablation_tuning": 48,
+    "bed": 192,
     "data_efficiency": 72,
     "demo": 4,
     "fixed_steps": 72,
     "losses": 36,
     "paper": 36,
+    "real_model": 32,
+    "tune_bed": 16,
+    "tune_bed_sft": 8,
+    "tune_bed_sft_dpo": 8,
     "tune_losses": 108,
     "tune_nano": 48,
     "tune_nano_sft": 24,
     "tune_nano_sft_dpo": 24,
+    "tune_real": 9,
 }
 """Runs of every study; a study that grows says so here."""
 

@@ -156,6 +156,7 @@ def test_summarise_by_hand() -> None:
         "exact": 0.25,
         "chrf": 45.0,
         "content": pytest.approx(1 / 3),
+        "right": pytest.approx(1 / 3),
         "language": {"target": 0.5, "en": 0.25, "other": 0.0, "undecided": 0.25},
         "language_ok": pytest.approx(2 / 3),
         "undecided": 1,
