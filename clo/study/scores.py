@@ -16,7 +16,7 @@ from clo.data.items import Item
 from clo.data.prompt import Renderer
 from clo.data.rows import Row
 from clo.evaluation.answer_log import AnswerLog
-from clo.evaluation.divergence import divergences, likely_tokens
+from clo.evaluation.divergence import divergences, likely_along
 from clo.evaluation.evaluate import evaluate
 from clo.square.scores import score_items
 from clo.storage.digest import digest_of
@@ -74,7 +74,7 @@ def start_scores(session: Session, model: Any, rows: Sequence[Row], held_out: Se
         answers, samples = _start_answers(session, model, rows, key)
         square = mean_square(session, model, held_out)
         benchmarks, oracle = start_benchmark_scores(session, model, key), _oracle(session, model, rows, key)
-        likely = likely_tokens(session.subject(model), rows, session.run.lang.source)
+        likely = likely_along(session.subject(model), rows, session.run.lang.source)
         return Scores(answers, samples, square, benchmarks, oracle, likely)
 
 

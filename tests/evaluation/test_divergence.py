@@ -10,7 +10,7 @@ import torch
 
 from clo.data.prompt import Renderer
 from clo.data.rows import Row
-from clo.evaluation.divergence import KEPT, divergences, likely_tokens
+from clo.evaluation.divergence import KEPT, divergences, likely_along
 from clo.evaluation.subject import Subject
 
 ROWS = [
@@ -45,7 +45,7 @@ def _whole(start: Subject, moved: Subject, row: Row) -> float:
 
 def test_a_model_has_not_moved_from_itself(pair: tuple[Subject, Subject]) -> None:
     start, _ = pair
-    assert divergences(start, ROWS, "en", likely_tokens(start, ROWS, "en")) == pytest.approx([0.0] * 3, abs=1e-6)
+    assert divergences(start, ROWS, "en", likely_along(start, ROWS, "en")) == pytest.approx([0.0] * 3, abs=1e-6)
 
 
 def test_it_is_that_of_whole_distributions_but_for_what_is_left_out(
@@ -54,16 +54,16 @@ def test_it_is_that_of_whole_distributions_but_for_what_is_left_out(
     start, moved = pair
     whole = [_whole(start, moved, row) for row in ROWS]
     assert min(whole) > 1e-3
-    kept = divergences(moved, ROWS, "en", likely_tokens(start, ROWS, "en"))
+    kept = divergences(moved, ROWS, "en", likely_along(start, ROWS, "en"))
     assert all(0 < some <= every * (1 + 1e-4) for some, every in zip(kept, whole, strict=True))
     monkeypatch.setattr("clo.evaluation.divergence.KEPT", 1 << 20)
-    everything = divergences(moved, ROWS, "en", likely_tokens(start, ROWS, "en"))
+    everything = divergences(moved, ROWS, "en", likely_along(start, ROWS, "en"))
     assert everything == pytest.approx(whole, rel=1e-4)
     assert KEPT >= 32
 
 
 def test_batches_and_the_order_of_rows_change_nothing(pair: tuple[Subject, Subject]) -> None:
     start, moved = pair
-    found = divergences(moved, ROWS, "en", likely_tokens(start, ROWS, "en"))
-    alone = [divergences(moved, [row], "en", likely_tokens(start, [row], "en"))[0] for row in ROWS]
+    found = divergences(moved, ROWS, "en", likely_along(start, ROWS, "en"))
+    alone = [divergences(moved, [row], "en", likely_along(start, [row], "en"))[0] for row in ROWS]
     assert found == pytest.approx(alone, rel=1e-4)
