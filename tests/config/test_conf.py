@@ -42,7 +42,7 @@ CELLS = {
     "ablation_lambda_beta": 15,
     "ablation_nll": 18,
     "ablation_tuning": 48,
-    "bed": 192,
+    "bed": 96,
     "data_efficiency": 72,
     "demo": 4,
     "fixed_steps": 72,
