@@ -9,8 +9,8 @@ from pathlib import Path
 from clo.report.arms import number_of, objective, weights
 from clo.report.claims import Claim
 from clo.report.collect import Run, Study, grouped, nearest, number
-from clo.report.comparisons import chrf_of, paired
-from clo.report.equal import english_of
+from clo.report.comparisons import paired
+from clo.report.equal import english_of, target_of
 from clo.report.formats import signed
 
 Points = Callable[[Run], Mapping[str, float]]
@@ -62,7 +62,7 @@ class Bench:
         self.ours = [run for run in study.runs if run.label == arm]
         english = english_of(study)
         self.points: dict[str, Points] = {
-            "target": lambda run: chrf_of(run, "target"),
+            "target": target_of(study),
             "en": lambda run: english(run, "samples.jsonl"),
             "start": lambda run: english(run, "start_samples.jsonl"),
         }

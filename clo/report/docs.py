@@ -31,9 +31,11 @@ Line = Mapping[str, str]
 MARKED = re.compile(r"(<!-- table: (\S+) ([a-z]+(?: \w+)?) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 FILES = {"table.csv": "", "equal.csv": "_equal", "claims.csv": "_claims"}
 """File of a report -> what follows the study in its name in ``data``."""
-MEASURES = {"target_chrf": ("chrF", 1.0), "target_language_ok": ("right language, %", 100.0)}
+TARGET = {"target_right": ("right object and language, %", 100.0), "target_chrf": ("chrF", 1.0)}
+"""Column of table.csv -> (heading, factor); the first that the study has."""
+LANGUAGE = {"target_language_ok": ("right language, %", 100.0)}
 ENGLISH = {"english_content": ("English content, %", 100.0), "english_chrf": ("English chrF", 1.0)}
-"""Column of table.csv -> (heading, factor); of English the first that the study has."""
+"""As ``TARGET``."""
 
 
 def keep_data(report: Path, study: str, docs: Path) -> None:
@@ -85,8 +87,13 @@ Table = tuple[list[str], list[list[str]]]
 
 
 def _measures(lines: Sequence[Line]) -> dict[str, tuple[str, float]]:
-    english = next((key for key in ENGLISH if any(line[key] for line in lines)), "")
-    return MEASURES | {key: ENGLISH[key] for key in (english,) if key}
+    target, english = (_first(some, lines) for some in (TARGET, ENGLISH))
+    return target | LANGUAGE | english
+
+
+def _first(measures: dict[str, tuple[str, float]], lines: Sequence[Line]) -> dict[str, tuple[str, float]]:
+    known = [key for key in measures if any(line.get(key) for line in lines)]
+    return {key: measures[key] for key in known[:1]}
 
 
 def _cell(line: Line | None, key: str, factor: float) -> str:

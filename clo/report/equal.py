@@ -10,7 +10,7 @@ from clo.report.arms import compares, has_both, objective, starts_with_sft
 from clo.report.collect import Run, Study, grouped
 from clo.report.comparisons import Comparison, chrf_of, paired
 from clo.report.formats import csv_text
-from clo.report.measures import english_column
+from clo.report.measures import english_column, target_column
 
 Scores = Mapping[str, float]
 """Prompt -> points."""
@@ -48,6 +48,23 @@ def right_language_of(run: Run) -> dict[str, float]:
     }
 
 
+def target_of(study: Study) -> Callable[[Run], dict[str, float]]:
+    """What stands for skill in the target language by prompt: 100 for the right object in it where the data have it."""
+    if target_column(study).score != "right":
+        return lambda run: chrf_of(run, "target")
+
+    def of(run: Run) -> dict[str, float]:
+        told = (sample for sample in run.samples() if sample.get("side") == "target" and "id" in sample)
+        ours = ("target", "undecided")
+        return {
+            str(s["id"]): 100.0 * (s["content"] and s.get("verdict") in ours)
+            for s in told
+            if isinstance(s.get("content"), bool)
+        }
+
+    return of
+
+
 def english_of(study: Study) -> Callable[[Run, str], dict[str, float]]:
     """(Run, file) -> what stands for English skill by prompt: 100 for right content where the data have it, or chrF."""
     content = english_column(study).score == "content"
@@ -76,7 +93,7 @@ def measures_of(study: Study) -> dict[str, Callable[[Run], Mapping[str, float]]]
     """Heading -> points by prompt, of one run."""
     english, of = english_column(study), english_of(study)
     return {
-        "target chrF": lambda run: chrf_of(run, "target"),
+        f"target {target_column(study).head}": target_of(study),
         "target right language (%)": right_language_of,
         f"English {english.head}": lambda run: of(run, "samples.jsonl"),
     }

@@ -13,7 +13,7 @@ from clo.report.collect import Run, Study
 from clo.report.diagnostics import square, training
 from clo.report.findings import Findings
 from clo.report.formats import few_seeds, file_name
-from clo.report.measures import BY_KEY, Column, english_column, measure
+from clo.report.measures import BY_KEY, Column, english_column, measure, target_column
 from clo.report.style import START, STYLE, WIDTH, Drawing, Look, legend, looks, new_figure, whisker
 from clo.report.summary import Table, TableRow
 
@@ -57,7 +57,7 @@ def data_efficiency(study: Study, table: Table) -> Drawing:
     height = 5.6 if many else 1.6 + 2 * max(0.9, 0.28 * len(labels))
     width = max(WIDTH, 1.4 + min(2.6, 11 / len(langs)) * len(langs))
     figure, grid = new_figure(2, len(langs), width, height, sharey="row", sharex="col")
-    measures = [("target", BY_KEY["target_chrf"]), ("English", english_column(study))]
+    measures = [("target", target_column(study)), ("English", english_column(study))]
     for line, (side, column) in zip(grid, measures, strict=True):
         text = f"{side} {column.head.replace(' (%)', ', %')}"
         for axes, lang in zip(line, langs, strict=True):

@@ -80,6 +80,12 @@ def measure(run: Run, column: Column, when: str = "scores") -> float | None:
     return None if start is None else value - start
 
 
+def target_column(study: Study) -> Column:
+    """What stands for skill in the target language: the right object in it where the data have it, else chrF."""
+    right = BY_KEY["target_right"]
+    return right if any(measure(run, right) is not None for run in study.runs) else BY_KEY["target_chrf"]
+
+
 def english_column(study: Study, change: bool = False) -> Column:
     """What stands for English skill: content where the data have it, else chrF."""
     middle = "change_" if change else ""

@@ -15,14 +15,14 @@ from clo.report.comparisons import Comparison, summary
 from clo.report.equal import NONE, TITLE, lines
 from clo.report.findings import Findings
 from clo.report.harness import harness_notes, harness_rows
-from clo.report.measures import BY_KEY, english_column, shown
+from clo.report.measures import english_column, shown, target_column
 from clo.report.render import render
 from clo.report.tables import assumed, spans
 
 
 def report_page(found: Findings, folder: Path, drawn: Mapping[str, Any], links: Mapping[str | Comparison, str]) -> str:
     """The whole report; ``drawn`` are the PNG files in ``folder``, ``links`` lead to pages of runs and comparisons."""
-    study, english = found.study, english_column(found.study)
+    study, target, english = found.study, target_column(found.study), english_column(found.study)
     return render(
         "report.html",
         found=found,
@@ -34,7 +34,7 @@ def report_page(found: Findings, folder: Path, drawn: Mapping[str, Any], links: 
         TITLE=TITLE,
         NONE=NONE,
         RULE=RULE,
-        measures=[("target chrF", BY_KEY["target_chrf"]), (f"English {english.head}", english)],
+        measures=[(f"target {target.head}", target), (f"English {english.head}", english)],
         shown=shown,
         links=links,
         sentences=summary(found.comparisons),

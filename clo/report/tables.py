@@ -78,7 +78,7 @@ def to_latex(table: Table) -> str:
 
 # The order in which columns are given up on a narrow terminal, last first.
 _PRIORITY = (
-    "target_gain_chrf", "english_change_content", "english_change_chrf", "target_exact_unseen",
+    "target_right", "english_change_content", "target_gain_chrf", "english_change_chrf", "target_exact_unseen",
     "target_win_rate", "english_content", "english_chrf", "target_chrf", "target_exact_seen", "target_exact",
 )  # fmt: skip
 

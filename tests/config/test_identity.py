@@ -45,7 +45,8 @@ def test_the_name_tells_what_decides_the_result() -> None:
 def test_settings_that_came_later_leave_names_as_they_were() -> None:
     """At their defaults; a run of an earlier version is found again, and one that sets them is another."""
     then = ("model.recipe.steps=null", "method.lr=1e-3")
-    assert (run_of(*then).slug(), run_of(*then).first_slug()) == ("nano-clo-sw-400-s0-c8a9282b", "clo-sw-400-s0-ef83e976")
+    run = run_of(*then)
+    assert (run.slug(), run.first_slug()) == ("nano-clo-sw-400-s0-c8a9282b", "clo-sw-400-s0-ef83e976")
     files = run_of("data=files", "data.train=x.jsonl", *then)
     assert (files.slug(), files.first_slug()) == ("nano-clo-sw-400-s0-1be493f6", "clo-sw-400-s0-87347901")
     for override in ("model.date=2024-07-26", "method.steps=71", "+model.template_kwargs.enable_thinking=false"):
