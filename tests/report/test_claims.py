@@ -179,3 +179,23 @@ def test_every_claim_says_where_its_numbers_are_from() -> None:
     """A mark, or that there are none; no test without a name, and no two sentences alike."""
     assert all("[V]" in claim.paper or "[S]" in claim.paper or "no number" in claim.paper for claim in CLAIMS)
     assert len({claim.words for claim in CLAIMS}) == len(CLAIMS) and all(claim.claimed for claim in CLAIMS)
+
+
+def test_right_objects_count_first_where_the_data_have_them(tmp_path: Path) -> None:
+    """chrF rewards the wording of a wrong answer; where right objects are known, arms are compared by those."""
+    for method, wrong, chrf in (("sft", 20, 90.0), ("clo", 40, 95.0)):
+        made(tmp_path / "s", method, chrf)
+        for path in (tmp_path / "s").glob(f"*{method}*"):
+            lines = [json.loads(line) for line in (path / "samples.jsonl").read_text().splitlines()]
+            for line in lines:
+                if line["side"] == "target":
+                    place = int(line["id"][1:])
+                    line |= {"content": None} if place >= 70 else {"content": place >= wrong // 2}
+                    line |= {"verdict": "en"} if wrong // 2 <= place < wrong else {}
+            write_lines(path / "samples.jsonl", lines)
+            scores = json.loads((path / "results.json").read_text())["scores"]
+            scores["target"]["all"]["right"] = (70 - wrong) / 70
+            edit(path / "results.json", scores=scores)
+    (row,) = equal_rows(collect("s", tmp_path))
+    gap = row.cells["target right object and language (%)"].gap
+    assert gap == pytest.approx(100 * (30 - 50) / 70)
