@@ -39,7 +39,7 @@ def difference(
     """Compare two methods on the same items and seeds.
 
     Args:
-        a: float [seeds, items] or [items].
+        a: float [seeds, items] or [items]; NaN where a seed has no such item, every seed and every item has some.
         b: likewise, of the same shape.
         confidence: of the interval, in (0, 1).
         resamples: of the bootstrap and of the signs.
@@ -52,7 +52,9 @@ def difference(
     if left.shape != right.shape or left.size == 0:
         raise ValueError(f"expected two equal shapes [seeds, items], got {left.shape} and {right.shape}")
     gaps = left - right  # scipy has no test over crossed prompts and seeds: both must agree
-    per_item, per_seed = gaps.mean(0), gaps.mean(1)
+    if not (np.isfinite(gaps).any(0).all() and np.isfinite(gaps).any(1).all()):
+        raise ValueError("a seed or an item has no difference at all")
+    per_item, per_seed = np.nanmean(gaps, 0), np.nanmean(gaps, 1)
     intervals = [bootstrap_mean(per_item, confidence, resamples, seed)]
     p = sign_flip_test(per_item, resamples, seed)
     detectable = [_detectable(per_item, confidence)]
@@ -61,7 +63,8 @@ def difference(
         p = max(p, t_test(per_seed))
         detectable.append(_detectable(per_seed, confidence))
     low, high = min(_low(i) for i in intervals), max(_high(i) for i in intervals)
-    return Difference(Interval(float(per_item.mean()), low, high), p, max(detectable), gaps.shape[1], len(gaps))
+    mean = float(per_item.mean() if np.isfinite(gaps).all() else per_seed.mean())
+    return Difference(Interval(mean, low, high), p, max(detectable), gaps.shape[1], len(gaps))
 
 
 def _low(interval: Interval) -> float:

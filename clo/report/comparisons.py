@@ -102,14 +102,19 @@ def compare_side(
 
 
 def paired(ours: Sequence[Run], theirs: Sequence[Run], scores: Mapping[Path, Mapping[str, float]]) -> Difference | None:
-    """Ours minus theirs over the items and seeds that both have; None where they share none."""
+    """Ours minus theirs over the seeds that both have and the items that both runs of a seed have; None without any.
+
+    Seeds may be tested on items of their own (other folds); an item then counts in the seeds that have it.
+    """
     from clo.evaluation.significance import difference
 
     pairs = [(scores[r.folder], scores[s.folder]) for r in ours for s in theirs if r.seed == s.seed]
-    ids = sorted(set.intersection(*(set(one) for pair in pairs for one in pair))) if pairs else []
+    shared = [pair for pair in pairs if set(pair[0]) & set(pair[1])]
+    ids = sorted({i for a, b in shared for i in set(a) & set(b)})
     if not ids:
         return None
-    left, right = ([[one[i] for i in ids] for one in own] for own in zip(*pairs, strict=True))
+    left = [[a.get(i, math.nan) for i in ids] for a, _ in shared]
+    right = [[b.get(i, math.nan) for i in ids] for _, b in shared]
     return difference(left, right)
 
 

@@ -192,3 +192,15 @@ def test_what_cannot_be_compared() -> None:
         sign_flip_test([])
     with pytest.raises(ValueError, match="at least one number"):
         t_test([])
+
+
+def test_seeds_may_be_tested_on_items_of_their_own() -> None:
+    """Nobody's items are thrown away: a seed's own difference is over its own items, and the mean is over seeds."""
+    nan = float("nan")
+    a = np.array([[1.0, 1.0, nan, 0.0], [1.0, nan, 0.0, 0.0], [nan, 1.0, 1.0, 1.0]])
+    b = np.array([[0.0, 1.0, nan, 0.0], [0.0, nan, 0.0, 1.0], [nan, 0.0, 1.0, 0.0]])
+    found = difference(a, b)
+    assert found.interval.value == pytest.approx((1 / 3 + 0.0 + 2 / 3) / 3)
+    assert (found.items, found.seeds) == (4, 3)
+    with pytest.raises(ValueError, match="no difference at all"):
+        difference(np.array([[1.0, nan]]), np.array([[0.0, nan]]))

@@ -11,7 +11,7 @@ import pytest
 from report_fixture import write_study
 
 from clo.report.collect import Study, collect
-from clo.report.comparisons import compare_study, summary, to_csv
+from clo.report.comparisons import chrf_of, compare_study, summary, to_csv
 from clo.report.formats import DAGGER, DASH
 from clo.report.make import make_report
 
@@ -52,7 +52,7 @@ def test_equal_data_and_half_of_it(study: Study) -> None:
 
 
 def test_only_shared_prompts_and_seeds_count(study: Study) -> None:
-    """A seed that one method lacks, and prompts that one run lacks, are left out on both sides."""
+    """A seed that one method lacks is left out on both sides, and so are, in their own seed, prompts that one run lacks."""
     for run in study.runs:
         if run.method == "sft" and run.size == 100 and run.seed == 1:
             lines = (run.folder / "samples.jsonl").read_text().splitlines(keepends=True)
@@ -60,7 +60,15 @@ def test_only_shared_prompts_and_seeds_count(study: Study) -> None:
     kept = [run for run in study.runs if (run.method, run.size, run.seed) != ("clo", 100, 2)]
     found = compare_study(Study(study.name, study.folder, kept), "sft")
     (c,) = (c for c in found if (c.label, c.size, c.against_size, c.side) == (CLO, 100, 100, "target"))
-    assert (c.items, c.seeds) == (50, 2)
+    assert (c.items, c.seeds) == (60, 2)
+    by = {
+        (run.method, run.seed): chrf_of(run, "target")
+        for run in kept
+        if run.size == 100 and run.method in ("clo", "sft")
+    }
+    gaps = [[by["clo", s][i] - score for i, score in by["sft", s].items()] for s in (0, 1)]
+    assert [len(own) for own in gaps] == [60, 50]
+    assert c.gap == pytest.approx(sum(sum(own) / len(own) for own in gaps) / 2)
 
 
 def test_where_nothing_varies_nothing_is_detectable(study: Study) -> None:
