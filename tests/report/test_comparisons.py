@@ -52,7 +52,7 @@ def test_equal_data_and_half_of_it(study: Study) -> None:
 
 
 def test_only_shared_prompts_and_seeds_count(study: Study) -> None:
-    """A seed that one method lacks is left out on both sides, and so are, in their own seed, prompts that one run lacks."""
+    """A seed that one method lacks is left out on both sides, and so are in their seed prompts that one run lacks."""
     for run in study.runs:
         if run.method == "sft" and run.size == 100 and run.seed == 1:
             lines = (run.folder / "samples.jsonl").read_text().splitlines(keepends=True)
