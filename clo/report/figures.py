@@ -15,7 +15,7 @@ from clo.report.findings import Findings
 from clo.report.formats import few_seeds, file_name
 from clo.report.measures import BY_KEY, Column, english_column, measure, target_column
 from clo.report.style import START, STYLE, WIDTH, Drawing, Look, legend, looks, new_figure, whisker
-from clo.report.summary import Table, TableRow
+from clo.report.summary import AS_TEXT, Table, TableRow
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -86,9 +86,14 @@ def data_efficiency(study: Study, table: Table) -> Drawing:
 def _panel(axes: Axes, rows: Sequence[TableRow], column: Column, labels: Sequence[str], many: bool) -> None:
     """Curves over data sizes, or bars at the one size, and lines of the start models."""
     cells = {(row.label, row.size): row.cells[column.key] for row in rows if column.key in row.cells}
-    for value in sorted({mean.mean for (_, size), mean in cells.items() if size is None}):
-        line = axes.axhline if many else axes.axvline
-        line(value * column.factor, label="start model", **START)
+    line = axes.axhline if many else axes.axvline
+    for as_text in (False, True):
+        starts = {
+            mean.mean for (name, size), mean in cells.items() if size is None and name.endswith(AS_TEXT) is as_text
+        }
+        for value in sorted(starts):
+            dashes = START | ({"linestyle": ":"} if as_text else {})
+            line(value * column.factor, label=f"start model{AS_TEXT if as_text else ''}", **dashes)
     sizes = [row.size for row in rows if row.size is not None]
     for number, (label, look) in enumerate(looks(labels).items()):
         points = [(size, mean) for (name, size), mean in cells.items() if name == label and size is not None]

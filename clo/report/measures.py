@@ -30,7 +30,7 @@ class Column:
 
 
 COLUMNS = (
-    Column("target_right", "target", "right object and language (%)", "right"),
+    Column("target_right", "target", "right (%)", "right"),
     Column("target_right_seen", "target", "right, seen (%)", "right", "seen"),
     Column("target_right_unseen", "target", "right, unseen (%)", "right", "unseen"),
     Column("target_exact_seen", "target", "exact, seen (%)", "exact", "seen"),

@@ -16,6 +16,9 @@ from clo.report.collect import Run, Study, grouped, nearest
 from clo.report.formats import DAGGER, FEWEST_SEEDS, TWO_SEEDS, few_seeds
 from clo.report.measures import COLUMNS, Column, Mean, mean_of, measure, shown
 
+AS_TEXT = ", asked as text"
+"""After the name of a start model, where ``model.oracle`` asked it: the ceiling of a transfer."""
+
 
 @dataclass(frozen=True)
 class TableRow:
@@ -92,7 +95,7 @@ def build(study: Study, compare: str | None = None) -> Table:
             rows.append(TableRow(lang, name, None, label, 0, _cells(group, {}, "start")))
             asked_as_text = _cells(group, {}, "oracle")
             if asked_as_text:
-                rows.append(TableRow(lang, name, None, f"{label}, asked as text", 0, asked_as_text))
+                rows.append(TableRow(lang, name, None, f"{label}{AS_TEXT}", 0, asked_as_text))
         for (size, label), group in grouped(runs, lambda run: (run.size, run.label)).items():
             rows.append(TableRow(lang, name, size, label, len(group), _cells(group, wins)))
             last = [run for run in group if run.part("last")]

@@ -197,5 +197,5 @@ def test_right_objects_count_first_where_the_data_have_them(tmp_path: Path) -> N
             scores["target"]["all"]["right"] = (70 - wrong) / 70
             edit(path / "results.json", scores=scores)
     (row,) = equal_rows(collect("s", tmp_path))
-    gap = row.cells["target right object and language (%)"].gap
+    gap = row.cells["target right (%)"].gap
     assert gap == pytest.approx(100 * (30 - 50) / 70)
