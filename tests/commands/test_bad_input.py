@@ -78,7 +78,7 @@ def test_wrong_arguments(warm: WarmRuns, arguments: list[str], said: str, tmp_pa
         (["lang.code=xx"], "data=cldr has no wording for language 'xx'"),
         (["model.max_length=30"], r"no item fits model\.max_length=30; the first is '.*' \(\d+ tokens\); raise"),
         (["data.length_policy=error", "model.max_length=60"], r"is longer than model\.max_length=60; raise it or"),
-        (["model.max_length=40", "data_size=6800"], r"rows fit model\.max_length=40, fewer than data_size=6800"),
+        (["model.max_length=80", "data_size=6800"], r"rows fit model\.max_length=80, fewer than data_size=6800"),
         (["model.max_length=300"], r"model\.max_length=300 is over the window of .*; set it to at most 256"),
         (
             ["model.path=/nowhere"],
