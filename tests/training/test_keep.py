@@ -101,22 +101,27 @@ def test_of_two_stages_the_rule_is_the_last_ones(tmp_path: Path, scripted: dict[
     assert [name for name in left(tmp_path / "best") if name.startswith("last-")] == ["last-2-dpo.safetensors"]
 
 
-@pytest.mark.parametrize("step", [2, 5, 8])
-def test_broken_off_at_any_step_it_keeps_the_same(
-    step: int, tmp_path: Path, scripted: dict[int, dict[str, Tensor]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Before the step trains; the stage goes on from its checkpoint at step 4, or from its start."""
+def broken_off(folder: Path, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that stops after ``step`` steps."""
     real = CLOModule.training_step
 
     def broken(self: CLOModule, *batch: Any) -> None:
-        if self.global_step == step - 1:
+        if self.global_step == step:
             raise RuntimeError("stopped")
         real(self, *batch)
 
     with monkeypatch.context() as patch:
         patch.setattr(CLOModule, "training_step", broken)
         with pytest.raises(RuntimeError, match="stopped"):
-            fit(tmp_path, best(tmp_path))
+            fit(folder, best(folder))
+
+
+@pytest.mark.parametrize("step", [2, 5, 8])
+def test_broken_off_at_any_step_it_keeps_the_same(
+    step: int, tmp_path: Path, scripted: dict[int, dict[str, Tensor]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the step trains; the stage goes on from its checkpoint at step 4, or from its start."""
+    broken_off(tmp_path, step - 1, monkeypatch)
     fit(tmp_path, best(tmp_path))
     assert same(tensors(tmp_path / "checkpoint/1-clo.safetensors"), scripted[6])
     assert same(tensors(tmp_path / "checkpoint/last-1-clo.safetensors"), scripted[8])
@@ -127,17 +132,7 @@ def test_a_choice_that_does_not_come_again_costs_nothing(
     tmp_path: Path, scripted: dict[int, dict[str, Tensor]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Step 6 was preferred before the kill and is not after it (rounding on a GPU): step 3 is still there."""
-    real = CLOModule.training_step
-
-    def broken(self: CLOModule, *batch: Any) -> None:
-        if self.global_step == 7:
-            raise RuntimeError("stopped")
-        real(self, *batch)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(CLOModule, "training_step", broken)
-        with pytest.raises(RuntimeError, match="stopped"):
-            fit(tmp_path, best(tmp_path))
+    broken_off(tmp_path, 7, monkeypatch)
     assert {"kept3.safetensors", "kept6.safetensors"} <= set(left(tmp_path))
     third = scripted[3]
     monkeypatch.setitem(TARGET, 6, 3.3)
