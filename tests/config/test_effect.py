@@ -210,8 +210,8 @@ def test_a_grid_may_hold_cells_that_do_not_read_it() -> None:
 
 def test_runs_that_differ_in_nothing_read_are_one_run_and_old_names_stay() -> None:
     """The names of folders that there are: the method's files set what is not read (epochs of sft_dpo, lam of sft)."""
-    assert run_of("method=sft_dpo").slug() == "nano-sft_dpo-sw-400-s0-0f28def8"
-    assert run_of("method=sft").slug() == "nano-sft-sw-400-s0-9910ca82"
+    assert run_of("method=sft_dpo", "model.recipe.steps=70").slug() == "nano-sft_dpo-sw-400-s0-0f28def8"
+    assert run_of("method=sft", "model.recipe.steps=70").slug() == "nano-sft-sw-400-s0-9910ca82"
     assert run_of("method=sft", "method.beta=0.2") == run_of("method=sft")
     assert run_of("method.epochs=9").slug() == run_of().slug()
     assert run_of("method.nll=none").method.lam == 0 and run_of("method.preference=none").method.lam == 1
