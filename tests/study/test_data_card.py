@@ -18,7 +18,8 @@ def test_every_source_and_every_reason_is_counted(tmp_path: Path) -> None:
         return json.dumps({"id": str(number), "lang": lang, "prompt": prompt, "response": f"answer {number} {lang}"})
 
     lines = [record(k, lang, f"question {k} {lang}") for k in range(12) for lang in ("en", "sw")]
-    lines += [
+    lines += [record(20, "en", "alone"), record(21, "en", "alone too"), "{"]
+    lines += [record(22, "en", " "), record(22, "sw", "x")]
         record(20, "en", "alone"),
         record(21, "en", "alone too"),
         "{",
