@@ -20,12 +20,6 @@ def test_every_source_and_every_reason_is_counted(tmp_path: Path) -> None:
     lines = [record(k, lang, f"question {k} {lang}") for k in range(12) for lang in ("en", "sw")]
     lines += [record(20, "en", "alone"), record(21, "en", "alone too"), "{"]
     lines += [record(22, "en", " "), record(22, "sw", "x")]
-        record(20, "en", "alone"),
-        record(21, "en", "alone too"),
-        "{",
-        record(22, "en", " "),
-        record(22, "sw", "x"),
-    ]
     lines += [record(30, lang, f"{lang} " + "long " * 400) for lang in ("en", "sw")]
     train, test = tmp_path / "train.jsonl", tmp_path / "test.jsonl"
     train.write_text("\n".join(lines) + "\n", encoding="utf-8")
