@@ -104,7 +104,8 @@ def compare_side(
 def paired(ours: Sequence[Run], theirs: Sequence[Run], scores: Mapping[Path, Mapping[str, float]]) -> Difference | None:
     """Ours minus theirs over the seeds that both have and the items that both runs of a seed have; None without any.
 
-    The items of the embedded data are clustered by their relation. Seeds may be tested on items of their own (other folds); an item then counts in the seeds that have it.
+    The items of the embedded data are clustered by their relation. Seeds may be tested on items of their own (other
+    folds); an item then counts in the seeds that have it.
     """
     from clo.evaluation.significance import difference
 

@@ -207,7 +207,7 @@ def test_seeds_may_be_tested_on_items_of_their_own() -> None:
 
 
 def test_items_of_one_relation_are_no_independent_evidence() -> None:
-    """Differences that belong to relations, not items: over items alone chance is found too often, with clusters not."""
+    """Differences that belong to relations, not items: items alone find chance too often, clusters do not."""
     names = [f"r{k // 12}" for k in range(144)]
     alone, clustered, covered = [], [], []
     for _ in range(200):
