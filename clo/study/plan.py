@@ -98,7 +98,7 @@ def plan_run(run: RunConfig, train: Sequence[Item], rows: Sequence[Row] = ()) ->
         items=len(train),
         tokens=sum(lengths),
         steps=sum(stage.total_steps for stage in stages),
-        memory=memory_of(trainer, model, lengths),
+        memory=memory_of(trainer, model, lengths, _passes(stages, lengths, trainer)),
         limit=limit,
         hours=hours,
         disk=saved + (2 + (run.trainer.keep is Keep.best)) * book.checkpoint_bytes,
@@ -111,17 +111,27 @@ def plan_run(run: RunConfig, train: Sequence[Item], rows: Sequence[Row] = ()) ->
     return replace(whole, advice=_advice(run.model, run.tuning, trainer, lengths, limit))
 
 
+def _passes(stages: Sequence[StagePlan], lengths: Sequence[int], trainer: TrainerConfig) -> float:
+    """Forward passes of a run, about: references, and steps with those that measure the norms of their terms."""
+    tokens, budget = sum(lengths), trainer.max_tokens
+    found = 1 + tokens / budget
+    for stage in stages:
+        in_step = 1 + tokens / stage.steps_per_epoch / budget
+        found += in_step * stage.total_steps * (1 + len(stage.objective.parts()) / trainer.grad_norms_every)
+    return found
+
+
 def _seconds(
     trainer: TrainerConfig, model: Any, stages: Sequence[StagePlan], train: Sequence[Item], peak: float
 ) -> float:
     """Steps, references, and on a CPU the optimizer, which there waits for its memory."""
     from clo.model.tuning import ledger
-    from clo.training.throughput import forward_flops, step_flops
+    from clo.training.throughput import forward_flops, head_again_flops, step_flops
 
     work, moved = 0.0, 0
     for stage in stages:
         cells, epochs = stage.objective.cells(), stage.total_steps / stage.steps_per_epoch
-        work += epochs * step_flops(model, train, cells)
+        work += epochs * (step_flops(model, train, cells) + head_again_flops(model, train, cells))
         for part in stage.objective.parts().values():  # each term's own gradient norm takes passes of its own
             measured = len(range(0, stage.total_steps, trainer.grad_norms_every))
             work += measured / stage.steps_per_epoch * step_flops(model, train, part.cells())
