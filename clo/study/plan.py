@@ -27,8 +27,9 @@ ASSUMED_MFU = 0.45
 """Share of a GPU's peak that steps and references reach; assumed (Llama-3-8B on an H200: 0.50 and 0.45)."""
 CPU_MFU = 0.5
 """The same of a CPU's peak in float32 (Gemma 3 270M: 0.50 to 0.57)."""
-CPU_OPTIMIZER = 7e-9
-"""Seconds of AdamW per trained weight and step on a CPU, which its memory bounds: some twenty passes over 4 bytes."""
+CPU_PER_WEIGHT = 1.5e-8
+"""Seconds per trained weight and step on a CPU that wait for its memory: AdamW (some twenty passes over 4 bytes), and
+as many again to clear, add up and measure the gradient."""
 CPU_HALF = 2.5
 """Times as fast as in float32 that a step in bfloat16 is on a CPU at most, whatever its units can do: the head's
 softmax, norms and attention are no products (1.8 on Gemma 3 270M, 2.5 to 2.9 on the shapes of docs/speed.md)."""
@@ -142,7 +143,7 @@ def _seconds(
             work += (1 if once else epochs) * forward_flops(model, train, cells)
         moved += stage.total_steps * ledger(model).trains()
     reached = _reached(trainer, peak) * trainer.devices * trainer.nodes
-    return work / reached + (moved * CPU_OPTIMIZER if on_cpu(trainer) else 0.0)
+    return work / reached + (moved * CPU_PER_WEIGHT if on_cpu(trainer) else 0.0)
 
 
 def _translation(
