@@ -1,4 +1,4 @@
-"""Scores of the square: S[b, i, j] = log-prob of response j under prompt i.
+"""Scores of the square: S[b, i, j] = log-prob of response j under prompt i, [B, L, K].
 
 Two exact ways to the same numbers. Packed: one row without padding, each prompt computed once for all its responses,
 logits at response positions only and never held whole. Padded: one left-padded sequence per cell, for models whose
@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clo.data.batch import Cell, PackedBatch, PaddedBatch, micro_batches, pack, pad
+from clo.data.batch import Cell, PackedBatch, PaddedBatch, every_cell, micro_batches, pack, pad
 from clo.data.items import Item
 from clo.model.layers import LowerLayers, base_model
 from clo.square.attention import packed
@@ -36,7 +36,7 @@ def last_positions(count: int, device: Any) -> Tensor:
 
 @dataclass(frozen=True)
 class Scores:
-    """Summed log-probs and token counts per cell; cells that were not asked for hold 0."""
+    """Summed log-probs and token counts per cell; cells that are absent, or were not asked for, hold 0."""
 
     S_BLL: Tensor
     """float32, nats, summed over the response's tokens."""
@@ -83,7 +83,7 @@ def score(model: Any, batch: PackedBatch | PaddedBatch, of_source: OfSource | No
         of_source: also asked, of cell (0, 0), which is then among the batch's.
 
     Returns:
-        ``Scores`` of shape [B, L, L]; gradients flow into ``S_BLL`` where the model's parameters want them.
+        ``Scores`` of shape [B, L, K]; gradients flow into ``S_BLL`` where the model's parameters want them.
     """
     way: Any = _packed_scores if isinstance(batch, PackedBatch) else _padded_scores
     scores: Scores = way(model, batch, of_source)
@@ -100,12 +100,12 @@ def _packed_scores(model: Any, batch: PackedBatch, of_source: OfSource | None = 
     if not plan.calls:
         raise NotImplementedError("the model has an attention of its own")
     logp_R = token_log_probs(base.get_output_embeddings(), hidden_NH[batch.row_R], batch.target_R)
-    shape = (batch.size, batch.languages, batch.languages)
+    shape = batch.shape
     S = logp_R.new_zeros(math.prod(shape)).index_add(0, batch.cell_R, logp_R)
     count = logp_R.new_zeros(math.prod(shape)).index_add(0, batch.cell_R, torch.ones_like(logp_R))
     source = None
     if of_source is not None:
-        rows_T = batch.row_R[batch.cell_R % batch.languages**2 == 0]
+        rows_T = batch.row_R[batch.cell_R % math.prod(shape[1:]) == 0]
         source = of_source(base.get_output_embeddings(), hidden_NH[rows_T])
     return Scores(S.view(shape), count.view(shape), source)
 
@@ -126,7 +126,7 @@ def _padded_scores(model: Any, batch: PaddedBatch, of_source: OfSource | None) -
     wanted_NK = batch.response_NT[:, -keep + 1 :]
     token_NK = logits_NKV.gather(2, target_NK[..., None])[..., 0] - logits_NKV.logsumexp(2)
     sums_N = (token_NK * wanted_NK).sum(1)
-    shape = (batch.size, batch.languages, batch.languages)
+    shape = batch.shape
     S_BLL = sums_N.new_zeros(shape).index_put(tuple(batch.cell_N3.T), sums_N)
     count_BLL = sums_N.new_zeros(shape).index_put(tuple(batch.cell_N3.T), wanted_NK.sum(1).to(sums_N.dtype))
     source = None
@@ -153,8 +153,7 @@ def packs(model: Any, item: Item) -> bool:
 
 @torch.no_grad()
 def _agree(model: Any, item: Item) -> bool:
-    languages = len(item.prompts)
-    cells = [(i, j) for i in range(languages) for j in range(languages)]
+    cells = item.present(every_cell([item]))
     device = next(model.parameters()).device
     batch = pad([item], cells).to(device)
     with without_dropout(model):
@@ -166,7 +165,8 @@ def _agree(model: Any, item: Item) -> bool:
         except NotImplementedError:
             return False
     torch.clear_autocast_cache()  # it holds casts without a graph
-    per_token = (packed_way.S_BLL - padded_way.S_BLL).abs() / padded_way.count_BLL
+    apart_BLL = (packed_way.S_BLL - padded_way.S_BLL).abs()
+    per_token = torch.stack([apart_BLL[0, i, j] / padded_way.count_BLL[0, i, j] for i, j in cells])
     exact = model.dtype == torch.float32 and not torch.is_autocast_enabled(device.type)
     return bool((per_token <= (1e-3 if exact else 0.1)).all())  # refuses NaN too
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from clo.config import OptimizerConfig, TrainerConfig
 from clo.config.choices import ReferenceMode
-from clo.data.batch import Cell, balanced
+from clo.data.batch import Cell, balanced, every_cell
 from clo.data.items import Item
 from clo.errors import UserError
 from clo.square.anchor import Likely, divergence, likely_of_all
@@ -232,7 +232,7 @@ class CLOModule(pl.LightningModule):
             if objective.needs_reference():
                 R_BLL = torch.stack([self.references[item.key()] for item in items]).to(self.device)
             policy = score(self.model, batch, of_source)
-        return objective_terms(objective, policy.S_BLL, R_BLL, policy.count_BLL, policy.source)
+        return objective_terms(objective, policy.S_BLL, R_BLL, policy.count_BLL, policy.source, items)
 
     def _as_reference(self) -> Any:
         if self.hardware.reference is ReferenceMode.adapters_off:
@@ -253,9 +253,9 @@ class CLOModule(pl.LightningModule):
 
     def _held_out_metrics(self, items: list[Item]) -> dict[str, float]:
         objective = self.plan.objective
-        cells = [(i, j) for i in range(len(items[0].prompts)) for j in range(len(items[0].prompts))]
+        cells = every_cell(items)
         scores = self._scored(items, cells)
-        metrics = square_metrics(scores.S_BLL, scores.count_BLL)
+        metrics = square_metrics(scores.S_BLL, scores.count_BLL, objective.codes)
         R_BLL = None
         if objective.needs_reference():
             if self.hardware.reference is ReferenceMode.cached:
@@ -263,8 +263,8 @@ class CLOModule(pl.LightningModule):
             else:
                 with self._as_reference():
                     R_BLL = self._scored(items, cells).S_BLL
-        terms = objective_terms(objective, scores.S_BLL, R_BLL, scores.count_BLL)
-        metrics |= {name: float(total / count) for name, (total, count) in terms.metrics.items()}
+        terms = objective_terms(objective, scores.S_BLL, R_BLL, scores.count_BLL, items=items)
+        metrics |= {name: float(total / count) for name, (total, count) in terms.metrics.items() if count}
         if objective.needs_reference() and self.global_step == 0:
             self._rounded = rounding(self.model, items, cells)
             check_step_zero(metrics, self._rounded, items, objective.beta)
