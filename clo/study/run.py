@@ -94,6 +94,7 @@ def _shown(run: RunConfig, folder: RunFolder) -> bool:
 def train(run: RunConfig, folder: RunFolder) -> None:
     """Rows, items, start model and its scores, stages, scores of the end, results."""
     from clo.model.tuning import apply_tuning
+    from clo.study.data_card import write_data_card
     from clo.study.kept import kept_scores
     from clo.study.outcome import Ends, write_outcome
     from clo.study.rows import items_of, rows_of
@@ -107,6 +108,8 @@ def train(run: RunConfig, folder: RunFolder) -> None:
         print(rows.told(), _fewer(run, rows), sep="", end="")
     session = open_session(run, folder)
     items = items_of(run, session.renderer, rows)
+    if folder.main:
+        write_data_card(folder.path, run, rows, items, session.renderer)
     test = rows.evaluated(run.evaluation)
     model = _start_model(session, items)
     start = start_scores(session, model, test, items.val)
