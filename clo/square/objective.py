@@ -162,9 +162,9 @@ class Terms:
 
 def objective_terms(
     objective: Objective,
-    S_BLL: Tensor,
-    R_BLL: Tensor | None = None,
-    count_BLL: Tensor | None = None,
+    S_BLK: Tensor,
+    R_BLK: Tensor | None = None,
+    count_BLK: Tensor | None = None,
     kl_T: Tensor | None = None,
     items: Sequence[Item] | None = None,
 ) -> Terms:
@@ -172,24 +172,24 @@ def objective_terms(
 
     Args:
         objective: the method.
-        S_BLL: policy scores, float32 or float64 [B, L, K], 0 in cells that are absent.
-        R_BLL: reference scores of the same shape; needed if the method compares by a loss with a reference.
-        count_BLL: tokens of the responses, of the same shape; needed if its loss is per token.
+        S_BLK: policy scores, float32 or float64 [B, L, K], 0 in cells that are absent.
+        R_BLK: reference scores of the same shape; needed if the method compares by a loss with a reference.
+        count_BLK: tokens of the responses, of the same shape; needed if its loss is per token.
         kl_T: divergence from the start at every source token, where there is an anchor.
         items: those of the scores, which say what is absent; may be left out where nothing is.
 
     Raises:
         ValueError: the loss needs a reference or token counts, and there are none.
     """
-    zero = S_BLL.new_zeros(())
-    nll = -sum((S_BLL[:, i, j].sum() for i, j in objective.nll_cells()), zero)
+    zero = S_BLK.new_zeros(())
+    nll = -sum((S_BLK[:, i, j].sum() for i, j in objective.nll_cells()), zero)
     kept = {} if kl_T is None else {"kl_en": _sum_and_count([kl_T])}
     anchor = zero if kl_T is None else kl_T.sum()
     comparisons = objective.comparisons()
     if not comparisons:
         return Terms(nll, zero, kept, anchor)
-    present = Present(comparisons, items, objective.codes, S_BLL.device)
-    pairs = present.pairs(S_BLL, R_BLL if objective.needs_reference() else None, count_BLL)
+    present = Present(comparisons, items, objective.codes, S_BLK.device)
+    pairs = present.pairs(S_BLK, R_BLK if objective.needs_reference() else None, count_BLK)
     loss, margin, pull = LOSSES[objective.loss_name](pairs, objective.settings())
     logged = {"margin": margin, "accuracy": (margin > 0).float()}
     if objective.needs_reference():
@@ -200,14 +200,14 @@ def objective_terms(
     return Terms(nll, loss.sum(), metrics, anchor)
 
 
-def square_metrics(S_BLL: Tensor, count_BLL: Tensor, codes: Sequence[str] = ()) -> dict[str, float]:
+def square_metrics(S_BLK: Tensor, count_BLK: Tensor, codes: Sequence[str] = ()) -> dict[str, float]:
     """Per-token log-prob of the languages' cells and NLL of the diagonal, pooled over items.
 
     Later languages are "target" together; by ``codes`` of the L languages each has values of its own too. A cell that
     no item has has none.
     """
-    sums, counts = S_BLL.double().sum(0).tolist(), count_BLL.double().sum(0).tolist()
-    groups = {"target": range(1, S_BLL.shape[1])} | {code: range(i, i + 1) for i, code in enumerate(codes) if i}
+    sums, counts = S_BLK.double().sum(0).tolist(), count_BLK.double().sum(0).tolist()
+    groups = {"target": range(1, S_BLK.shape[1])} | {code: range(i, i + 1) for i, code in enumerate(codes) if i}
     cells = {"en_en": [(0, 0)]}
     for name, group in groups.items():
         cells |= {f"en_{name}": [(0, i) for i in group], f"{name}_en": [(i, 0) for i in group]}

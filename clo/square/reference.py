@@ -103,7 +103,7 @@ class ReferenceCache:
         budget = max_tokens
         for done, block in enumerate(missing, 1):
             scores, budget = score_within(model, block, self.cells, budget)
-            self._append(self._block_key(block, budget), scores.S_BLL)
+            self._append(self._block_key(block, budget), scores.S_BLK)
             if progress is not None:
                 progress(done, len(missing))
         _, *shape = shape_of(items)
@@ -129,8 +129,8 @@ class ReferenceCache:
                 if all(math.isfinite(v) for row in values for v in row):
                     self._known[record["block"]] = values
 
-    def _append(self, key: str, S_BLL: Tensor) -> None:
-        values = [[float(S_LK[i, j]) for i, j in self.cells] for S_LK in S_BLL]
+    def _append(self, key: str, S_BLK: Tensor) -> None:
+        values = [[float(S_LK[i, j]) for i, j in self.cells] for S_LK in S_BLK]
         self._known[key] = values
         append_lines(self.path, [{"block": key, "scores": values}])
 

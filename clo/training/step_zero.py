@@ -39,7 +39,7 @@ def rounding(model: Any, items: Sequence[Item], cells: Sequence[Cell]) -> float:
         a = score(model, pad([first], cells).to(device))
         b = score(model, (pack([first], cells) if packs(model, first) else pad(others, cells)).to(device))
     wanted = tuple(torch.tensor(first.present(cells)).T)
-    found = (a.S_BLL[0] - b.S_BLL[0]).abs()[wanted] / a.count_BLL[0][wanted].sqrt()
+    found = (a.S_BLK[0] - b.S_BLK[0]).abs()[wanted] / a.count_BLK[0][wanted].sqrt()
     return float(found.max())
 
 

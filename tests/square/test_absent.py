@@ -150,10 +150,10 @@ def test_scores_of_what_is_there_equal_a_float64_loop(way: Any) -> None:
     cells = every_cell(items)
     with torch.no_grad():
         found, exact_S = score(model, way(items, cells)), exact_scores(copy.deepcopy(model), items)
-    torch.testing.assert_close(found.S_BLL.double(), exact_S, rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(found.S_BLK.double(), exact_S, rtol=1e-5, atol=1e-4)
     for b, i, j in itertools.product(range(7), range(3), range(5)):
         wanted = len(items[b].response(j)) if has(items[b], i, j) else 0
-        assert float(found.count_BLL[b, i, j]) == wanted and (wanted or float(found.S_BLL[b, i, j]) == 0)
+        assert float(found.count_BLK[b, i, j]) == wanted and (wanted or float(found.S_BLK[b, i, j]) == 0)
     assert packs(tiny_model(seed=1), items[4])
 
 
@@ -161,11 +161,11 @@ def test_scores_of_what_is_there_equal_a_float64_loop(way: Any) -> None:
 def test_a_batch_without_any_wanted_cell_can_be_passed(way: Any) -> None:
     """Ranks that meet in every pass make one of it, and its gradient is 0."""
     items, model, objective = [holed_items(3)[2]] * 2, tiny_model(), EVERY[2]
-    S = score(model, way(items, [(1, 1), (1, 2)])).S_BLL
+    S = score(model, way(items, [(1, 1), (1, 2)])).S_BLK
     assert S.shape == (2, 3, 5) and (S[:, 1:] == 0).all() and (S[:, :, 1:] == 0).all()
     terms = objective_terms(objective, S, S.detach(), items=items)
     loss = objective.loss(terms, objective.denominators(items))
-    assert float(loss) == 0.0 and all(float(pair[1]) == 0 for pair in terms.metrics.values())
+    assert float(loss.detach()) == 0.0 and all(float(pair[1]) == 0 for pair in terms.metrics.values())
     loss.backward()
     assert all(p.grad is None or (p.grad == 0).all() for p in model.parameters())
 
@@ -293,7 +293,7 @@ def test_references_and_likely_tokens_of_what_is_there(tmp_path: Path) -> None:
     cache = ReferenceCache(tmp_path, "key", cells)
     first = cache.scores(model, items, 500)
     again = ReferenceCache(tmp_path, "key", cells).scores(None, items, 500)
-    wanted = score_items(model, items, cells, 500).S_BLL
+    wanted = score_items(model, items, cells, 500).S_BLK
     for k, item in enumerate(items):
         assert torch.equal(first[item.key()], wanted[k]) and torch.equal(again[item.key()], wanted[k])
     assert [len(part.ids_TK) for part in likely_tokens(model, items, 4, 500)] == [len(i.response(0)) for i in items]

@@ -89,8 +89,8 @@ def _scored(model: Any, items: Sequence[Item], max_tokens: int) -> Iterator[list
         yield from score_one_token_options(model, [item.prompt(0) for item in items], options, max_tokens)
         return
     for group in groups_of(model, items, cells, max_tokens):
-        S_BLL = score_items(model, [items[k] for k in group], cells, max_tokens).S_BLL
-        yield list(zip(group, S_BLL[:, 0].double().tolist(), strict=True))
+        S_BLK = score_items(model, [items[k] for k in group], cells, max_tokens).S_BLK
+        yield list(zip(group, S_BLK[:, 0].double().tolist(), strict=True))
 
 
 def _shared(options: Sequence[tuple[Ids, Ids]]) -> list[tuple[int, Sequence[tuple[Ids, Ids]]]]:

@@ -111,7 +111,7 @@ def _score(
 
     batch = _packed(groups, prompts, options).to(next(model.parameters()).device)
     with torch.no_grad(), without_dropout(model):
-        S_BLK = score(model, batch).S_BLL
+        S_BLK = score(model, batch).S_BLK
     values: list[list[float]] = S_BLK[:, 0].double().cpu().tolist()
     return values
 
