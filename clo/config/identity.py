@@ -76,6 +76,7 @@ LATER: dict[str, Any] = {
     "method.anchor": "none",
     "method.anchor_weight": 1.0,
     "method.anchor_top": 32,
+    "method.against": "all",
 }
 """Setting that came later -> its default, at which it is no part of a name: runs keep theirs."""
 

@@ -80,7 +80,7 @@ def plan_run(run: RunConfig, train: Sequence[Item], rows: Sequence[Row] = ()) ->
     from clo.training.stages import plan_stages
 
     model = apply_tuning(shape_only(run.model), run.tuning)
-    stages = plan_stages(run.method, run.evaluation, run.batch_size, train)
+    stages = plan_stages(run.method, run.evaluation, run.batch_size, train, run.lang.codes())
     trainer = run.trainer
     if not any(stage.objective.needs_reference() for stage in stages):
         trainer = replace(trainer, reference=ReferenceMode.cached)  # no reference: no start weights are kept

@@ -149,6 +149,7 @@ def _start_model(session: Session, items: Items) -> Any:
 
 def _fit(session: Session, model: Any, rows: Splits, items: Items) -> dict[str, Any]:
     """Train all stages; returns facts about the training, for results.json."""
+    from clo.data.batch import response_tokens
     from clo.evaluation.watch import watch
     from clo.model.tuning import ledger
     from clo.training.checks import check_frozen, frozen_key
@@ -157,7 +158,7 @@ def _fit(session: Session, model: Any, rows: Splits, items: Items) -> dict[str, 
     from clo.training.throughput import peak_memory_gb
 
     run, folder = session.run, session.folder
-    book, plans = ledger(model), plan_stages(run.method, run.evaluation, run.batch_size, items.train)
+    book, plans = ledger(model), plan_stages(run.method, run.evaluation, run.batch_size, items.train, run.lang.codes())
     if folder.main:
         steps = " then ".join(f"{plan.name} {plan.total_steps} steps" for plan in plans)
         head = f"{folder.path.name}: {len(items.train)} items ({items.too_long} longer ones left out), {steps}"
@@ -183,7 +184,7 @@ def _fit(session: Session, model: Any, rows: Splits, items: Items) -> dict[str, 
         "items_too_long": items.too_long,
         **({"rows_refused": list(rows.refused)} if rows.refused else {}),
         "poor_rows": [poor.record() for poor in rows.poor],
-        "response_tokens": sum(len(item.responses[j]) for item in items.train for _, j in plans[-1].objective.cells()),
+        "response_tokens": response_tokens(items.train, plans[-1].objective.cells()),
         "trainable": book.trains(),
         "parameters": book.total,
     }
