@@ -63,8 +63,7 @@ def step_flops(model: Any, items: Sequence[Item], cells: Sequence[Cell]) -> floa
 def head_again_flops(model: Any, items: Sequence[Item], cells: Sequence[Cell]) -> float:
     """What a step does beyond that floor where the head trains: its logits are made again on the way back."""
     head = base_model(model).get_output_embeddings().weight
-    responses = sum(len(item.responses[j]) for item in items for _, j in cells)
-    return 2.0 * responses * head.numel() if head.requires_grad else 0.0
+    return 2.0 * response_tokens(items, cells) * head.numel() if head.requires_grad else 0.0
 
 
 def _matrices(model: Any) -> list[tuple[str, float, bool]]:
