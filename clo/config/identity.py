@@ -77,6 +77,15 @@ LATER: dict[str, Any] = {
     "method.anchor_weight": 1.0,
     "method.anchor_top": 32,
     "method.against": "all",
+    "method.rejected": "translation",
+    "method.own_prompts": "target",
+    "method.own_in_language": "leave_out",
+    "method.own_temperature": 0.0,
+    "method.own_seed": 0,
+    "method.own_tokens": None,
+    "method.ranking": None,
+    "data.source.pairs": False,
+    "data.source.rejected": None,
 }
 """Setting that came later -> its default, at which it is no part of a name: runs keep theirs."""
 

@@ -111,7 +111,11 @@ def build_items(
         item = Item(
             row.id,
             tuple(tuple(renderer.prompt_ids(row.prompts[lang])) for lang in languages),
-            tuple(tuple(renderer.response_ids(row.responses[lang])) for lang in languages),
+            tuple(
+                tuple(renderer.response_ids(texts[lang]))
+                for texts in (row.responses, *([row.rejected] if row.rejected else []))
+                for lang in languages
+            ),
         )
         if item.longest() <= max_length:
             items.append(item)

@@ -13,6 +13,7 @@ from typing import Any
 
 from clo.config import EvaluationConfig
 from clo.config.parse import RunConfig
+from clo.data.rows import Row
 from clo.data.splits import Splits
 from clo.errors import UserError
 from clo.storage.digest import digest_of, files_digest, model_files
@@ -73,7 +74,11 @@ def rows_digest(rows: Splits, size: int, evaluation: EvaluationConfig) -> dict[s
         "dev": rows.dev[: evaluation.val_items],
         "test": rows.evaluated(evaluation),
     }
-    return {name: digest_of([[row.id, row.prompts, row.responses] for row in some]) for name, some in used.items()}
+    return {name: digest_of([_content(row) for row in some]) for name, some in used.items()}
+
+
+def _content(row: Row) -> list[Any]:
+    return [row.id, row.prompts, row.responses, *([row.rejected] if row.rejected else [])]
 
 
 def check_content(run: RunConfig, folder: RunFolder) -> None:

@@ -132,6 +132,7 @@ def evaluate_again(path: Path, changes: Sequence[str] = ()) -> None:
     Raises:
         UserError: not a finished run, or a change that does not exist.
     """
+    from clo.data.pairs import with_pairs
     from clo.data.splits import load_splits
     from clo.study.content import with_benchmarks
     from clo.study.outcome import write_results
@@ -148,7 +149,8 @@ def evaluate_again(path: Path, changes: Sequence[str] = ()) -> None:
         session = open_session(replace(run, model=trained_config(run.model, path)), folder)
         model = load_trained(run, path).to(session.device)
         rows = rows_path(run.data, run.lang, run.cache_dir) if run.data.kind == "translated" else None
-        test = load_splits(run.data, *session.languages, rows).evaluated(run.evaluation)
+        splits = with_pairs(load_splits(run.data, *session.languages, rows), needed=False)
+        test = splits.evaluated(run.evaluation)
         with session.precision():
             scores, samples = answer_scores(session, model, test, "evaluate", trained_stamp(path), path)
             benchmarks = _benchmarks_again(session, run, model, results.get("benchmarks", {}))

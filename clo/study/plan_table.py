@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from clo.config.parse import RunConfig
@@ -12,6 +12,7 @@ from clo.study.plan_memory import GIB
 
 if TYPE_CHECKING:
     from clo.data.splits import Splits
+    from clo.study.rows import Items
 
 
 def show_plans(runs: Sequence[RunConfig]) -> bool:
@@ -20,6 +21,7 @@ def show_plans(runs: Sequence[RunConfig]) -> bool:
     Raises:
         UserError: a run's data or model cannot be read.
     """
+    from clo.study.own_answers import planned_own
     from clo.study.rows import items_of, rows_of
     from clo.study.session import renderer_of
     from clo.training.loggers import quiet_libraries
@@ -33,7 +35,8 @@ def show_plans(runs: Sequence[RunConfig]) -> bool:
         rows = rows_of(run)
         told |= dict.fromkeys(rows.told().splitlines())
         answers[_answers(run, rows)] = None
-        items = items_of(run, renderer, rows)
+        items = planned_own(run, items_of(run, renderer, rows))
+        answers |= dict.fromkeys(_own_answers(run, items))
         plans.append(plan_run(run, items.train, [*rows.dev, *rows.test, *rows.train]))
     print("".join(f"{line}\n" for line in told), end="")
     fit = show(plans)
@@ -50,6 +53,18 @@ def _answers(run: RunConfig, rows: Splits) -> str:
         f"answers to {used:,} of {there:,} {evaluation.split.name} rows (evaluation.rows) in two languages, before and "
         f"after training: at most {tokens:,} new tokens in each cell; those of the start model are made once"
     )
+
+
+def _own_answers(run: RunConfig, items: Items) -> Iterator[str]:
+    """One line on the start model's answers that are to be rejected, where some are."""
+    from clo.study.own_answers import asked_prompts
+
+    if asked := asked_prompts(run, [*items.train, *items.val]):
+        tokens = asked * (run.method.own_tokens or run.evaluation.max_new_tokens)
+        yield (
+            f"own answers of the start model to {asked:,} prompts, to be rejected: at most {tokens:,} new tokens, once "
+            "for all cells with these prompts and settings; in the table each counts as the source's response (assumed)"
+        )
 
 
 def show(plans: Sequence[Plan]) -> bool:

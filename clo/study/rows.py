@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from clo.config.parse import RunConfig
+from clo.config.rejected import kinds_of
 from clo.data.items import Item, build_items
+from clo.data.pairs import with_pairs
 from clo.data.prompt import Renderer
 from clo.data.splits import Splits, drawn, load_splits
 from clo.errors import UserError
@@ -22,6 +25,8 @@ class Items:
     """Held out, scored whole at every validation."""
     too_long: int
     """Training rows that were left out."""
+    own: dict[str, Any] = field(default_factory=dict)
+    """What became of the start model's own answers, for training and held-out items; empty where none are rejected."""
 
 
 def rows_of(run: RunConfig) -> Splits:
@@ -30,7 +35,7 @@ def rows_of(run: RunConfig) -> Splits:
     Raises:
         UserError: rows cannot be read or made, or are fewer than ``data_size``.
     """
-    splits = _load(run)
+    splits = with_pairs(_load(run), needed="quality" in kinds_of(run.method))
     if run.data.resample:
         splits = replace(splits, train=drawn(splits.train, run.seed))
     if run.data_size > len(splits.train):

@@ -97,6 +97,7 @@ def train(run: RunConfig, folder: RunFolder) -> None:
     from clo.study.data_card import write_data_card
     from clo.study.kept import kept_scores
     from clo.study.outcome import Ends, write_outcome
+    from clo.study.own_answers import with_own_answers
     from clo.study.rows import items_of, rows_of
     from clo.study.scores import Tested, start_scores
     from clo.study.session import open_session
@@ -113,6 +114,9 @@ def train(run: RunConfig, folder: RunFolder) -> None:
     test = rows.evaluated(run.evaluation)
     model = _start_model(session, items)
     start = start_scores(session, model, test, items.val)
+    items = with_own_answers(session, model, rows, items)
+    if items.own and folder.main:
+        write_data_card(folder.path, run, rows, items, session.renderer)
     model = apply_tuning(model, run.tuning, run.seed)
     record_content(run, folder, rows)
     trained = _fit(session, model, rows, items)
@@ -183,6 +187,7 @@ def _fit(session: Session, model: Any, rows: Splits, items: Items) -> dict[str, 
         "items": len(items.train),
         "items_too_long": items.too_long,
         **({"rows_refused": list(rows.refused)} if rows.refused else {}),
+        **({"own_answers": items.own} if items.own else {}),
         "poor_rows": [poor.record() for poor in rows.poor],
         "response_tokens": response_tokens(items.train, plans[-1].objective.cells()),
         "trainable": book.trains(),

@@ -28,13 +28,13 @@ CONF = ROOT / "conf"
 COUNTS = {
     "model": 21,
     "lang": 7,
-    "method": 6,
+    "method": 8,
     "tuning": 4,
     "data": 4,
     "evaluation": 3,
     "trainer": 4,
     "logger": 2,
-    "study": 19,
+    "study": 20,
 }
 FILES = [(group, path.stem) for group in COUNTS for path in sorted((CONF / group).glob("*.yaml"))]
 STUDIES = [name for group, name in FILES if group == "study"]
@@ -43,6 +43,7 @@ CELLS = {
     "ablation_nll": 18,
     "ablation_tuning": 48,
     "bed": 96,
+    "crpo": 48,
     "data_efficiency": 72,
     "demo": 4,
     "fixed_steps": 72,
