@@ -11,7 +11,7 @@ from typing import Any
 
 from clo.config.choices import Anchor, Cells, Loss, NllReduction, PairReduction, Prompts
 from clo.config.losses import settle_loss
-from clo.config.rejected import KINDS, settle_rejected
+from clo.config.rejected import KINDS
 from clo.errors import UserError, check, plain_name, positive
 
 
@@ -99,7 +99,6 @@ class MethodConfig:
         check(0 <= self.lam <= 1, "method.lam", "the weight of the NLL term and must be in [0, 1]", self.lam)
         positive("method.beta", "the strength of the comparisons", self.beta)
         settle_loss(self)
-        settle_rejected(self)
         positive("method.anchor_weight", "the weight of the divergence from the start", self.anchor_weight)
         check(self.anchor_top >= 1, "method.anchor_top", "a number of tokens, at least 1", self.anchor_top)
         positive("method.lr", "the learning rate", self.lr)

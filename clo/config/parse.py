@@ -35,7 +35,7 @@ from clo.config.method import places_against
 from clo.config.precision import decide
 from clo.config.rates import register_rates
 from clo.config.reads import at_rest, inner
-from clo.config.rejected import check_pairs
+from clo.config.rejected import check_pairs, settle_rejected
 from clo.errors import UserError, check, plain_name
 
 
@@ -82,6 +82,7 @@ class RunConfig:
         for group, rested in at_rest(self).items():
             setattr(self, group, rested)
         places_against(self.method.against, self.lang.codes())
+        settle_rejected(self.method)
         check_pairs(self.method, self.data)
         if self.trainer.reference is ReferenceMode.adapters_off and self.tuning.lora is None:
             raise UserError(

@@ -24,8 +24,11 @@ def kinds_of(method: MethodConfig) -> tuple[str, ...]:
         return ()
     if method.ranking is not None:
         return ("quality",)
-    named = [method.rejected] if isinstance(method.rejected, str) else method.rejected
-    return tuple(kind for kind in KINDS if kind in named)
+    return tuple(kind for kind in KINDS if kind in _named(method.rejected))
+
+
+def _named(rejected: Any) -> list[Any]:
+    return [rejected] if isinstance(rejected, str) or not hasattr(rejected, "__iter__") else list(rejected)
 
 
 def own_prompts(method: MethodConfig) -> Prompts:
@@ -36,7 +39,7 @@ def own_prompts(method: MethodConfig) -> Prompts:
 
 
 def settle_rejected(method: MethodConfig) -> None:
-    """Write ``method.rejected`` in one way, and check it and what goes with it.
+    """Write ``method.rejected`` in one way, and check it and what goes with it, of a method that rests where it should.
 
     Raises:
         UserError: a kind that there is not, or twice; gains that rank nothing; own answers under no prompt.
@@ -63,8 +66,8 @@ def settle_rejected(method: MethodConfig) -> None:
 
 def _one_way(rejected: Any) -> Any:
     """One kind as a word, several as a list in the order of ``KINDS``."""
-    named = [rejected] if isinstance(rejected, str) else rejected
-    if not isinstance(named, list) or not named or not {*map(str, named)} <= {*KINDS} or len({*named}) < len(named):
+    named = [str(one) for one in _named(rejected)]
+    if not named or not {*named} <= {*KINDS} or len({*named}) < len(named):
         raise UserError(f"method.rejected is one of {', '.join(KINDS)}, or a list of some of them, got {rejected}")
     kept = [kind for kind in KINDS if kind in named]
     return kept[0] if len(kept) == 1 else kept
