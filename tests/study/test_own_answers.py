@@ -84,7 +84,7 @@ def test_what_becomes_of_every_kind_of_answer(
         "asked": 4,
         "used": 1,
         "left_out": {"in the prompt's language": 1, "equal to the chosen one": 1, "empty": 1},
-        "verdicts": {"en": 1, "target": 1, "undecided": 2},
+        "verdicts": {"en": 1, "target": 2, "undecided": 1},
         "without_end": 0,
     }
     assert made.own["held_out"]["without_end"] == 1
