@@ -66,7 +66,14 @@ class Trains(Enum):
 
     attention = "attention"
     mlp = "mlp"
+    both = "both"
     full = "full"
+
+
+AUTO = "auto"
+"""``tuning.layers``: those that the gradient at the start weights is largest in."""
+THIRDS = ("lower", "middle", "upper")
+"""``tuning.layers``: a third of the depth."""
 
 
 class ReferenceMode(Enum):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from clo.config import DataConfig, LangConfig, ModelConfig, TrainerConfig, TuningConfig
-from clo.config.choices import Keep, Loss, ReferenceMode
+from clo.config.choices import AUTO, Keep, Loss, ReferenceMode
 from clo.config.parse import RunConfig
 from clo.data.batch import packed_tokens
 from clo.data.items import Item
@@ -78,7 +78,9 @@ def plan_run(run: RunConfig, train: Sequence[Item], rows: Sequence[Row] = ()) ->
     from clo.model.tuning import apply_tuning, ledger
     from clo.training.stages import plan_stages
 
-    model = apply_tuning(shape_only(run.model), run.tuning)
+    # Which layers auto takes is known once the weights are read: all of them is the most it can be.
+    tuning = replace(run.tuning, layers=None) if run.tuning.layers == AUTO else run.tuning
+    model = apply_tuning(shape_only(run.model), tuning)
     stages = plan_stages(run.method, run.evaluation, run.batch_size, train)
     trainer = run.trainer
     if not any(stage.objective.needs_reference() for stage in stages):
@@ -108,7 +110,7 @@ def plan_run(run: RunConfig, train: Sequence[Item], rows: Sequence[Row] = ()) ->
     )
     if limit is None or whole.needs() <= limit:
         return whole
-    return replace(whole, advice=_advice(run.model, run.tuning, trainer, lengths, limit))
+    return replace(whole, advice=_advice(run.model, tuning, trainer, lengths, limit))
 
 
 def _seconds(
