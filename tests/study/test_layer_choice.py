@@ -50,7 +50,7 @@ def test_a_record_that_is_gone_is_said(tmp_path: Path) -> None:
     for content in (None, "{", '{"layers": [1]}', '{"layers": ["a", "b"]}'):
         if content is not None:
             (tmp_path / "layers.json").write_text(content)
-        with pytest.raises(UserError, match="cannot read which layers train from .*layers.json; "):
+        with pytest.raises(UserError, match=r"cannot read which layers train from .*layers\.json; "):
             recorded_tuning(run, tmp_path)
     (tmp_path / "layers.json").write_text('{"layers": [1, 2]}')
     assert recorded_tuning(run, tmp_path).layers == [1, 2]
