@@ -79,6 +79,7 @@ LATER: dict[str, Any] = {
     "method.anchor_top": 32,
     "tuning.auto_items": 16,
     "tuning.auto_share": 0.5,
+    "method.against": "all",
 }
 """Setting that came later -> its default, at which it is no part of a name: runs keep theirs."""
 

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from clo.config.choices import Anchor, Cells, Loss, NllReduction, PairReduction, Prompts
 from clo.config.losses import settle_loss
@@ -39,6 +41,9 @@ class MethodConfig:
     """Cells with an NLL term."""
     preference: Prompts = Prompts.both
     """Prompts with a comparison: the response in the prompt's language over the response in another."""
+    against: Any = "all"
+    """Responses that comparisons reject: those in ``all`` other languages, in the ``source``, or in a list of codes; a
+    prompt in the only one of these is compared with all others. Between two languages they are the same."""
     lam: float = 0.5
     """Weight of the NLL term, 0 to 1; the comparisons weigh 1 - lam."""
     beta: float = 0.1
@@ -86,3 +91,24 @@ class MethodConfig:
         check(self.steps is None or self.steps >= least, "method.steps", asked, self.steps)
         if self.nll is Cells.none and self.preference is Prompts.none:
             raise UserError("method has neither an NLL term nor a comparison; set method.nll or method.preference")
+
+
+def places_against(against: Any, codes: Sequence[str]) -> tuple[int, ...] | None:
+    """Places of the languages that ``method.against`` names; none where it is all of them.
+
+    Args:
+        against: ``all``, ``source`` or a list of codes.
+        codes: of the run's languages, source first.
+
+    Raises:
+        UserError: it is something else, names a language twice, or one that the run does not have.
+    """
+    if against in ("all", "source"):
+        return None if against == "all" else (0,)
+    named = against if isinstance(against, list) else []
+    if not named or len({*named}) < len(named) or not {*named} <= {*codes}:
+        known = ", ".join(codes)
+        raise UserError(
+            f"method.against is all, source, or a list of some of the run's languages ({known}), got {against}"
+        )
+    return tuple(codes.index(code) for code in named)

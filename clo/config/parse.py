@@ -31,6 +31,7 @@ from clo.config import (
 from clo.config.choices import AUTO, ReferenceMode
 from clo.config.identity import first_name_of, name_of, science_of
 from clo.config.losses import register_losses
+from clo.config.method import places_against
 from clo.config.precision import decide
 from clo.config.rates import register_rates
 from clo.config.reads import at_rest, inner
@@ -89,6 +90,7 @@ class RunConfig:
             )
         for group, rested in at_rest(self).items():
             setattr(self, group, rested)
+        places_against(self.method.against, self.lang.codes())
         if self.trainer.reference is ReferenceMode.adapters_off and self.tuning.lora is None:
             raise UserError(
                 "trainer.reference=adapters_off needs adapters; set tuning=attention_lora or reference=cached"

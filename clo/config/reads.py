@@ -53,7 +53,7 @@ def _method(run: RunConfig) -> Names:
     if method.anchor is not Anchor.none:
         yield from ("anchor_weight", "anchor_top")
     if compares:
-        yield from ("loss", "beta", "pair_reduction")
+        yield from ("loss", "beta", "pair_reduction", "against")
         yield from FACTS[method.loss].own
     if compares and has_nll:
         yield "lam"

@@ -113,6 +113,10 @@ class LangConfig:
     identify: Identify = Identify.auto
     """How the language of answers is told: py3langid, which must know both codes; ``script``; or ``none``."""
 
+    def codes(self) -> tuple[str, ...]:
+        """Of the languages of a run, source first."""
+        return self.source, self.code
+
     def __post_init__(self) -> None:
         if not (self.code and self.name):
             raise UserError("lang=any needs a code and a name, such as lang=any lang.code=ha lang.name=Hausa")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from clo.errors import UserError
 
+_PLACE = re.compile(r"^.*?, (?:line|row|record|entry) [\d,]+:? |^[^:]*: ")
+_VALUE = re.compile(r"(?<=id )'[^']*'|'[^']{12,}'|\"[^\"]*\"|\d[\d,.]*")
 NAMED = 10
 """Rows that are named; the others are counted."""
 
@@ -21,6 +25,8 @@ class BadRows:
     count: int = 0
     first: list[str] = field(default_factory=list)
     """What is wrong with the first of them, with their places."""
+    reasons: Counter[str] = field(default_factory=Counter)
+    """How many there are of each reason: what is wrong without its place and values."""
 
     @contextmanager
     def row(self) -> Iterator[None]:
@@ -39,6 +45,7 @@ class BadRows:
         if not self.skip:
             raise error
         self.count += 1
+        self.reasons[_reason(str(error))] += 1
         if len(self.first) < NAMED:
             self.first.append(str(error))
 
@@ -48,3 +55,9 @@ class BadRows:
             return []
         more = self.count - len(self.first)
         return [f"{self.count:,} rows refused and skipped:", *self.first, *([f"and {more:,} more"] if more else [])]
+
+
+def _reason(sentence: str) -> str:
+    """What is wrong, without the place in front, the values in it, and the advice behind."""
+    fault = _PLACE.sub("", sentence, count=1).partition("; ")[0]
+    return " ".join(_VALUE.sub("…", fault).split())

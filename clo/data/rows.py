@@ -51,10 +51,17 @@ def read_rows(
     """
     path, bad = Path(path), bad or BadRows()
     rows: dict[str, Row] = {}
+    refused: set[str] = set()
     for where, record in records(path, key, bad):
+        before = bad.count
         with bad.row():
             _add(rows, where, record, source)
+        if bad.count > before:
+            refused.add(str(record.get("id")))
     for row in list(rows.values()):
+        if row.id in refused and not {source, target} <= row.prompts.keys():  # counted already, by its other record
+            del rows[row.id]
+            continue
         with bad.row():
             _check_languages(row, (source, target), path, rows)
     if not rows:

@@ -17,6 +17,17 @@ from clo.errors import UserError
 
 
 @dataclass(frozen=True)
+class Source:
+    """A file that rows were read from."""
+
+    file: str
+    rows: int
+    """Examples that can be used."""
+    bad: BadRows
+    """Those that cannot."""
+
+
+@dataclass(frozen=True)
 class Splits:
     """Rows of one language pair. ``train`` is ordered so that every prefix is a fair smaller set."""
 
@@ -25,8 +36,12 @@ class Splits:
     test: list[Row]
     poor: tuple[Poor, ...] = ()
     """What the files hold that is probably not meant."""
-    refused: tuple[str, ...] = ()
-    """What is told of rows that were skipped, for a person."""
+    sources: tuple[Source, ...] = ()
+
+    @property
+    def refused(self) -> tuple[str, ...]:
+        """What is told of rows that were skipped, for a person."""
+        return tuple(line for source in self.sources for line in source.bad.lines())
 
     def told(self) -> str:
         """Lines for the terminal, of what is more than a stray row."""
@@ -70,11 +85,10 @@ def load_splits(data: DataConfig, source: str, target: str, translated: Path | N
         return Splits(train, dev, test)
     if data.kind == "translated":
         assert translated is not None
-        rows = read_rows(translated, source, target)
-        poor = check_poor(rows, str(translated), (source, target), data.poor_rows)
-        return _apart(
-            translated_splits(rows, data, str(translated)), {"train": str(translated)}, (source, target), poor
-        )
+        rows, file = read_rows(translated, source, target), str(translated)
+        poor = check_poor(rows, file, (source, target), data.poor_rows)
+        splits = replace(translated_splits(rows, data, file), sources=(Source(file, len(rows), BadRows()),))
+        return _apart(splits, {"train": file}, (source, target), poor)
     return _file_splits(data, source, target)
 
 
@@ -82,8 +96,9 @@ def _file_splits(data: DataConfig, source: str, target: str) -> Splits:
     """Splits of the user's files."""
     assert data.train is not None
     files = {name: path for name in ("train", "dev", "test") if (path := getattr(data, name)) is not None}
-    bad = BadRows(data.bad_rows == "skip")
-    given = {name: read_rows(path, source, target, f"data.{name}", bad) for name, path in files.items()}
+    bad = {name: BadRows(data.bad_rows == "skip") for name in files}
+    given = {name: read_rows(path, source, target, f"data.{name}", bad[name]) for name, path in files.items()}
+    sources = tuple(Source(files[name], len(rows), bad[name]) for name, rows in given.items())
     poor = [one for n, rows in given.items() for one in check_poor(rows, files[n], (source, target), data.poor_rows)]
     train = given.pop("train")
     for name in ("dev", "test"):
@@ -95,7 +110,7 @@ def _file_splits(data: DataConfig, source: str, target: str) -> Splits:
             raise UserError(
                 f"data.{name}: id {min(both)!r} is also in data.train; training rows must not be evaluated on"
             )
-    splits = Splits(train, given["dev"], given["test"], refused=tuple(bad.lines()))
+    splits = Splits(train, given["dev"], given["test"], sources=sources)
     return _apart(splits, files, (source, target), poor)
 
 

@@ -1,6 +1,7 @@
 """Is a difference between two runs more than chance: paired tests, correction for many of them, what could be seen.
 
-Two things may be chance: which test items were asked, and which seed trained. A difference must hold over both.
+Three things may be chance: which test items were asked, what kinds of items there are (relations), and which seed
+trained. A difference must hold over all of them.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ class Difference:
     """Mean of A - B over shared items."""
 
     interval: Interval
-    """The wider of the bootstrap interval over items and the t-interval over seeds."""
+    """From the lowest to the highest end of the bootstrap intervals over items and over clusters and the t-interval
+    over seeds."""
     p: float
-    """Two-sided, the larger of the two tests; over items alone where there is one seed."""
+    """Two-sided, the largest of the tests over items, clusters and seeds that there are."""
     detectable: float
     """The smallest true difference that would be found 4 times in 5 at this confidence."""
     items: int
@@ -34,7 +36,12 @@ class Difference:
 
 
 def difference(
-    a: ArrayLike, b: ArrayLike, confidence: float = 0.95, resamples: int = 10_000, seed: int = 0
+    a: ArrayLike,
+    b: ArrayLike,
+    confidence: float = 0.95,
+    resamples: int = 10_000,
+    seed: int = 0,
+    clusters: Sequence[str] | None = None,
 ) -> Difference:
     """Compare two methods on the same items and seeds.
 
@@ -44,6 +51,7 @@ def difference(
         confidence: of the interval, in (0, 1).
         resamples: of the bootstrap and of the signs.
         seed: of the resampling.
+        clusters: what each item belongs to, items of one cluster being alike; none where each stands for itself.
 
     Raises:
         ValueError: shapes differ, or there is nothing to compare.
@@ -51,13 +59,18 @@ def difference(
     left, right = np.atleast_2d(np.asarray(a, float)), np.atleast_2d(np.asarray(b, float))
     if left.shape != right.shape or left.size == 0:
         raise ValueError(f"expected two equal shapes [seeds, items], got {left.shape} and {right.shape}")
-    gaps = left - right  # scipy has no test over crossed prompts and seeds: both must agree
+    gaps = left - right  # scipy has no test over crossed prompts and seeds: all must agree
     if not (np.isfinite(gaps).any(0).all() and np.isfinite(gaps).any(1).all()):
         raise ValueError("a seed or an item has no difference at all")
     per_item, per_seed = np.nanmean(gaps, 0), np.nanmean(gaps, 1)
     intervals = [bootstrap_mean(per_item, confidence, resamples, seed)]
     p = sign_flip_test(per_item, resamples, seed)
     detectable = [_detectable(per_item, confidence)]
+    if clusters is not None and 1 < len(set(clusters)) < len(per_item):
+        sums, linear = _clustered(per_item, clusters)
+        intervals.append(bootstrap_mean(linear, confidence, resamples, seed))
+        p = max(p, sign_flip_test(sums, resamples, seed))
+        detectable.append(_detectable(linear, confidence))
     if len(gaps) > 1:
         intervals.append(seed_interval(per_seed, confidence))
         p = max(p, t_test(per_seed))
@@ -65,6 +78,17 @@ def difference(
     low, high = min(_low(i) for i in intervals), max(_high(i) for i in intervals)
     mean = float(per_item.mean() if np.isfinite(gaps).all() else per_seed.mean())
     return Difference(Interval(mean, low, high), p, max(detectable), gaps.shape[1], len(gaps))
+
+
+def _clustered(per_item: NDArray[np.float64], clusters: Sequence[str]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Sum of each cluster, and values of clusters whose mean and its error are those of the mean over items.
+
+    Clusters have unlike sizes, so the mean over items is a ratio of sums; its error is taken to first order
+    (linearisation: Cochran 1977, chapter 6).
+    """
+    _, place = np.unique(np.asarray(clusters), return_inverse=True)
+    sums, counts, mean = np.bincount(place, per_item), np.bincount(place), per_item.mean()
+    return sums, mean + (sums - mean * counts) * (len(counts) / len(per_item))
 
 
 def _low(interval: Interval) -> float:

@@ -104,7 +104,8 @@ def compare_side(
 def paired(ours: Sequence[Run], theirs: Sequence[Run], scores: Mapping[Path, Mapping[str, float]]) -> Difference | None:
     """Ours minus theirs over the seeds that both have and the items that both runs of a seed have; None without any.
 
-    Seeds may be tested on items of their own (other folds); an item then counts in the seeds that have it.
+    The items of the embedded data are clustered by their relation. Seeds may be tested on items of their own (other
+    folds); an item then counts in the seeds that have it.
     """
     from clo.evaluation.significance import difference
 
@@ -115,7 +116,12 @@ def paired(ours: Sequence[Run], theirs: Sequence[Run], scores: Mapping[Path, Map
         return None
     left = [[a.get(i, math.nan) for i in ids] for a, _ in shared]
     right = [[b.get(i, math.nan) for i in ids] for _, b in shared]
-    return difference(left, right)
+    return difference(left, right, clusters=_relations(ours[0], ids))
+
+
+def _relations(run: Run, ids: Sequence[str]) -> list[str] | None:
+    """The relation of each item, where the data have some: the first part of an embedded row's id."""
+    return [item.partition(".")[0] for item in ids] if run.config.get("data.kind") == "cldr" else None
 
 
 def chrf_of(run: Run, side: str, file: str = "samples.jsonl") -> dict[str, float]:
@@ -147,7 +153,7 @@ def summary(comparisons: Sequence[Comparison]) -> list[str]:
     for side, mine in grouped(comparisons, lambda one: one.side).items():
         counts = Counter(one.verdict for one in mine)
         alone = all(one.seeds == 1 for one in mine)
-        over = "prompts of one seed: another may differ" if alone else "prompts and seeds"
+        over = "prompts of one seed: another may differ" if alone else "prompts, their relations and seeds"
         rivals = " or ".join(dict.fromkeys(one.against for one in mine))
         told = ", ".join(f"{counts[verdict]} {words}" for verdict, words in _WORDS.items())
         lines.append(

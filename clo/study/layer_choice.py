@@ -39,7 +39,7 @@ def settled_tuning(session: Session, model: Any, items: Sequence[Item]) -> Tunin
     if run.tuning.layers != AUTO:
         return run.tuning
     if not (place / NAME).is_file():
-        (first, *_) = plan_stages(run.method, run.evaluation, run.batch_size, items)
+        (first, *_) = plan_stages(run.method, run.evaluation, run.batch_size, items, run.lang.codes())
         with session.precision():
             choice = choose_layers(model, run.tuning, first.objective, items, run.trainer)
         if session.folder.main:

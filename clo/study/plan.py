@@ -81,7 +81,7 @@ def plan_run(run: RunConfig, train: Sequence[Item], rows: Sequence[Row] = ()) ->
     # Which layers auto takes is known once the weights are read: all of them is the most it can be.
     tuning = replace(run.tuning, layers=None) if run.tuning.layers == AUTO else run.tuning
     model = apply_tuning(shape_only(run.model), tuning)
-    stages = plan_stages(run.method, run.evaluation, run.batch_size, train)
+    stages = plan_stages(run.method, run.evaluation, run.batch_size, train, run.lang.codes())
     trainer = run.trainer
     if not any(stage.objective.needs_reference() for stage in stages):
         trainer = replace(trainer, reference=ReferenceMode.cached)  # no reference: no start weights are kept

@@ -104,6 +104,7 @@ def train(run: RunConfig, folder: RunFolder) -> None:
     """Rows, items, start model and its scores, stages, scores of the end, results."""
     from clo.model.load import load_model
     from clo.model.tuning import apply_tuning
+    from clo.study.data_card import write_data_card
     from clo.study.kept import kept_scores
     from clo.study.layer_choice import settled_tuning
     from clo.study.outcome import Ends, write_outcome
@@ -119,6 +120,8 @@ def train(run: RunConfig, folder: RunFolder) -> None:
         print(rows.told(), _fewer(run, rows), sep="", end="")
     session = open_session(run, folder)
     items = items_of(run, session.renderer, rows)
+    if folder.main:
+        write_data_card(folder.path, run, rows, items, session.renderer)
     test = rows.evaluated(run.evaluation)
     model = _start_model(session, items)
     start = start_scores(session, model, test, items.val)
@@ -160,6 +163,7 @@ def _start_model(session: Session, items: Items) -> Any:
 
 def _fit(session: Session, model: Any, rows: Splits, items: Items) -> dict[str, Any]:
     """Train all stages; returns facts about the training, for results.json."""
+    from clo.data.batch import response_tokens
     from clo.evaluation.watch import watch
     from clo.model.tuning import ledger
     from clo.study.layer_choice import layer_record
@@ -169,7 +173,7 @@ def _fit(session: Session, model: Any, rows: Splits, items: Items) -> dict[str, 
     from clo.training.throughput import peak_memory_gb
 
     run, folder = session.run, session.folder
-    book, plans = ledger(model), plan_stages(run.method, run.evaluation, run.batch_size, items.train)
+    book, plans = ledger(model), plan_stages(run.method, run.evaluation, run.batch_size, items.train, run.lang.codes())
     if folder.main:
         steps = " then ".join(f"{plan.name} {plan.total_steps} steps" for plan in plans)
         head = f"{folder.path.name}: {len(items.train)} items ({items.too_long} longer ones left out), {steps}"
@@ -196,7 +200,7 @@ def _fit(session: Session, model: Any, rows: Splits, items: Items) -> dict[str, 
         "items_too_long": items.too_long,
         **({"rows_refused": list(rows.refused)} if rows.refused else {}),
         "poor_rows": [poor.record() for poor in rows.poor],
-        "response_tokens": sum(len(item.responses[j]) for item in items.train for _, j in plans[-1].objective.cells()),
+        "response_tokens": response_tokens(items.train, plans[-1].objective.cells()),
         "trainable": book.trains(),
         "parameters": book.total,
     }

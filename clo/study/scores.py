@@ -187,5 +187,5 @@ def mean_square(session: Session, model: Any, items: Sequence[Item]) -> list[lis
     languages = len(items[0].prompts)
     cells = [(i, j) for i in range(languages) for j in range(languages)]
     scores = score_items(model, items, cells, session.run.trainer.max_tokens)
-    mean = scores.S_BLL.double().sum(0) / scores.count_BLL.double().sum(0)
-    return [[float(value) for value in row] for row in mean]
+    mean = scores.S_BLK.double().sum(0) / scores.count_BLK.double().sum(0)
+    return [[float(value) for value in row] for row in mean[:, :languages]]

@@ -89,8 +89,9 @@ def _squares(
             parameter.requires_grad_(True)
         with training_layers(model, trainer.gradient_checkpointing, compiled=False):
             for group in groups_of(model, items, cells, trainer.max_tokens):
-                found = score(model, batch_of(model, [items[k] for k in group], cells))
-                terms = objective_terms(objective, found.S_BLL, found.S_BLL.detach(), found.count_BLL)
+                mine = [items[k] for k in group]
+                found = score(model, batch_of(model, mine, cells))
+                terms = objective_terms(objective, found.S_BLK, found.S_BLK.detach(), found.count_BLK, items=mine)
                 objective.loss(terms, denominators).backward()
         by_layer: dict[int, float] = defaultdict(float)
         for name, parameter in opened.items():

@@ -16,7 +16,9 @@ from torch import Tensor
 
 from clo.config import EvaluationConfig, MethodConfig
 from clo.config.choices import Anchor, Cells, Keep, Prompts, ReferenceMode
+from clo.config.method import places_against
 from clo.config.parse import RunConfig
+from clo.data.batch import every_cell
 from clo.data.datamodule import SquareDataModule, stage_steps, steps_per_epoch
 from clo.data.items import Item
 from clo.evaluation.watch import Look
@@ -52,16 +54,21 @@ class StageData:
 
 
 def plan_stages(
-    method: MethodConfig, evaluation: EvaluationConfig, batch_size: int, train: Sequence[Item]
+    method: MethodConfig,
+    evaluation: EvaluationConfig,
+    batch_size: int,
+    train: Sequence[Item],
+    codes: Sequence[str] = (),
 ) -> list[StagePlan]:
-    """The stages of a method, in order."""
+    """The stages of a method, in order; ``codes`` are of the items' languages, where some are named or told apart."""
     items, languages = len(train), len(train[0].prompts)
     per_epoch = steps_per_epoch(items, batch_size)
     terms = method.beta, method.nll_reduction, method.pair_reduction
     plans: list[StagePlan] = []
 
     def add(name: str, objective: Objective, lr: float, steps: int) -> None:
-        plans.append(StagePlan(name, objective, lr, steps, per_epoch, max(1, steps // evaluation.validations)))
+        told = replace(objective, codes=tuple(codes) if len(codes) > 2 else ())
+        plans.append(StagePlan(name, told, lr, steps, per_epoch, max(1, steps // evaluation.validations)))
 
     before, steps = _steps(method, items, batch_size)
     if method.sft_first is not None:
@@ -75,6 +82,7 @@ def plan_stages(
         penalty=method.penalty or 0.0,
         label_smoothing=method.label_smoothing or 0.0,
         anchor=0.0 if method.anchor is Anchor.none else method.anchor_weight,
+        against=places_against(method.against, codes),
     )
     name = method.name if method.sft_first is None else method.name.removeprefix("sft_") or method.name
     add(name, main, method.lr, steps)
@@ -102,7 +110,7 @@ def fit_stages(run: RunConfig, model: Any, data: StageData, folder: RunFolder) -
     Raises:
         UserError: a checkpoint of another base, a loss that is not finite, a reference that is not the start model.
     """
-    plans = plan_stages(run.method, run.evaluation, run.batch_size, data.train)
+    plans = plan_stages(run.method, run.evaluation, run.batch_size, data.train, run.lang.codes())
     for number, plan in enumerate(plans, 1):
         done = folder.path / "checkpoint" / f"{number}-{plan.name}.safetensors"
         if done.is_file():
@@ -163,12 +171,13 @@ def _look(watch: Look, file: MetricsFile | None, model: Any, step: int) -> dict[
 
 def _references(kept: Path, data: StageData, folder: RunFolder, module: CLOModule) -> dict[str, Tensor]:
     """Reference scores of training and held-out items, filled over all ranks."""
-    languages = len(data.train[0].prompts)
-    whole = [(i, j) for i in range(languages) for j in range(languages)]
+    whole = every_cell(data.train)
+    # The square of two languages is what all methods share; a larger one has cells that a method never reads.
+    cells = whole if len(whole) <= 4 else module.plan.objective.cells()
     share = (module.global_rank, module.trainer.world_size)
     found: dict[str, Tensor] = {}
     for items in (data.train, data.val):
-        cache = ReferenceCache(kept, module.base.key, whole)
+        cache = ReferenceCache(kept, module.base.key, cells)
         args = (module.model, items, module.hardware.max_tokens, share)
         with stage(folder, "reference scores") as tick:
             found |= cache.scores(*args, progress=tick)

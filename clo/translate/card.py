@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from statistics import median
 
 from clo.config import DataConfig
+from clo.data.card import count_table, length_table, short
 from clo.data.instructions.example import Counts
 from clo.storage.files import write_text
 from clo.storage.jsonl import read_lines
@@ -49,36 +49,29 @@ def write_card(
         "",
         f"{state.rows:,} rows.",
         "",
-        "| | examples |",
-        "|---|---:|",
-        f"| read | {counts.read:,} |",
-        *(f"| left out of the source: {reason} | {count:,} |" for reason, count in counts.removed.items()),
-        *(f"| left out in translation: {reason} | {count:,} |" for reason, count in state.dropped.most_common()),
-        *(f"| kept without {what} | {count:,} |" for what, count in counts.noted.items()),
-        *([f"| refused by data.bad_rows=skip | {counts.bad.count:,} |"] if counts.bad.count else []),
-        f"| broken cache lines made again | {state.broken_cache_lines:,} |",
+        *count_table("examples", _counts(counts, state)),
         "",
-        f"| | characters, median | longest |{' tokens per character |' if tokens else ''}",
-        f"|---|---:|---:|{'---:|' if tokens else ''}",
+        *length_table(texts, tokens),
     ]
-    for code, found in texts.items():
-        sizes = [len(text) for text in found] or [0]
-        line = f"| {code} | {median(sizes):.0f} | {max(sizes):,} |"
-        if tokens is not None:
-            sample = found[:400]
-            line += f" {sum(map(tokens, sample)) / max(1, sum(map(len, sample))):.3f} |"
-        lines.append(line)
     lines += ["", "Examples:", ""]
     for row in rows[:EXAMPLES]:
         pairs = ((row[f"prompt_{first}"], row["prompt"]), (row[f"response_{first}"], row["response"]))
-        lines += [f"- {_short(a)} → {_short(b)}" for a, b in pairs]
+        lines += [f"- {short(a)} → {short(b)}" for a, b in pairs]
     refused = counts.bad.first
-    lines += ["", "Refused, the first:", "", *(f"- {_short(one)}" for one in refused)] if refused else []
+    lines += ["", "Refused, the first:", "", *(f"- {short(one)}" for one in refused)] if refused else []
     card = path.with_suffix(".md")
     write_text(card, "\n".join(lines) + "\n")
     return card
 
 
-def _short(text: str) -> str:
-    flat = " ".join(text.split())
-    return flat if len(flat) <= 160 else f"{flat[:159]}…"
+def _counts(counts: Counts, state: Translated) -> Iterator[tuple[str, int]]:
+    yield "read", counts.read
+    for reason, count in counts.removed.items():
+        yield f"left out of the source: {reason}", count
+    for reason, count in state.dropped.most_common():
+        yield f"left out in translation: {reason}", count
+    for what, count in counts.noted.items():
+        yield f"kept without {what}", count
+    for reason, count in counts.bad.reasons.most_common():
+        yield f"refused by data.bad_rows=skip: {reason}", count
+    yield "broken cache lines made again", state.broken_cache_lines

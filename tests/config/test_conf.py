@@ -50,6 +50,7 @@ CELLS = {
     "losses": 36,
     "paper": 36,
     "real_model": 32,
+    "real_rows": 16,
     "tune_bed": 16,
     "tune_bed_sft": 8,
     "tune_bed_sft_dpo": 8,
@@ -60,6 +61,8 @@ CELLS = {
     "tune_real": 9,
 }
 """Runs of every study; a study that grows says so here."""
+ROWS = {"real_rows": ["data.train=rows.jsonl"]}
+"""What a study leaves to its user."""
 
 
 def test_every_file_is_counted() -> None:
@@ -87,14 +90,15 @@ def test_every_file_composes_and_is_named_like_its_value(group: str, name: str) 
 
 @pytest.mark.parametrize("study", STUDIES)
 def test_every_value_of_every_study_parses(study: str) -> None:
-    cfg = composed(f"study={study}")
+    given = [f"study={study}", *ROWS.get(study, [])]
+    cfg = composed(*given)
     assert cfg.hydra.mode.name == "MULTIRUN"
     assert cfg.study_name == study
     params = {key: str(values).split(",") for key, values in cfg.hydra.sweeper.params.items()}
     assert math.prod(len(values) for values in params.values()) == CELLS[study]
     first = {key: values[0] for key, values in params.items()}
     axes = [first | {key: value} for key, values in params.items() for value in values]
-    names = {run_of(f"study={study}", *(f"{k}={v}" for k, v in cell.items())).slug() for cell in axes}
+    names = {run_of(*given, *(f"{k}={v}" for k, v in cell.items())).slug() for cell in axes}
     assert len(names) == 1 + sum(len(values) - 1 for values in params.values())
 
 

@@ -204,3 +204,32 @@ def test_seeds_may_be_tested_on_items_of_their_own() -> None:
     assert (found.items, found.seeds) == (4, 3)
     with pytest.raises(ValueError, match="no difference at all"):
         difference(np.array([[1.0, nan]]), np.array([[0.0, nan]]))
+
+
+def test_items_of_one_relation_are_no_independent_evidence() -> None:
+    """Differences that belong to relations, not items: items alone find chance too often, clusters do not."""
+    names = [f"r{k // 12}" for k in range(144)]
+    alone, clustered, covered = [], [], []
+    for _ in range(200):
+        a = np.repeat(RNG.normal(0, 1, 12), 12) + RNG.normal(0, 1, 144)
+        alone.append(difference(a, np.zeros(144), resamples=499).p < 0.05)
+        found = difference(a, np.zeros(144), resamples=499, clusters=names)
+        clustered.append(found.p < 0.05)
+        covered.append(found.interval.low <= 0.0 <= found.interval.high)  # type: ignore[operator]
+    assert np.mean(alone) > 0.3 and np.mean(clustered) < 0.12 and np.mean(covered) > 0.85
+
+
+def test_clusters_keep_the_mean_over_items_and_its_error() -> None:
+    gaps = np.array([1.0, 2.0, 3.0, -1.0, 4.0])
+    found = difference(gaps, np.zeros(5), clusters=["a", "a", "a", "b", "c"])
+    assert found.interval.value == pytest.approx(gaps.mean())
+    sizes = RNG.integers(1, 9, 60)
+    names = [f"r{k}" for k, size in enumerate(sizes) for _ in range(size)]
+    many = np.repeat(RNG.normal(1, 1, 60), sizes) + RNG.normal(0, 0.1, len(names))
+    sums = np.array([part.sum() for part in np.split(many, sizes.cumsum()[:-1])])
+    drawn = RNG.integers(0, 60, (20_000, 60))
+    low, high = np.quantile(sums[drawn].sum(1) / sizes[drawn].sum(1), [0.025, 0.975])  # the ratio, resampled as it is
+    near = difference(many, np.zeros(len(many)), clusters=names).interval
+    assert near.low == pytest.approx(low, abs=0.04) and near.high == pytest.approx(high, abs=0.04)
+    for names in (["a"] * 5, list("abcde")):  # one cluster tells nothing, clusters of one item are the items
+        assert difference(gaps, np.zeros(5), clusters=names) == difference(gaps, np.zeros(5))

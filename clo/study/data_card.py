@@ -1,0 +1,67 @@
+"""The data card of a run: what was read from every source, what was kept, and what was left out for which reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from clo.config.parse import RunConfig
+from clo.data.card import count_table, length_table, short
+from clo.data.prompt import Renderer
+from clo.data.rows import Row
+from clo.data.splits import Source, Splits
+from clo.storage.files import write_text
+from clo.study.rows import Items
+
+CARD = "data.md"
+"""Its name in the run's folder."""
+
+
+def write_data_card(folder: Path, run: RunConfig, rows: Splits, items: Items, renderer: Renderer) -> None:
+    """Write ``data.md``.
+
+    Args:
+        folder: the run's.
+        run: its configuration.
+        rows: all its rows.
+        items: those that it trains on and is validated with.
+        renderer: the model's.
+    """
+    languages = (run.lang.source, run.lang.code)
+    lines = [f"# Data of {folder.name}", "", f"`data={run.data.name}`, {languages[0]} and {languages[1]}."]
+    for source in rows.sources:
+        lines += ["", f"## {source.file}", "", *count_table("examples", _of_source(source, rows))]
+        card = Path(source.file).with_suffix(".md")
+        if run.data.kind == "translated" and card.is_file():
+            lines += ["", f"What was left out before and in its translation is told in {card}."]
+        if source.bad.first:
+            lines += ["", "Refused, the first:", "", *(f"- {short(one)}" for one in source.bad.first)]
+    used = rows.train[: len(items.train) + items.too_long]
+    lines += ["", "## Used", "", *count_table("examples", _of_run(run, rows, items))]
+    texts = {lang: _texts(used, lang) for lang in languages}
+    lines += ["", *length_table(texts, lambda text: len(renderer.response_ids(text)) - 1)]  # without the end token
+    write_text(folder / CARD, "\n".join(lines) + "\n")
+
+
+def _of_source(source: Source, rows: Splits) -> Iterator[tuple[str, int]]:
+    yield "read", source.rows + source.bad.count
+    for reason, count in source.bad.reasons.most_common():
+        yield f"refused by data.bad_rows=skip: {reason}", count
+    yield "can be used", source.rows
+    for poor in rows.poor:
+        if poor.file == source.file:
+            yield f"of them {poor.kind}", poor.count
+
+
+def _of_run(run: RunConfig, rows: Splits, items: Items) -> Iterator[tuple[str, int]]:
+    yield "for training", len(rows.train)
+    yield f"longer than model.max_length={run.model.max_length} in some language, left out in all", items.too_long
+    yield f"trained on (data_size={run.data_size})", len(items.train)
+    yield "dev", len(rows.dev)
+    yield "of them validated with", len(items.val)
+    yield "test", len(rows.test)
+    yield f"of {run.evaluation.split.name} answered at the end", len(rows.evaluated(run.evaluation))
+
+
+def _texts(rows: list[Row], lang: str) -> list[str]:
+    return [text for row in rows for text in (row.prompts[lang], row.responses[lang])]
