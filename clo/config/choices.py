@@ -45,6 +45,7 @@ class Anchor(Enum):
 
     none = "none"
     kl = "kl"
+    replay = "replay"
 
 
 class NllReduction(Enum):

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import asdict
 from typing import Any
+
+from clo.config.sources import ReplayConfig
 
 _ORDER = "sums in another order: rounding"
 _WRITTEN = "what is written and when, not what is computed"
@@ -77,6 +80,8 @@ LATER: dict[str, Any] = {
     "method.anchor": "none",
     "method.anchor_weight": 1.0,
     "method.anchor_top": 32,
+    "method.anchor_share": 0.25,
+    "data.replay": asdict(ReplayConfig()),
     "tuning.auto_items": 16,
     "tuning.auto_share": 0.5,
     "method.against": "all",

@@ -51,7 +51,7 @@ def _method(run: RunConfig) -> Names:
     compares, has_nll = method.preference is not Prompts.none, method.nll is not Cells.none
     yield from ("name", "nll", "preference", "lr", "steps", "own_tuning", "sft_first", "anchor")
     if method.anchor is not Anchor.none:
-        yield from ("anchor_weight", "anchor_top")
+        yield from ("anchor_weight", "anchor_top" if method.anchor is Anchor.kl else "anchor_share")
     if compares:
         yield from ("loss", "beta", "pair_reduction", "against")
         yield from FACTS[method.loss].own
@@ -90,6 +90,9 @@ def _data(run: RunConfig) -> Names:
         yield from (f"source.{name}" for name in _source(data.source))
         yield "translation"
         yield from (f"translation.{name}" for name in _translation(data.translation))
+    if run.method.anchor is Anchor.replay:
+        yield "replay"
+        yield from (f"replay.{name}" for name in _source(data.replay))
 
 
 def _source(source: SourceConfig) -> Names:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from clo.config.choices import AUTO, THIRDS, Identify, LengthPolicy, NllReduction, PoorRows, Trains
-from clo.config.sources import SourceConfig, TranslationConfig
+from clo.config.sources import ReplayConfig, SourceConfig, TranslationConfig
 from clo.errors import UserError, check, plain_name, positive
 
 
@@ -208,6 +208,8 @@ class DataConfig:
     """translated: the English examples."""
     translation: TranslationConfig | None = None
     """translated: the translator."""
+    replay: ReplayConfig = field(default_factory=ReplayConfig)
+    """With ``method.anchor=replay``: the rows of the source language that are replayed."""
     length_policy: LengthPolicy = LengthPolicy.drop
     """An item longer than the window is dropped in all languages and counted, or refused."""
     bad_rows: str = "stop"

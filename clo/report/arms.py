@@ -37,7 +37,9 @@ def whole(method: str, tuning: str, config: Config) -> dict[str, str]:
         tuning: likewise.
         config: flat, maybe empty.
     """
-    later = {key: "null" if value is None else str(value) for key, value in LATER.items() if value != {}}
+    inner = {key: {"": value} if not isinstance(value, dict) else value for key, value in LATER.items()}
+    flat = {f"{key}.{name}".removesuffix("."): value for key, own in inner.items() for name, value in own.items()}
+    later = {key: "null" if value is None else str(value) for key, value in flat.items()}
     nll, preference, first = _FIELDS.get(method, ("target", "both", "null"))
     base = {"method.nll": nll, "method.preference": preference, "tuning.trains": tuning}
     base |= {} if any(key.startswith("method.sft_first.") for key in config) else {"method.sft_first": first}

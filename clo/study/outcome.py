@@ -24,6 +24,12 @@ ASSUMED = (
     *("lr", "epochs", "batch_size", "template"),
 )
 """Values that the CLO paper does not give; every result names them."""
+ANCHORED = {
+    Anchor.none: (),
+    Anchor.kl: ("anchor_weight", "anchor_top"),
+    Anchor.replay: ("anchor_weight", "anchor_share"),
+}
+"""Those of what holds the source language."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +87,7 @@ def place_of_rivals(folder: Path) -> Path:
 def assumed_values(run: RunConfig) -> dict[str, Any]:
     """The values of this run that the paper does not give."""
     method = plain(run.method)
-    anchored = () if run.method.anchor is Anchor.none else ("anchor_weight", "anchor_top")
-    values = {key: method[key] for key in (*ASSUMED, *anchored) if method.get(key) is not None}
+    values = {key: method[key] for key in (*ASSUMED, *ANCHORED[run.method.anchor]) if method.get(key) is not None}
     return values | {"batch_size": run.batch_size, "template": run.model.template}
 
 

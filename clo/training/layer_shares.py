@@ -50,7 +50,7 @@ def choose_layers(
         UserError: the gradient is zero or not finite.
     """
     first = items[: tuning.auto_items]
-    squares = _squares(model, replace(tuning, layers=None), replace(objective, anchor=0.0), first, trainer)
+    squares = _squares(model, replace(tuning, layers=None), replace(objective, anchor=0.0, replay=0.0), first, trainer)
     total = sum(squares)
     if not 0 < total < float("inf"):
         raise UserError(

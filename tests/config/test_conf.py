@@ -34,7 +34,7 @@ COUNTS = {
     "evaluation": 3,
     "trainer": 4,
     "logger": 2,
-    "study": 19,
+    "study": 21,
 }
 FILES = [(group, path.stem) for group in COUNTS for path in sorted((CONF / group).glob("*.yaml"))]
 STUDIES = [name for group, name in FILES if group == "study"]
@@ -43,6 +43,7 @@ CELLS = {
     "ablation_layers": 45,
     "ablation_nll": 18,
     "ablation_tuning": 48,
+    "anchors": 36,
     "bed": 96,
     "data_efficiency": 72,
     "demo": 4,
@@ -51,6 +52,7 @@ CELLS = {
     "paper": 36,
     "real_model": 32,
     "real_rows": 16,
+    "tune_anchors": 16,
     "tune_bed": 16,
     "tune_bed_sft": 8,
     "tune_bed_sft_dpo": 8,
@@ -218,6 +220,12 @@ def test_any_language_takes_nothing_from_another() -> None:
         ("trainer.strategy=fsdp", "trainer.strategy"),
         ("trainer.max_tokens=0", "trainer.max_tokens"),
         ("trainer.reference=adapters_off", "needs adapters; set tuning=attention_lora"),
+        (
+            "data=files data.train=x.jsonl method.anchor=replay",
+            "needs rows .* set data.replay.path=<file> or data.replay.",
+        ),
+        ("method.anchor=replay method.anchor_share=0", "method.anchor_share .* above 0"),
+        ("method.anchor=replay data.replay.kind=trees", "data.replay.kind is oasst or table"),
         ("tuning.layers=[1]", "tuning.layers is"),
         ("tuning.layers=[1,x]", "tuning.layers is"),
         (
