@@ -109,7 +109,8 @@ def with_own_answers(session: Session, model: Any, rows: Splits, items: Items) -
             f"({'; '.join(f'{n} {why}' for why, n in facts['train']['left_out'].items())}); take "
             "method.rejected=[translation,own], or method.own_in_language=use"
         )
-    return replace(items, train=grown["train"], val=grown["held_out"], own=facts)
+    replayed = [with_further(item, [None] * len(languages)) for item in items.replayed]
+    return replace(items, train=grown["train"], val=grown["held_out"], replayed=replayed, own=facts)
 
 
 def _asked(items: Sequence[Item], rows: Sequence[Row], languages: range) -> Iterator[_Asked]:

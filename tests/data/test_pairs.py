@@ -93,9 +93,7 @@ def test_what_is_not_compared_is_no_part_of_a_run(tmp_path: Path) -> None:
 )
 def test_bad_pairs_are_refused_in_one_sentence_or_skipped(changes: Any, said: str, tmp_path: Path) -> None:
     path = written(tmp_path / "rows.jsonl", [paired(k, **(changes if k == 7 else {})) for k in range(12)])
-    with pytest.raises(
-        UserError, match=rf"rows\.jsonl, line \d+: id '7' (has )?{said}".replace("(has )?has", "has")
-    ):
+    with pytest.raises(UserError, match=rf"rows\.jsonl, line \d+: id '7' (has )?{said}".replace("(has )?has", "has")):
         rows_of(run(path))
     found = rows_of(run(path, *CRPO, "data.bad_rows=skip"))
     kept = {row.id for row in (*found.train, *found.dev)}
