@@ -83,7 +83,7 @@ def generate(
     return [known[k] for k in range(len(prompt_ids))]
 
 
-def _text(renderer: Renderer, ids: Sequence[int]) -> str:
+def _text(renderer: Renderer, ids: list[int]) -> str:
     return str(renderer.tokenizer.decode(ids, skip_special_tokens=True)).strip()
 
 
