@@ -52,10 +52,10 @@ class MethodConfig:
     """own: ``target``, its prompts alone, while the source's go on rejecting the translation, or ``both``."""
     own_in_language: str = field(default="leave_out", metadata={"values": ("leave_out", "use")})
     """own: what becomes of an answer that is in its prompt's language already."""
-    own_temperature: float = field(default=0.0, metadata={"values": (1.0,)})
+    own_temperature: float = 0.0
     """own: of sampling; 0 takes the likeliest token."""
     own_seed: int = 0
-    """own: what a temperature above 0 draws from."""
+    """own: what a temperature above 0 draws by."""
     own_tokens: int | None = None
     """own: longest answer, tokens; null is ``evaluation.max_new_tokens``."""
     ranking: list[float] | None = None

@@ -57,9 +57,7 @@ def _method(run: RunConfig) -> Names:
         yield from ("beta", "pair_reduction", "ranking")
         yield from () if method.ranking is not None else ("loss", *FACTS[method.loss].own, "against", "rejected")
     if "own" in kinds_of(method):
-        yield from ("own_prompts", "own_in_language", "own_temperature", "own_tokens")
-        if method.own_temperature > 0:
-            yield "own_seed"
+        yield from ("own_prompts", "own_in_language", "own_temperature", "own_seed", "own_tokens")
     if compares and has_nll:
         yield "lam"
     if has_nll or first is not None:

@@ -51,6 +51,8 @@ def settle_rejected(method: MethodConfig) -> None:
     ok = math.isfinite(method.own_temperature) and method.own_temperature >= 0
     check(ok, "method.own_temperature", "0 (greedy) or a temperature above it", method.own_temperature)
     check(0 <= method.own_seed < 2**32, "method.own_seed", "a whole number of at least 0", method.own_seed)
+    if method.own_seed and not method.own_temperature:
+        raise UserError("method.own_seed decides nothing at method.own_temperature=0, which takes the likeliest token")
     asked = "a count of at least 1, or null for evaluation.max_new_tokens"
     check(method.own_tokens is None or method.own_tokens >= 1, "method.own_tokens", asked, method.own_tokens)
     gains = method.ranking

@@ -195,7 +195,7 @@ def test_what_is_not_read_rests_and_is_refused_where_it_is_typed() -> None:
         (["method=sft", "method.margin=1"], "method.margin", "method=clo and method.loss=simpo"),
         (["method=sft", "method.rejected=own"], "method.rejected", "method=clo, clo_en_nll, sft_dpo or sft_dpo_pairs"),
         (["method.own_tokens=9"], "method.own_tokens", "method.rejected=own"),
-        (["method.rejected=own", "method.own_seed=9"], "method.own_seed", "method.own_temperature=1.0"),
+        (["method.own_seed=9"], "method.own_seed", "method.rejected=own"),
         (["jobs=2"], "jobs", "a grid (-m)"),
     ],
 )
