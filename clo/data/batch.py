@@ -44,10 +44,12 @@ class PaddedBatch:
     """L."""
     longest_response: int
     """Tokens of the longest response."""
+    source_T: Tensor
+    """int64, places of the response tokens of cell (0, 0), item by item, among all ``N * longest_response`` last ones."""
 
     def to(self, device: Any) -> PaddedBatch:
         """The same batch on another device."""
-        names = ("ids_NT", "mask_NT", "response_NT", "cell_N3")
+        names = ("ids_NT", "mask_NT", "response_NT", "cell_N3", "source_T")
         there: dict[str, Any] = {name: on_device(getattr(self, name), device) for name in names}
         return replace(self, **there)
 
@@ -67,7 +69,9 @@ def pad(items: Sequence[Item], cells: Sequence[Cell]) -> PaddedBatch:
         mask[n, length - len(tokens) :] = 1
         response[n, length - len(items[b].responses[j]) :] = True
     longest = max(len(items[b].responses[j]) for b, _, j in places)
-    return PaddedBatch(ids, mask, response, torch.tensor(places), len(items), len(items[0].prompts), longest)
+    ends = [((n + 1) * longest, len(items[b].responses[0])) for n, (b, i, j) in enumerate(places) if i == j == 0]
+    source = torch.tensor([k for end, count in ends for k in range(end - count, end)], dtype=torch.int64)
+    return PaddedBatch(ids, mask, response, torch.tensor(places), len(items), len(items[0].prompts), longest, source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +112,12 @@ class PackedBatch:
     """B."""
     languages: int
     """L."""
+    source_T: Tensor
+    """int64, the token of the row that predicts each response token of cell (0, 0), item by item."""
 
     def to(self, device: Any) -> PackedBatch:
         """The same batch on another device."""
-        names = ("ids_1N", "positions_1N", "row_R", "target_R", "cell_R")
+        names = ("ids_1N", "positions_1N", "row_R", "target_R", "cell_R", "source_T")
         there: dict[str, Any] = {name: on_device(getattr(self, name), device) for name in names}
         return replace(self, **there)
 
@@ -146,9 +152,10 @@ def pack(items: Sequence[Item], cells: Sequence[Cell]) -> PackedBatch:
                     segments.append(Segment(first, len(ids), (first, first)))
                 elif len(response) > 1:
                     segments.append(Segment(start, len(ids), (first, first + len(prompt))))
-    tensors = [torch.tensor(values) for values in (ids, positions, rows, targets, owners)]
-    row, places, predicting, target, cell = tensors
-    return PackedBatch(row[None], places[None], tuple(segments), predicting, target, cell, len(items), languages)
+    source = [row for row, owner in zip(rows, owners, strict=True) if owner % languages**2 == 0]
+    tensors = [torch.tensor(values, dtype=torch.int64) for values in (ids, positions, rows, targets, owners, source)]
+    row, places, predicting, target, cell, first = tensors
+    return PackedBatch(row[None], places[None], tuple(segments), predicting, target, cell, len(items), languages, first)
 
 
 def packed_tokens(item: Item, cells: Sequence[Cell]) -> int:

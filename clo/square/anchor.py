@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from clo.data.batch import Cell
+from clo.data.batch import Cell, on_device
 from clo.data.items import Item
 from clo.square.losses import below_one, log1mexp
 from clo.square.scores import batch_of, groups_of, score, without_dropout
@@ -45,7 +45,7 @@ class Likely:
 def likely_of_all(parts: Sequence[Likely], device: Any) -> Likely:
     """Those of several items, in their order, on a device."""
     ids, logp = torch.cat([part.ids_TK for part in parts]), torch.cat([part.logp_TK for part in parts])
-    return Likely(ids.to(device), logp.to(device))
+    return Likely(on_device(ids, device), on_device(logp, device))
 
 
 def divergence(likely: Likely, head: Any, states_TH: Tensor) -> Tensor:

@@ -144,4 +144,5 @@ def _packed(groups: Sequence[Family], prompts: Sequence[Ids], options: Sequence[
         torch.tensor(cells),
         len(members),
         count,
+        torch.tensor(last),
     )
