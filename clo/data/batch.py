@@ -45,7 +45,7 @@ class PaddedBatch:
     longest_response: int
     """Tokens of the longest response."""
     source_T: Tensor
-    """int64, places of the response tokens of cell (0, 0), item by item, among all ``N * longest_response`` last ones."""
+    """int64, places of cell (0, 0)'s response tokens, item by item, among the ``N * longest_response`` last ones."""
 
     def to(self, device: Any) -> PaddedBatch:
         """The same batch on another device."""

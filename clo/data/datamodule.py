@@ -78,7 +78,7 @@ class SquareDataModule(pl.LightningDataModule):
         self, train: Sequence[Item], val: Sequence[Item], batch_size: int, total_steps: int, seed: int
     ) -> None:
         super().__init__()
-        self.train, self.val = train, val
+        self.train, self.val, self.batch_size = train, val, batch_size
         self.sampler = StepSampler(len(train), batch_size, total_steps, seed)
 
     def train_dataloader(self) -> DataLoader[Item]:
