@@ -60,7 +60,9 @@ def split_gradients(rank: int, lora: bool, precision: str, mesh: tuple[int, ...]
     from clo.training.sharding import gather_into, is_split, norm, sharded
 
     whole, before = tuned(LORA if lora else ATTENTION), tuned(LORA if lora else ATTENTION)
-    model = sharded(whole, init_device_mesh("cpu", mesh), precision)
+    model = sharded(
+        whole, init_device_mesh("cpu", mesh, mesh_dim_names=("replicate", "shard")[-len(mesh) :]), precision
+    )
     held = sum(p.to_local().numel() for p in model.parameters() if is_split(p))  # type: ignore[attr-defined]
     left = sum(p.numel() for p in layers(whole))
     if broken:
