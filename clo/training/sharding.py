@@ -93,11 +93,14 @@ def alone(split: Any) -> Iterator[None]:
     A pass in here may break off anywhere, out of memory.
     """
     parts = _parts(split)
+    root = parts[0]  # the decoder comes before its layers
     try:
         for part in parts:
             _silence(part, True)
         yield
     finally:
+        if hasattr(root, "reset_iter_state"):  # newer torch: a backward pass that broke off leaves marks
+            root.reset_iter_state()
         for part in parts:
             part.reshard()
             _silence(part, False)
