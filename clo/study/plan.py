@@ -27,8 +27,9 @@ ASSUMED_MFU = 0.45
 """Share of a GPU's peak that steps and references reach; assumed (Llama-3-8B on an H200: 0.50 and 0.45)."""
 CPU_MFU = 0.5
 """The same of a CPU's peak in float32 (Gemma 3 270M: 0.50 to 0.57)."""
-CPU_OPTIMIZER = 7e-9
-"""Seconds of AdamW per trained weight and step on a CPU, which its memory bounds: some twenty passes over 4 bytes."""
+CPU_PER_WEIGHT = 1.5e-8
+"""Seconds per trained weight and step on a CPU that wait for its memory: AdamW (some twenty passes over 4 bytes), and
+as many again to clear, add up and measure the gradient."""
 CPU_HALF = 2.5
 """Times as fast as in float32 that a step in bfloat16 is on a CPU at most, whatever its units can do: the head's
 softmax, norms and attention are no products (1.8 on Gemma 3 270M, 2.5 to 2.9 on the shapes of docs/speed.md)."""
@@ -102,7 +103,7 @@ def plan_run(run: RunConfig, train: Sequence[Item], rows: Sequence[Row] = ()) ->
         items=len(train),
         tokens=sum(lengths),
         steps=sum(stage.total_steps for stage in stages),
-        memory=memory_of(trainer, model, lengths),
+        memory=memory_of(trainer, model, lengths, _passes(stages, lengths, trainer)),
         limit=limit,
         hours=hours,
         disk=saved + (2 + (run.trainer.keep is Keep.best)) * book.checkpoint_bytes,
@@ -115,6 +116,16 @@ def plan_run(run: RunConfig, train: Sequence[Item], rows: Sequence[Row] = ()) ->
     return replace(whole, advice=_advice(run.model, tuning, trainer, lengths, limit))
 
 
+def _passes(stages: Sequence[StagePlan], lengths: Sequence[int], trainer: TrainerConfig) -> float:
+    """Forward passes of a run, about: references, and steps with those that measure the norms of their terms."""
+    tokens, budget = sum(lengths), trainer.max_tokens
+    found = 1 + tokens / budget
+    for stage in stages:
+        in_step = 1 + tokens / stage.steps_per_epoch / budget
+        found += in_step * stage.total_steps * (1 + len(stage.objective.parts()) / trainer.grad_norms_every)
+    return found
+
+
 def _seconds(
     trainer: TrainerConfig, model: Any, stages: Sequence[StagePlan], train: Sequence[Item], peak: float, share: float
 ) -> float:
@@ -123,12 +134,12 @@ def _seconds(
     ``share`` is that of replayed rows, where a stage has any.
     """
     from clo.model.tuning import ledger
-    from clo.training.throughput import forward_flops, step_flops
+    from clo.training.throughput import forward_flops, head_again_flops, step_flops
 
     work, moved = 0.0, 0
     for stage in stages:
         cells, epochs = stage.objective.cells(), stage.total_steps / stage.steps_per_epoch
-        work += epochs * step_flops(model, train, cells)
+        work += epochs * (step_flops(model, train, cells) + head_again_flops(model, train, cells))
         for part in stage.objective.parts().values():  # each term's own gradient norm takes passes of its own
             measured = len(range(0, stage.total_steps, trainer.grad_norms_every))
             work += measured / stage.steps_per_epoch * step_flops(model, train, part.cells())
@@ -141,7 +152,7 @@ def _seconds(
             work += (1 if once else epochs) * forward_flops(model, train, cells)
         moved += stage.total_steps * ledger(model).trains()
     reached = _reached(trainer, peak) * trainer.devices * trainer.nodes
-    return work / reached + (moved * CPU_OPTIMIZER if on_cpu(trainer) else 0.0)
+    return work / reached + (moved * CPU_PER_WEIGHT if on_cpu(trainer) else 0.0)
 
 
 def _translation(

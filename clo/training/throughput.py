@@ -60,6 +60,12 @@ def step_flops(model: Any, items: Sequence[Item], cells: Sequence[Cell]) -> floa
     return body + pairs * (layers + 2 * (layers - first)) + own
 
 
+def head_again_flops(model: Any, items: Sequence[Item], cells: Sequence[Cell]) -> float:
+    """What a step does beyond that floor where the head trains: its logits are made again on the way back."""
+    head = base_model(model).get_output_embeddings().weight
+    return 2.0 * response_tokens(items, cells) * head.numel() if head.requires_grad else 0.0
+
+
 def _matrices(model: Any) -> list[tuple[str, float, bool]]:
     """(name, weights that a token passes, whether it trains) of the text decoder's matrices, embeddings aside.
 
