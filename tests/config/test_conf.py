@@ -34,7 +34,7 @@ COUNTS = {
     "evaluation": 3,
     "trainer": 4,
     "logger": 2,
-    "study": 21,
+    "study": 22,
 }
 FILES = [(group, path.stem) for group in COUNTS for path in sorted((CONF / group).glob("*.yaml"))]
 STUDIES = [name for group, name in FILES if group == "study"]
