@@ -27,28 +27,31 @@ from clo.errors import UserError
 CONF = ROOT / "conf"
 COUNTS = {
     "model": 21,
-    "lang": 7,
+    "lang": 8,
     "method": 6,
     "tuning": 4,
     "data": 4,
     "evaluation": 3,
     "trainer": 4,
     "logger": 2,
-    "study": 18,
+    "scale": 3,
+    "preset": 1,
+    "study": 19,
 }
 FILES = [(group, path.stem) for group in COUNTS for path in sorted((CONF / group).glob("*.yaml"))]
 STUDIES = [name for group, name in FILES if group == "study"]
 CELLS = {
-    "ablation_lambda_beta": 15,
-    "ablation_nll": 18,
-    "ablation_tuning": 48,
+    "ablation_nll": 10,
+    "ablation_tuning": 27,
     "bed": 96,
-    "data_efficiency": 72,
+    "data_efficiency": 60,
     "demo": 4,
     "fixed_steps": 72,
     "losses": 36,
-    "paper": 36,
+    "main_grid": 90,
+    "memory": 6,
     "real_model": 32,
+    "rerun": 36,
     "tune_bed": 16,
     "tune_bed_sft": 8,
     "tune_bed_sft_dpo": 8,
@@ -68,7 +71,7 @@ def test_every_file_is_counted() -> None:
     assert set(CONF.rglob("*.yaml")) == known
 
 
-@pytest.mark.parametrize(("group", "name"), [pair for pair in FILES if pair[0] != "study"])
+@pytest.mark.parametrize(("group", "name"), [pair for pair in FILES if pair[0] not in ("study", "preset")])
 def test_every_file_composes_and_is_named_like_its_value(group: str, name: str) -> None:
     needed = {
         ("data", "files"): ["data.train=rows.jsonl"],
@@ -80,6 +83,8 @@ def test_every_file_composes_and_is_named_like_its_value(group: str, name: str) 
     value = getattr(run, group)
     if group == "lang":
         assert value.code == name and value.name.isascii() and value.tier in ("high", "medium", "low", "unknown")
+    elif group == "scale":
+        assert value == name
     elif group != "trainer":
         assert value.name == name
 
@@ -88,7 +93,7 @@ def test_every_file_composes_and_is_named_like_its_value(group: str, name: str) 
 def test_every_value_of_every_study_parses(study: str) -> None:
     cfg = composed(f"study={study}")
     assert cfg.hydra.mode.name == "MULTIRUN"
-    assert cfg.study_name == study
+    assert cfg.study_name == study or cfg.scale  # the paper's: tests/config/test_paper_studies.py
     params = {key: str(values).split(",") for key, values in cfg.hydra.sweeper.params.items()}
     assert math.prod(len(values) for values in params.values()) == CELLS[study]
     first = {key: values[0] for key, values in params.items()}
