@@ -60,6 +60,9 @@ gpu: setup ## Measure ours and TRL on this machine's GPU, after the tests that n
 results: setup ## Write the tables of README.md and docs/ again from docs/data
 	$(BIN)/python -m clo.report.docs docs
 
+docs: setup ## Build the site of docs/ and the docstrings into build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 nano: setup ## Build the embedded start model again from its data and seed
 	$(BIN)/python -m clo.nano.build
 
