@@ -46,7 +46,11 @@ def swept(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
         assert "me/clo/abcd1234" in said[0], said[0]
         server.waiting = list(CONFIGURATIONS)
         agents = [wandb("agent", "me/clo/abcd1234") for _ in range(2)]
-        said += [agent.communicate(timeout=900)[0].decode() for agent in agents]
+        try:
+            said += [agent.communicate(timeout=900)[0].decode() for agent in agents]
+        finally:
+            for agent in agents:
+                agent.kill()
     return place, server, said
 
 
