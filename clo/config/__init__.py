@@ -4,7 +4,7 @@ Enters: what Hydra composed from ``conf/`` and the command line. Leaves: plain d
 here: torch, transformers, any room but ``errors``.
 """
 
-from clo.config.evaluation import ROWS, BenchmarksConfig, EvaluationConfig
+from clo.config.evaluation import ROWS, BenchmarksConfig, EvaluationConfig, RivalsConfig
 from clo.config.machine import LoggerConfig, OptimizerConfig, TrainerConfig
 from clo.config.method import MethodConfig, SftStage
 from clo.config.science import DataConfig, LangConfig, LoraConfig, ModelConfig, Recipe, TuningConfig
@@ -22,6 +22,7 @@ __all__ = [
     "ModelConfig",
     "OptimizerConfig",
     "Recipe",
+    "RivalsConfig",
     "SftStage",
     "SourceConfig",
     "TrainerConfig",

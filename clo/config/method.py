@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from clo.config.choices import Anchor, Cells, Loss, NllReduction, PairReduction, Prompts
 from clo.config.losses import settle_loss
@@ -39,6 +41,9 @@ class MethodConfig:
     """Cells with an NLL term."""
     preference: Prompts = Prompts.both
     """Prompts with a comparison: the response in the prompt's language over the response in another."""
+    against: Any = "all"
+    """Responses that comparisons reject: those in ``all`` other languages, in the ``source``, or in a list of codes; a
+    prompt in the only one of these is compared with all others. Between two languages they are the same."""
     lam: float = 0.5
     """Weight of the NLL term, 0 to 1; the comparisons weigh 1 - lam."""
     beta: float = 0.1
@@ -52,9 +57,12 @@ class MethodConfig:
     label_smoothing: float | None = None
     """sigmoid, robust: share of comparisons taken to be flipped, in [0, 0.5); null is 0, for robust 0.1."""
     anchor: Anchor = Anchor.none
-    """What holds the source language beside the NLL: ``kl``, the divergence from the stage's start (docs/losses.md)."""
+    """What holds the source language beside the NLL: ``kl``, the divergence from the stage's start, or ``replay``, the
+    NLL of source rows of their own (docs/losses.md)."""
     anchor_weight: float = 1.0
-    """kl: its weight beside the whole loss, above 0; assumed."""
+    """kl, replay: its weight beside the whole loss, above 0; assumed."""
+    anchor_share: float = 0.25
+    """replay: rows that come into every step beside its items, as a share of ``batch_size``; assumed."""
     anchor_top: int = 32
     """kl: the start's most likely tokens that are kept per position, the others counting as one; assumed."""
     nll_reduction: NllReduction = NllReduction.token_mean
@@ -77,7 +85,8 @@ class MethodConfig:
         check(0 <= self.lam <= 1, "method.lam", "the weight of the NLL term and must be in [0, 1]", self.lam)
         positive("method.beta", "the strength of the comparisons", self.beta)
         settle_loss(self)
-        positive("method.anchor_weight", "the weight of the divergence from the start", self.anchor_weight)
+        positive("method.anchor_weight", "the weight of what holds the source language", self.anchor_weight)
+        positive("method.anchor_share", "replayed rows per item of a step", self.anchor_share)
         check(self.anchor_top >= 1, "method.anchor_top", "a number of tokens, at least 1", self.anchor_top)
         positive("method.lr", "the learning rate", self.lr)
         positive("method.epochs", "the number of passes over the data", self.epochs)
@@ -86,3 +95,24 @@ class MethodConfig:
         check(self.steps is None or self.steps >= least, "method.steps", asked, self.steps)
         if self.nll is Cells.none and self.preference is Prompts.none:
             raise UserError("method has neither an NLL term nor a comparison; set method.nll or method.preference")
+
+
+def places_against(against: Any, codes: Sequence[str]) -> tuple[int, ...] | None:
+    """Places of the languages that ``method.against`` names; none where it is all of them.
+
+    Args:
+        against: ``all``, ``source`` or a list of codes.
+        codes: of the run's languages, source first.
+
+    Raises:
+        UserError: it is something else, names a language twice, or one that the run does not have.
+    """
+    if against in ("all", "source"):
+        return None if against == "all" else (0,)
+    named = against if isinstance(against, list) else []
+    if not named or len({*named}) < len(named) or not {*named} <= {*codes}:
+        known = ", ".join(codes)
+        raise UserError(
+            f"method.against is all, source, or a list of some of the run's languages ({known}), got {against}"
+        )
+    return tuple(codes.index(code) for code in named)

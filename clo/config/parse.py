@@ -28,9 +28,10 @@ from clo.config import (
     TrainerConfig,
     TuningConfig,
 )
-from clo.config.choices import ReferenceMode
+from clo.config.choices import AUTO, Anchor, ReferenceMode
 from clo.config.identity import first_name_of, name_of, science_of
 from clo.config.losses import register_losses
+from clo.config.method import places_against
 from clo.config.precision import decide
 from clo.config.rates import register_rates
 from clo.config.reads import at_rest, inner
@@ -79,8 +80,24 @@ class RunConfig:
             check(bool(getattr(self, name).strip()), name, "a folder; . is this one", repr(getattr(self, name)))
         if self.model.quantize is not None and self.tuning.lora is None:
             raise UserError(f"model.quantize={self.model.quantize} needs adapters: set tuning=attention_lora")
+        if self.model.quantize is not None and self.tuning.layers == AUTO:
+            raise UserError(
+                "tuning.layers=auto goes by gradients of the weights, and quantized ones have none; name the layers, "
+                "or set model.quantize=null"
+            )
+        if self.model.quantize is not None and "chat_vector" in self.evaluation.rivals.names:
+            raise UserError(
+                "evaluation.rivals.names=[chat_vector] adds weights, and quantized ones cannot be added; leave it out, "
+                "or set model.quantize=null"
+            )
+        if self.method.anchor is Anchor.replay and not self.data.replay.is_given() and self.data.kind != "cldr":
+            raise UserError(
+                "method.anchor=replay needs rows in the source language beside the run's own: set "
+                "data.replay.path=<file> or data.replay.dataset=<hub name>"
+            )
         for group, rested in at_rest(self).items():
             setattr(self, group, rested)
+        places_against(self.method.against, self.lang.codes())
         if self.trainer.reference is ReferenceMode.adapters_off and self.tuning.lora is None:
             raise UserError(
                 "trainer.reference=adapters_off needs adapters; set tuning=attention_lora or reference=cached"

@@ -1,6 +1,7 @@
 """From items to tensors: the wanted cells of the square, packed into one row, or padded one sequence per cell.
 
-Shape letters: B items, L languages, N tokens of the packed row (or padded sequences), T positions, R response tokens.
+Shape letters: B items, L languages of prompts, K candidate responses (the first L in the L languages), N tokens of the
+packed row (or padded sequences), T positions, R response tokens. Cells that an item lacks are in no batch and no count.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Cell = tuple[int, int]
-"""(language of the prompt, language of the response)."""
+"""(prompt, response): the first L responses are those in the languages of the L prompts."""
 
 
 def on_device(tensor: Tensor, device: Any) -> Tensor:
@@ -37,13 +38,16 @@ class PaddedBatch:
     response_NT: Tensor
     """bool, true on response tokens (the end-of-turn token included)."""
     cell_N3: Tensor
-    """int64 (b, i, j): item, language of the prompt, language of the response."""
-    size: int
-    """B."""
-    languages: int
-    """L."""
+    """int64 (b, i, j): item, prompt, response."""
+    shape: tuple[int, int, int]
+    """B, L, K."""
     longest_response: int
     """Tokens of the longest response."""
+
+    @property
+    def size(self) -> int:
+        """B."""
+        return self.shape[0]
 
     def to(self, device: Any) -> PaddedBatch:
         """The same batch on another device."""
@@ -56,18 +60,18 @@ def pad(items: Sequence[Item], cells: Sequence[Cell]) -> PaddedBatch:
     """Build the sequences of the wanted cells of every item."""
     import torch
 
-    places = [(b, i, j) for b in range(len(items)) for i, j in cells]
-    length = max(len(items[b].prompts[i]) + len(items[b].responses[j]) for b, i, j in places)
+    places = [(b, i, j) for b, there in enumerate(_present(items, cells)) for i, j in there]
+    length = max(len(items[b].prompt(i)) + len(items[b].response(j)) for b, i, j in places)
     ids = torch.zeros(len(places), length, dtype=torch.int64)
     mask = torch.zeros(len(places), length, dtype=torch.int64)
     response = torch.zeros(len(places), length, dtype=torch.bool)
     for n, (b, i, j) in enumerate(places):
-        tokens = items[b].prompts[i] + items[b].responses[j]
+        tokens = items[b].prompt(i) + items[b].response(j)
         ids[n, length - len(tokens) :] = torch.tensor(tokens)
         mask[n, length - len(tokens) :] = 1
-        response[n, length - len(items[b].responses[j]) :] = True
-    longest = max(len(items[b].responses[j]) for b, _, j in places)
-    return PaddedBatch(ids, mask, response, torch.tensor(places), len(items), len(items[0].prompts), longest)
+        response[n, length - len(items[b].response(j)) :] = True
+    longest = max(len(items[b].response(j)) for b, _, j in places)
+    return PaddedBatch(ids, mask, response, torch.tensor(places), shape_of(items), longest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +92,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class PackedBatch:
-    """One row without padding: per prompt ``[x | y_1 | … | y_L]``, positions of every response restarting after x.
+    """One row without padding: per prompt ``[x | y_1 | … | y_K]``, positions of every response restarting after x.
 
     The last token of a response predicts nothing, so it is a target but no input.
     """
@@ -103,11 +107,14 @@ class PackedBatch:
     target_R: Tensor
     """int64, the response tokens."""
     cell_R: Tensor
-    """int64, cell of each response token: (b * L + i) * L + j."""
-    size: int
-    """B."""
-    languages: int
-    """L."""
+    """int64, cell of each response token: (b * L + i) * K + j."""
+    shape: tuple[int, int, int]
+    """B, L, K."""
+
+    @property
+    def size(self) -> int:
+        """B."""
+        return self.shape[0]
 
     def to(self, device: Any) -> PackedBatch:
         """The same batch on another device."""
@@ -120,46 +127,82 @@ def pack(items: Sequence[Item], cells: Sequence[Cell]) -> PackedBatch:
     """Build the packed row of the wanted cells of every item; a prompt is computed once for all its responses."""
     import torch
 
-    languages = len(items[0].prompts)
-    wanted: dict[int, list[int]] = {}
-    for i, j in cells:
-        wanted.setdefault(i, []).append(j)
+    shape = shape_of(items)
+    _, languages, candidates = shape
     ids: list[int] = []
     positions: list[int] = []
     rows: list[int] = []
     targets: list[int] = []
     owners: list[int] = []
     segments: list[Segment] = []
-    for b, item in enumerate(items):
+    for b, (item, there) in enumerate(zip(items, _present(items, cells), strict=True)):
+        wanted: dict[int, list[int]] = {}
+        for i, j in there:
+            wanted.setdefault(i, []).append(j)
         for i, responses in wanted.items():
-            first, prompt = len(ids), item.prompts[i]
+            first, prompt = len(ids), item.prompt(i)
             ids += prompt
             positions += range(len(prompt))
             for j in responses:
-                start, response = len(ids), item.responses[j]
+                start, response = len(ids), item.response(j)
                 ids += response[:-1]
                 positions += range(len(prompt), len(prompt) + len(response) - 1)
                 rows += [first + len(prompt) - 1, *range(start, len(ids))]
                 targets += response
-                owners += [(b * languages + i) * languages + j] * len(response)
+                owners += [(b * languages + i) * candidates + j] * len(response)
                 if j == responses[0]:
                     segments.append(Segment(first, len(ids), (first, first)))
                 elif len(response) > 1:
                     segments.append(Segment(start, len(ids), (first, first + len(prompt))))
     tensors = [torch.tensor(values) for values in (ids, positions, rows, targets, owners)]
     row, places, predicting, target, cell = tensors
-    return PackedBatch(row[None], places[None], tuple(segments), predicting, target, cell, len(items), languages)
+    return PackedBatch(row[None], places[None], tuple(segments), predicting, target, cell, shape)
+
+
+def shape_of(items: Sequence[Item]) -> tuple[int, int, int]:
+    """(B, L, K) of items that have as many prompts and as many candidates each.
+
+    Raises:
+        ValueError: they have not.
+    """
+    kinds = {(len(item.prompts), len(item.responses)) for item in items}
+    if len(kinds) != 1:
+        raise ValueError(f"items of one batch have the same numbers of prompts and responses, got {sorted(kinds)}")
+    ((languages, candidates),) = kinds
+    return len(items), languages, candidates
+
+
+def every_cell(items: Sequence[Item]) -> list[Cell]:
+    """All L x K cells, row by row."""
+    _, languages, candidates = shape_of(items)
+    return [(i, j) for i in range(languages) for j in range(candidates)]
+
+
+def _present(items: Sequence[Item], cells: Sequence[Cell]) -> list[Sequence[Cell]]:
+    """Each item's cells; where there are none at all, the source's own of the first item: no pass is empty."""
+    found = [item.present(cells) for item in items]
+    return found if any(found) else [[(0, 0)], *found[1:]]
+
+
+def response_tokens(items: Sequence[Item], cells: Sequence[Cell]) -> int:
+    """Response tokens of the items' cells, one that stands under two prompts counted twice."""
+    return sum(len(item.response(j)) for item in items for _, j in item.present(cells))
 
 
 def packed_tokens(item: Item, cells: Sequence[Cell]) -> int:
     """Tokens of an item's part of the packed row."""
-    prompts = sum(len(item.prompts[i]) for i in {i for i, _ in cells})
-    return prompts + sum(len(item.responses[j]) - 1 for _, j in cells)
+    there = item.present(cells)
+    prompts = sum(len(item.prompt(i)) for i in {i for i, _ in there})
+    return prompts + sum(len(item.response(j)) - 1 for _, j in there)
 
 
-def padded_tokens(item: Item, cells: Sequence[Cell]) -> int:
-    """Tokens of an item's padded sequences when it is alone."""
-    return len(cells) * max(len(item.prompts[i]) + len(item.responses[j]) for i, j in cells)
+def padded_tokens(items: Sequence[Item], cells: Sequence[Cell]) -> int:
+    """Tokens of the items' padded sequences in one batch."""
+    return sum(len(item.present(cells)) for item in items) * max(_width(item, cells) for item in items)
+
+
+def _width(item: Item, cells: Sequence[Cell]) -> int:
+    return max((len(item.prompt(i)) + len(item.response(j)) for i, j in item.present(cells)), default=0)
 
 
 def micro_batches(
@@ -169,15 +212,16 @@ def micro_batches(
 
     An item that is over the budget by itself makes a group of its own. The groups are a function of the items alone.
     """
-    cost = [packed_tokens(item, cells) if is_packed else padded_tokens(item, cells) for item in items]
+    width = [packed_tokens(item, cells) if is_packed else _width(item, cells) for item in items]
+    rows = [1 if is_packed else len(item.present(cells)) for item in items]
     groups: list[list[int]] = []
     total = 0
-    for index in sorted(range(len(items)), key=lambda k: -cost[k]):  # the longest first: memory peaks at once
+    for index in sorted(range(len(items)), key=lambda k: -width[k]):  # the longest first: memory peaks at once
         # Padded rows are as wide as the group's first, packed ones only as long as they are.
-        total += cost[index] if is_packed or not groups else cost[groups[-1][0]]
+        total += rows[index] * width[index if is_packed or not groups else groups[-1][0]]
         if not groups or total > max_tokens:
             groups.append([])
-            total = cost[index]
+            total = rows[index] * width[index]
         groups[-1].append(index)
     return groups
 

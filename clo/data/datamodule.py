@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import pytorch_lightning as pl
 import torch
@@ -11,14 +12,38 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from clo.data.items import Item
 
 
+@dataclass(frozen=True)
+class Replay:
+    """Which of some further rows come into a step: round after round, each a permutation by (seed, round)."""
+
+    rows: int = 0
+    per_step: int = 0
+
+    def of_step(self, step: int, seed: int) -> list[int]:
+        """Their numbers; a function of the step alone, so that a resumed run goes on with the next ones."""
+        found: list[int] = []
+        orders: dict[int, list[int]] = {}
+        for place in range(step * self.per_step, (step + 1) * self.per_step):
+            turn, k = divmod(place, self.rows)
+            if turn not in orders:
+                generator = torch.Generator().manual_seed((1 << 60) + (seed << 20) + turn)
+                orders[turn] = torch.randperm(self.rows, generator=generator).tolist()
+            found.append(orders[turn][k])
+        return found
+
+
+NO_REPLAY = Replay()
+
+
 class StepSampler(Sampler[list[int]]):
     """The items of every step of a stage: epoch after epoch, each a permutation by (seed, epoch).
 
     The stage is one pass over this sampler, however many epochs it spans, so a position in it is just a step number.
     """
 
-    def __init__(self, items: int, batch_size: int, total_steps: int, seed: int) -> None:
+    def __init__(self, items: int, batch_size: int, total_steps: int, seed: int, replay: Replay = NO_REPLAY) -> None:
         self.items, self.batch_size, self.total_steps, self.seed = items, batch_size, total_steps, seed
+        self.replay = replay
         self.start = 0
         """First step to yield; set on resume."""
 
@@ -33,7 +58,8 @@ class StepSampler(Sampler[list[int]]):
             if not order or position == 0:
                 generator = torch.Generator().manual_seed((self.seed << 20) + epoch)
                 order = torch.randperm(self.items, generator=generator).tolist()
-            yield order[position * self.batch_size : (position + 1) * self.batch_size]
+            own = order[position * self.batch_size : (position + 1) * self.batch_size]
+            yield [*own, *(self.items + k for k in self.replay.of_step(step, self.seed))]
 
 
 def steps_per_epoch(items: int, batch_size: int) -> int:
@@ -72,14 +98,22 @@ class SquareDataModule(pl.LightningDataModule):
         batch_size: items per optimizer step, over all ranks.
         total_steps: steps of the stage.
         seed: decides the order.
+        replayed: further items, and how many of them come into every step.
     """
 
     def __init__(
-        self, train: Sequence[Item], val: Sequence[Item], batch_size: int, total_steps: int, seed: int
+        self,
+        train: Sequence[Item],
+        val: Sequence[Item],
+        batch_size: int,
+        total_steps: int,
+        seed: int,
+        replayed: tuple[Sequence[Item], int] = ((), 0),
     ) -> None:
         super().__init__()
-        self.train, self.val = train, val
-        self.sampler = StepSampler(len(train), batch_size, total_steps, seed)
+        more, per_step = replayed
+        self.train, self.val = [*train, *more], val
+        self.sampler = StepSampler(len(train), batch_size, total_steps, seed, Replay(len(more), per_step))
 
     def train_dataloader(self) -> DataLoader[Item]:
         """One list of items per optimizer step."""

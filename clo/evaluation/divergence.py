@@ -48,7 +48,7 @@ def divergences(subject: Subject, rows: Sequence[Row], language: str, start: Seq
             batch = batch_of(model, [items[k] for k in group], SOURCE)
             likely = likely_of_all([start[k] for k in group], next(model.parameters()).device)
             each_T = score(model, batch, partial(divergence, likely)).source
-            lengths = [len(items[k].responses[0]) for k in group]
+            lengths = [len(items[k].response(0)) for k in group]
             found |= {k: max(float(part.mean()), 0.0) for k, part in zip(group, each_T.split(lengths), strict=True)}
     return [found[k] for k in range(len(rows))]
 

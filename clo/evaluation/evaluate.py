@@ -70,9 +70,9 @@ def reference_nll(subject: Subject, rows: Sequence[Row], lang: str) -> list[floa
     from clo.square.scores import score_items
 
     items, _ = build_items(rows, [lang], subject.renderer, max_length=1 << 30)
-    check_readable(subject.model, ((*i.prompts[0], *i.responses[0][:-1]) for i in items), f"test row ({lang})")
+    check_readable(subject.model, ((*i.prompt(0), *i.response(0)[:-1]) for i in items), f"test row ({lang})")
     scores = score_items(subject.model, items, [(0, 0)], subject.max_tokens)
-    return [float(nll) for nll in -(scores.S_BLL / scores.count_BLL)[:, 0, 0]]
+    return [float(nll) for nll in -(scores.S_BLK / scores.count_BLK)[:, 0, 0]]
 
 
 def by_group(samples: Sequence[Sample]) -> dict[str, Any]:

@@ -97,7 +97,7 @@ def likely_tokens(model: Any, items: Sequence[Item], count: int, max_tokens: int
         for group in groups_of(model, items, SOURCE, max_tokens):
             batch = batch_of(model, [items[k] for k in group], SOURCE)
             whole: Likely = score(model, batch, partial(most_likely, count)).source
-            lengths = [len(items[k].responses[0]) for k in group]
+            lengths = [len(items[k].response(0)) for k in group]
             for k, ids, logp in zip(group, whole.ids_TK.split(lengths), whole.logp_TK.split(lengths), strict=True):
                 found[k] = Likely(ids, logp)
     return [found[k] for k in range(len(items))]
@@ -165,7 +165,7 @@ def _read(path: Path, block: Sequence[Item]) -> list[Likely] | None:
 
     try:
         found = load(path.read_bytes())
-        lengths = [len(item.responses[0]) for item in block]
+        lengths = [len(item.response(0)) for item in block]
         return [
             Likely(ids.long(), logp)
             for ids, logp in zip(found["ids"].split(lengths), found["logp"].split(lengths), strict=True)

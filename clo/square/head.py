@@ -85,7 +85,7 @@ class _TrainedHead(torch.autograd.Function):
                 to_bias += change_rV.sum(0).to(to_bias.dtype)
             change_rV = change_rV.to(weight_VH.dtype)
             to_hidden[part] = change_rV @ weight_VH
-            to_weight += change_rV.T @ hidden_RH[part]
+            to_weight.addmm_(change_rV.T, hidden_RH[part])  # in place: a second gradient of the head is large
         return to_hidden, to_weight, to_bias, None
 
 

@@ -4,9 +4,10 @@
     L_pref = mean over comparisons of -log sigmoid(beta * [(S_c - S_r) - (R_c - R_r)]), or of another loss
 
 S[b, i, j] is the policy's summed log-prob of response j under prompt i, R the reference's (CLO, Lee et al., ACL 2025,
-section 3; the DPO term is Rafailov et al., 2023, equation 7; the others stand in :mod:`clo.square.losses`).
-All functions return sums; the caller divides by the denominators of the whole optimizer step, so no split into
-micro-batches or ranks changes the loss.
+section 3; the DPO term is Rafailov et al., 2023, equation 7; the others stand in :mod:`clo.square.losses`). The first L
+of the K responses are those in the languages of the L prompts, the others are further candidates.
+All functions return sums over the cells that are there; the caller divides by the denominators of the whole optimizer
+step, which count the same cells, so no split into micro-batches or ranks changes the loss.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from torch import Tensor
 
 from clo.config.choices import Cells, Loss, NllReduction, PairReduction, Prompts
 from clo.config.losses import FACTS
-from clo.square.losses import LOSSES, Pairs, Settings
+from clo.data.batch import on_device, response_tokens
+from clo.square.comparisons import Comparison, Present
+from clo.square.losses import LOSSES, Settings
 
 if TYPE_CHECKING:
     from clo.data.batch import Cell
@@ -34,8 +37,8 @@ SATURATED = 0.01
 class Objective:
     """A method over L languages, language 0 being the source.
 
-    ``preference`` compares, for every prompt i it names, the response in language i with the response in each other
-    language j.
+    ``preference`` compares, for every prompt i it names, the response in language i with the responses in the other
+    languages that ``against`` names; where it names none but i itself, with those in all others.
     """
 
     languages: int
@@ -51,6 +54,14 @@ class Objective:
     label_smoothing: float = 0.0
     anchor: float = 0.0
     """Weight of the divergence from the start on the source's answers, nats per token; 0 is none."""
+    replay: float = 0.0
+    """Weight of the NLL of replayed rows, nats per token; 0 is none, and not both are above it."""
+    against: tuple[int, ...] | None = None
+    """Languages whose responses are rejected; none is all of them."""
+    further: tuple[Comparison, ...] = ()
+    """Comparisons with other candidates, beside those between languages."""
+    codes: tuple[str, ...] = ()
+    """Of the L languages, where the log shows every target by itself too; none of a target is ``en`` or ``target``."""
 
     def nll_cells(self) -> list[Cell]:
         """Cells (i, i) with an NLL term."""
@@ -62,15 +73,20 @@ class Objective:
         }
         return [(i, i) for i in chosen[self.nll]]
 
-    def comparisons(self) -> list[Cell]:
-        """(i, j): under prompt i the response in language i is preferred over the one in language j."""
+    def comparisons(self) -> list[Comparison]:
+        """All of them, those between languages first."""
         prompts = {
             Prompts.none: range(0),
             Prompts.source: range(1),
             Prompts.target: range(1, self.languages),
             Prompts.both: range(self.languages),
         }
-        return [(i, j) for i in prompts[self.preference] for j in range(self.languages) if j != i]
+        return [*(Comparison(i, i, j) for i in prompts[self.preference] for j in self._rejected(i)), *self.further]
+
+    def _rejected(self, i: int) -> list[int]:
+        others = [j for j in range(self.languages) if j != i]
+        named = others if self.against is None else [j for j in others if j in self.against]
+        return named or others
 
     def needs_reference(self) -> bool:
         """Whether its comparisons refer to the start model."""
@@ -82,37 +98,46 @@ class Objective:
 
     def cells(self) -> list[Cell]:
         """All cells that must be scored, in row order."""
-        compared = {cell for i, j in self.comparisons() for cell in ((i, i), (i, j))}
-        return sorted(compared | set(self.nll_cells()) | ({(0, 0)} if self.anchor else set()))
+        compared = {cell for comparison in self.comparisons() for cell in comparison.cells()}
+        return sorted(compared | set(self.nll_cells()) | ({(0, 0)} if self.anchor or self.replay else set()))
 
     def parts(self) -> dict[str, Objective]:
         """The NLL term and the comparisons as objectives of their own, weighted as here, where there are both."""
         if not (self.nll_cells() and self.comparisons()):
             return {}
-        free = replace(self, anchor=0.0)
-        return {"nll": replace(free, preference=Prompts.none), "pref": replace(free, nll=Cells.none)}
+        free = replace(self, anchor=0.0, replay=0.0)
+        return {"nll": replace(free, preference=Prompts.none, further=()), "pref": replace(free, nll=Cells.none)}
 
     def denominators(self, items: Sequence[Item]) -> Tensor:
-        """What the sums of a whole step are divided by: float64 [2], (NLL, preference), and with an anchor [3]."""
+        """What the sums of a whole step are divided by: float64 [2], (NLL, preference), and with an anchor [3].
+
+        Replayed rows count for the anchor alone.
+        """
+        cells, comparisons = self.nll_cells(), self.comparisons()
+        replayed = [item for item in items if item.replayed]
+        items = [item for item in items if not item.replayed] if replayed else items
         if self.nll_reduction is NllReduction.token_mean:
-            nll = sum(len(item.responses[j]) for item in items for _, j in self.nll_cells())
+            nll = response_tokens(items, cells)
         else:
-            nll = len(items) * len(self.nll_cells())
-        pairs = len(items) * (len(self.comparisons()) if self.pair_reduction is PairReduction.mean else 1)
-        anchored = [sum(len(item.responses[0]) for item in items)] if self.anchor else []
+            nll = sum(len(item.present(cells)) for item in items)
+        there = [sum(one.is_in(item) for one in comparisons) for item in items]
+        pairs = sum(there) if self.pair_reduction is PairReduction.mean else sum(map(bool, there))
+        held = replayed if self.replay else items
+        anchored = [response_tokens(held, [(0, 0)])] if self.anchor or self.replay else []
         return torch.tensor([nll, pairs, *anchored], dtype=torch.float64)
 
     def loss(self, terms: Terms, denominators: Tensor) -> Tensor:
         """The weighted loss of (part of) a step; parts add up to the step's loss."""
         both = self.weighted_nll(terms, denominators) + self.weighted_preference(terms, denominators)
-        return both + self.weighted_anchor(terms, denominators) if self.anchor else both
+        return both + self.weighted_anchor(terms, denominators) if self.anchor or self.replay else both
 
     def weighted(self, terms: Terms, denominators: Tensor) -> dict[str, Tensor]:
         """Each term that the objective has, by its name in the log."""
         found = {"nll": self.weighted_nll(terms, denominators)} if self.nll_cells() else {}
         if self.comparisons():
             found["pref"] = self.weighted_preference(terms, denominators)
-        return found | ({"anchor": self.weighted_anchor(terms, denominators)} if self.anchor else {})
+        anchored = self.anchor or self.replay
+        return found | ({"anchor": self.weighted_anchor(terms, denominators)} if anchored else {})
 
     def weighted_nll(self, terms: Terms, denominators: Tensor) -> Tensor:
         """Lam * L_nll; exactly 0 without an NLL term."""
@@ -123,8 +148,8 @@ class Objective:
         return terms.preference_sum * ((1 - self.lam) / max(float(denominators[1]), 1.0))
 
     def weighted_anchor(self, terms: Terms, denominators: Tensor) -> Tensor:
-        """The divergence per source token of the step, times its weight."""
-        return terms.anchor_sum * (self.anchor / max(float(denominators[2]), 1.0))
+        """The divergence, or the NLL of replayed rows, per token of the step, times its weight."""
+        return terms.anchor_sum * ((self.anchor or self.replay) / max(float(denominators[2]), 1.0))
 
 
 @dataclass(frozen=True)
@@ -136,82 +161,88 @@ class Terms:
     preference_sum: Tensor
     """Scalar: the loss of all comparisons."""
     metrics: dict[str, Tensor]
-    """name -> detached float64 [2], (sum, count); ``_en`` is prompts in language 0, ``_target`` in the others."""
+    """name -> detached float64 [2], (sum, count); ``_en`` is prompts in language 0, ``_target`` in the others.
+
+    The names do not depend on the batch: what it lacks has count 0.
+    """
     anchor_sum: Tensor
-    """Scalar: the divergence from the start at all source tokens, nats; 0 without an anchor."""
+    """Scalar: the divergence from the start at all source tokens, or minus the log-probs of replayed rows, nats; 0
+    without an anchor."""
 
 
 def objective_terms(
     objective: Objective,
-    S_BLL: Tensor,
-    R_BLL: Tensor | None = None,
-    count_BLL: Tensor | None = None,
+    S_BLK: Tensor,
+    R_BLK: Tensor | None = None,
+    count_BLK: Tensor | None = None,
     kl_T: Tensor | None = None,
+    items: Sequence[Item] | None = None,
 ) -> Terms:
     """Compute the sums of the objective.
 
     Args:
         objective: the method.
-        S_BLL: policy scores, float32 or float64 [B, L, L].
-        R_BLL: reference scores of the same shape; needed if the method compares by a loss with a reference.
-        count_BLL: tokens of the responses, of the same shape; needed if its loss is per token.
+        S_BLK: policy scores, float32 or float64 [B, L, K], 0 in cells that are absent.
+        R_BLK: reference scores of the same shape; needed if the method compares by a loss with a reference.
+        count_BLK: tokens of the responses, of the same shape; needed if its loss is per token.
         kl_T: divergence from the start at every source token, where there is an anchor.
+        items: those of the scores, which say what is absent; may be left out where nothing is.
 
     Raises:
         ValueError: the loss needs a reference or token counts, and there are none.
     """
-    zero = S_BLL.new_zeros(())
-    nll = -sum((S_BLL[:, i, j].sum() for i, j in objective.nll_cells()), zero)
+    zero = S_BLK.new_zeros(())
+    own_B, replayed_B = _masks(items, S_BLK)
+    in_source = S_BLK[:, 0, 0] if own_B is None else S_BLK[:, 0, 0] * own_B
+    nll = -sum(((S_BLK[:, i, j] if i + j else in_source).sum() for i, j in objective.nll_cells()), zero)
     kept = {} if kl_T is None else {"kl_en": _sum_and_count([kl_T])}
     anchor = zero if kl_T is None else kl_T.sum()
+    if objective.replay:
+        assert items is not None
+        anchor = zero if replayed_B is None else -(S_BLK[:, 0, 0] * replayed_B).sum()
+        tokens = response_tokens([item for item in items if item.replayed], [(0, 0)])
+        kept["nll_replay"] = torch.stack([anchor.detach().double(), torch.full_like(anchor.detach().double(), tokens)])
     comparisons = objective.comparisons()
     if not comparisons:
         return Terms(nll, zero, kept, anchor)
-    pairs = _pairs(comparisons, S_BLL, R_BLL if objective.needs_reference() else None, count_BLL)
-    loss_BC, margin_BC, pull_BC = LOSSES[objective.loss_name](pairs, objective.settings())
-    logged = {"margin": margin_BC, "accuracy": (margin_BC > 0).float()}
+    present = Present(comparisons, items, objective.codes, S_BLK.device)
+    pairs = present.pairs(S_BLK, R_BLK if objective.needs_reference() else None, count_BLK)
+    loss, margin, pull = LOSSES[objective.loss_name](pairs, objective.settings())
+    logged = {"margin": margin, "accuracy": (margin > 0).float()}
     if objective.needs_reference():
         logged["chosen_change"], logged["rejected_change"] = pairs.changes()
-    metrics = {"saturated": _sum_and_count([pull_BC < SATURATED]), **kept}
-    for direction, columns in (
-        ("en", [c for c, (i, _) in enumerate(comparisons) if i == 0]),
-        ("target", [c for c, (i, _) in enumerate(comparisons) if i > 0]),
-    ):
-        if columns:
-            metrics |= {
-                f"{name}_{direction}": _sum_and_count([v_BC[:, c] for c in columns]) for name, v_BC in logged.items()
-            }
-    return Terms(nll, loss_BC.sum(), metrics, anchor)
+    metrics = {"saturated": _sum_and_count([pull < SATURATED]), **kept}
+    for direction in present.names:
+        metrics |= {f"{name}_{direction}": _sum_and_count(present.of(direction, v)) for name, v in logged.items()}
+    return Terms(nll, loss.sum(), metrics, anchor)
 
 
-def _pairs(comparisons: Sequence[Cell], S_BLL: Tensor, R_BLL: Tensor | None, count_BLL: Tensor | None) -> Pairs:
-    def chosen_and_rejected(values_BLL: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
-        if values_BLL is None:
-            return None, None
-        # By number, not by an index tensor: a copy to the device, and a question back, in every micro-batch.
-        return (
-            torch.stack([values_BLL[:, i, i] for i, _ in comparisons], 1),
-            torch.stack([values_BLL[:, i, j] for i, j in comparisons], 1),
-        )
-
-    chosen, rejected = chosen_and_rejected(S_BLL)
-    assert chosen is not None and rejected is not None
-    return Pairs(chosen, rejected, *chosen_and_rejected(R_BLL), *chosen_and_rejected(count_BLL))
+def _masks(items: Sequence[Item] | None, S_BLK: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    """1 for the method's own items and for replayed ones, [B] each; none where no item is replayed."""
+    if items is None or not any(item.replayed for item in items):
+        return None, None
+    replayed_B = on_device(torch.tensor([item.replayed for item in items], dtype=S_BLK.dtype), S_BLK.device)
+    return 1 - replayed_B, replayed_B
 
 
-def square_metrics(S_BLL: Tensor, count_BLL: Tensor) -> dict[str, float]:
-    """Per-token log-prob of every cell and NLL of the diagonal, pooled over items; later languages are "target"."""
-    sums, counts = S_BLL.double().sum(0), count_BLL.double().sum(0)
-    names = ["en", *["target"] * (S_BLL.shape[1] - 1)]
-    pooled: dict[str, list[float]] = {}
-    for i, prompt in enumerate(names):
-        for j, response in enumerate(names):
-            if i == j or prompt != response:
-                pair = pooled.setdefault(f"logp_{prompt}_{response}", [0.0, 0.0])
-                pair[0] += float(sums[i, j])
-                pair[1] += float(counts[i, j])
-    metrics = {name: total / count for name, (total, count) in pooled.items()}
-    return metrics | {f"nll_{name}": -metrics[f"logp_{name}_{name}"] for name in dict.fromkeys(names)}
+def square_metrics(S_BLK: Tensor, count_BLK: Tensor, codes: Sequence[str] = ()) -> dict[str, float]:
+    """Per-token log-prob of the languages' cells and NLL of the diagonal, pooled over items.
+
+    Later languages are "target" together; by ``codes`` of the L languages each has values of its own too. A cell that
+    no item has has none.
+    """
+    sums, counts = S_BLK.double().sum(0).tolist(), count_BLK.double().sum(0).tolist()
+    groups = {"target": range(1, S_BLK.shape[1])} | {code: range(i, i + 1) for i, code in enumerate(codes) if i}
+    cells = {"en_en": [(0, 0)]}
+    for name, group in groups.items():
+        cells |= {f"en_{name}": [(0, i) for i in group], f"{name}_en": [(i, 0) for i in group]}
+        cells[f"{name}_{name}"] = [(i, i) for i in group]
+    metrics = {}
+    for name, places in cells.items():
+        if count := sum(counts[i][j] for i, j in places):
+            metrics[f"logp_{name}"] = sum(sums[i][j] for i, j in places) / count
+    own = {f"nll_{name}": f"logp_{name}_{name}" for name in ("en", *groups)}
+    return metrics | {name: -metrics[cell] for name, cell in own.items() if cell in metrics}
 
 
 def _sum_and_count(values: Sequence[Tensor]) -> Tensor:

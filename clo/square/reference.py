@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clo.data.batch import Cell
+from clo.data.batch import Cell, shape_of
 from clo.data.items import Item
 from clo.model.layers import base_model
 from clo.square.scores import score_within
@@ -87,7 +87,7 @@ class ReferenceCache:
         share: tuple[int, int] = (0, 1),
         progress: Callable[[int, int], None] | None = None,
     ) -> dict[str, Tensor]:
-        """Reference scores by item key, float32 [L, L], scored where they are not on disk yet.
+        """Reference scores by item key, float32 [L, K], scored where they are not on disk yet.
 
         Args:
             model: the reference itself, as it is now.
@@ -103,20 +103,20 @@ class ReferenceCache:
         budget = max_tokens
         for done, block in enumerate(missing, 1):
             scores, budget = score_within(model, block, self.cells, budget)
-            self._append(self._block_key(block, budget), scores.S_BLL)
+            self._append(self._block_key(block, budget), scores.S_BLK)
             if progress is not None:
                 progress(done, len(missing))
-        languages = len(items[0].prompts)
+        _, *shape = shape_of(items)
         found: dict[str, Tensor] = {}
         for block in blocks:
             keys = [self._block_key(block, tokens) for tokens in dict.fromkeys((max_tokens, budget))]
             values = next((self._known[key] for key in keys if key in self._known), None)
             for k, item in enumerate(block if values is not None else []):
                 assert values is not None
-                R_LL = torch.zeros(languages, languages)
+                R_LK = torch.zeros(shape)
                 for (i, j), value in zip(self.cells, values[k], strict=True):
-                    R_LL[i, j] = value
-                found[item.key()] = R_LL
+                    R_LK[i, j] = value
+                found[item.key()] = R_LK
         return found
 
     def _block_key(self, block: Sequence[Item], max_tokens: int) -> str:
@@ -129,8 +129,8 @@ class ReferenceCache:
                 if all(math.isfinite(v) for row in values for v in row):
                     self._known[record["block"]] = values
 
-    def _append(self, key: str, S_BLL: Tensor) -> None:
-        values = [[float(S_LL[i, j]) for i, j in self.cells] for S_LL in S_BLL]
+    def _append(self, key: str, S_BLK: Tensor) -> None:
+        values = [[float(S_LK[i, j]) for i, j in self.cells] for S_LK in S_BLK]
         self._known[key] = values
         append_lines(self.path, [{"block": key, "scores": values}])
 

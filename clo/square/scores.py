@@ -1,4 +1,4 @@
-"""Scores of the square: S[b, i, j] = log-prob of response j under prompt i.
+"""Scores of the square: S[b, i, j] = log-prob of response j under prompt i, [B, L, K].
 
 Two exact ways to the same numbers. Packed: one row without padding, each prompt computed once for all its responses,
 logits at response positions only and never held whole. Padded: one left-padded sequence per cell, for models whose
@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clo.data.batch import Cell, PackedBatch, PaddedBatch, micro_batches, pack, pad
+from clo.data.batch import Cell, PackedBatch, PaddedBatch, every_cell, micro_batches, pack, pad
 from clo.data.items import Item
 from clo.model.layers import LowerLayers, base_model
 from clo.square.attention import packed
@@ -36,11 +36,11 @@ def last_positions(count: int, device: Any) -> Tensor:
 
 @dataclass(frozen=True)
 class Scores:
-    """Summed log-probs and token counts per cell; cells that were not asked for hold 0."""
+    """Summed log-probs and token counts per cell; cells that are absent, or were not asked for, hold 0."""
 
-    S_BLL: Tensor
+    S_BLK: Tensor
     """float32, nats, summed over the response's tokens."""
-    count_BLL: Tensor
+    count_BLK: Tensor
     """float32, tokens of the response."""
     source: Any = None
     """What ``of_source`` made of the states at the response tokens of cell (0, 0)."""
@@ -83,7 +83,7 @@ def score(model: Any, batch: PackedBatch | PaddedBatch, of_source: OfSource | No
         of_source: also asked, of cell (0, 0), which is then among the batch's.
 
     Returns:
-        ``Scores`` of shape [B, L, L]; gradients flow into ``S_BLL`` where the model's parameters want them.
+        ``Scores`` of shape [B, L, K]; gradients flow into ``S_BLK`` where the model's parameters want them.
     """
     way: Any = _packed_scores if isinstance(batch, PackedBatch) else _padded_scores
     scores: Scores = way(model, batch, of_source)
@@ -100,12 +100,12 @@ def _packed_scores(model: Any, batch: PackedBatch, of_source: OfSource | None = 
     if not plan.calls:
         raise NotImplementedError("the model has an attention of its own")
     logp_R = token_log_probs(base.get_output_embeddings(), hidden_NH[batch.row_R], batch.target_R)
-    shape = (batch.size, batch.languages, batch.languages)
+    shape = batch.shape
     S = logp_R.new_zeros(math.prod(shape)).index_add(0, batch.cell_R, logp_R)
     count = logp_R.new_zeros(math.prod(shape)).index_add(0, batch.cell_R, torch.ones_like(logp_R))
     source = None
     if of_source is not None:
-        rows_T = batch.row_R[batch.cell_R % batch.languages**2 == 0]
+        rows_T = batch.row_R[batch.cell_R % math.prod(shape[1:]) == 0]
         source = of_source(base.get_output_embeddings(), hidden_NH[rows_T])
     return Scores(S.view(shape), count.view(shape), source)
 
@@ -126,14 +126,14 @@ def _padded_scores(model: Any, batch: PaddedBatch, of_source: OfSource | None) -
     wanted_NK = batch.response_NT[:, -keep + 1 :]
     token_NK = logits_NKV.gather(2, target_NK[..., None])[..., 0] - logits_NKV.logsumexp(2)
     sums_N = (token_NK * wanted_NK).sum(1)
-    shape = (batch.size, batch.languages, batch.languages)
-    S_BLL = sums_N.new_zeros(shape).index_put(tuple(batch.cell_N3.T), sums_N)
-    count_BLL = sums_N.new_zeros(shape).index_put(tuple(batch.cell_N3.T), wanted_NK.sum(1).to(sums_N.dtype))
+    shape = batch.shape
+    S_BLK = sums_N.new_zeros(shape).index_put(tuple(batch.cell_N3.T), sums_N)
+    count_BLK = sums_N.new_zeros(shape).index_put(tuple(batch.cell_N3.T), wanted_NK.sum(1).to(sums_N.dtype))
     source = None
     if of_source is not None:
         mine_NK = wanted_NK & (batch.cell_N3[:, 1:] == 0).all(1, keepdim=True)
         source = of_source(torch.nn.Identity(), logits_NKV[mine_NK])
-    return Scores(S_BLL, count_BLL, source)
+    return Scores(S_BLK, count_BLK, source)
 
 
 _packs: weakref.WeakKeyDictionary[torch.nn.Module, bool] = weakref.WeakKeyDictionary()
@@ -153,8 +153,7 @@ def packs(model: Any, item: Item) -> bool:
 
 @torch.no_grad()
 def _agree(model: Any, item: Item) -> bool:
-    languages = len(item.prompts)
-    cells = [(i, j) for i in range(languages) for j in range(languages)]
+    cells = item.present(every_cell([item]))
     device = next(model.parameters()).device
     batch = pad([item], cells).to(device)
     with without_dropout(model):
@@ -166,7 +165,8 @@ def _agree(model: Any, item: Item) -> bool:
         except NotImplementedError:
             return False
     torch.clear_autocast_cache()  # it holds casts without a graph
-    per_token = (packed_way.S_BLL - padded_way.S_BLL).abs() / padded_way.count_BLL
+    apart_BLK = (packed_way.S_BLK - padded_way.S_BLK).abs()
+    per_token = torch.stack([apart_BLK[0, i, j] / padded_way.count_BLK[0, i, j] for i, j in cells])
     exact = model.dtype == torch.float32 and not torch.is_autocast_enabled(device.type)
     return bool((per_token <= (1e-3 if exact else 0.1)).all())  # refuses NaN too
 
@@ -217,8 +217,8 @@ def score_within(
             with without_dropout(model):
                 parts = [score(model, batch_of(model, [items[k] for k in group], cells)) for group in groups]
             order = torch.tensor([k for group in groups for k in group]).argsort()
-            S_BLL, count_BLL = (torch.cat([getattr(p, n) for p in parts]).cpu() for n in ("S_BLL", "count_BLL"))
-            return Scores(S_BLL[order], count_BLL[order]), max_tokens
+            S_BLK, count_BLK = (torch.cat([getattr(p, n) for p in parts]).cpu() for n in ("S_BLK", "count_BLK"))
+            return Scores(S_BLK[order], count_BLK[order]), max_tokens
         except torch.OutOfMemoryError:
             if len(groups) == len(items) or not alone:
                 raise

@@ -40,6 +40,8 @@ def _paths(run: RunConfig) -> Iterator[tuple[str, Iterable[Path]]]:
             yield f"data.{name}", [Path(getattr(run.data, name))]
     if run.data.kind == "translated" and run.data.source is not None and run.data.source.path is not None:
         yield "data.source.path", [Path(run.data.source.path)]
+    if run.data.replay.path is not None:
+        yield "data.replay.path", [Path(run.data.replay.path)]
     model = local_folder(run.model.path, run.model.revision)
     if model is not None:
         yield "model.path", model_files(model)
@@ -72,6 +74,7 @@ def rows_digest(rows: Splits, size: int, evaluation: EvaluationConfig) -> dict[s
         "train": rows.train[:size],
         "dev": rows.dev[: evaluation.val_items],
         "test": rows.evaluated(evaluation),
+        **({"replay": rows.replay[:size]} if rows.replay else {}),
     }
     return {name: digest_of([[row.id, row.prompts, row.responses] for row in some]) for name, some in used.items()}
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from clo.config import DataConfig, LangConfig, ModelConfig, TrainerConfig, TuningConfig
-from clo.config.choices import Keep, Loss, ReferenceMode
+from clo.config.choices import AUTO, Keep, Loss, ReferenceMode
 from clo.config.parse import RunConfig
 from clo.data.batch import packed_tokens
 from clo.data.items import Item
@@ -27,8 +27,9 @@ ASSUMED_MFU = 0.45
 """Share of a GPU's peak that steps and references reach; assumed (Llama-3-8B on an H200: 0.50 and 0.45)."""
 CPU_MFU = 0.5
 """The same of a CPU's peak in float32 (Gemma 3 270M: 0.50 to 0.57)."""
-CPU_OPTIMIZER = 7e-9
-"""Seconds of AdamW per trained weight and step on a CPU, which its memory bounds: some twenty passes over 4 bytes."""
+CPU_PER_WEIGHT = 1.5e-8
+"""Seconds per trained weight and step on a CPU that wait for its memory: AdamW (some twenty passes over 4 bytes), and
+as many again to clear, add up and measure the gradient."""
 CPU_HALF = 2.5
 """Times as fast as in float32 that a step in bfloat16 is on a CPU at most, whatever its units can do: the head's
 softmax, norms and attention are no products (1.8 on Gemma 3 270M, 2.5 to 2.9 on the shapes of docs/speed.md)."""
@@ -78,27 +79,31 @@ def plan_run(run: RunConfig, train: Sequence[Item], rows: Sequence[Row] = ()) ->
     from clo.model.tuning import apply_tuning, ledger
     from clo.training.stages import plan_stages
 
-    model = apply_tuning(shape_only(run.model), run.tuning)
-    stages = plan_stages(run.method, run.evaluation, run.batch_size, train)
+    # Which layers auto takes is known once the weights are read: all of them is the most it can be.
+    tuning = replace(run.tuning, layers=None) if run.tuning.layers == AUTO else run.tuning
+    model = apply_tuning(shape_only(run.model), tuning)
+    stages = plan_stages(run.method, run.evaluation, run.batch_size, train, run.lang.codes())
     trainer = run.trainer
     if not any(stage.objective.needs_reference() for stage in stages):
         trainer = replace(trainer, reference=ReferenceMode.cached)  # no reference: no start weights are kept
     book = ledger(model)
-    peak, limit = _peak(trainer), _memory(trainer)
+    peak, limit, share = _peak(trainer), _memory(trainer), run.method.anchor_share
     lengths = [packed_tokens(item, stages[-1].objective.cells()) for item in train]
     saved = sum(p.numel() * p.element_size() for p in model.parameters() if run.tuning.lora is None or p.requires_grad)
-    hours = None if peak is None else _seconds(trainer, model, stages, train, peak) / 3600
+    hours = None if peak is None else _seconds(trainer, model, stages, train, peak, share) / 3600
     spared = None
     if any(stage.objective.comparisons() and not stage.objective.needs_reference() for stage in stages):
         dpo = [replace(stage, objective=replace(stage.objective, loss_name=Loss.sigmoid)) for stage in stages]
-        more = None if peak is None or hours is None else _seconds(trainer, model, dpo, train, peak) / 3600 - hours
+        more = (
+            None if peak is None or hours is None else _seconds(trainer, model, dpo, train, peak, share) / 3600 - hours
+        )
         spared = run.method.loss.name, more
     whole = Plan(
         name=run.slug(),
         items=len(train),
         tokens=sum(lengths),
         steps=sum(stage.total_steps for stage in stages),
-        memory=memory_of(trainer, model, lengths),
+        memory=memory_of(trainer, model, lengths, _passes(stages, lengths, trainer)),
         limit=limit,
         hours=hours,
         disk=saved + (2 + (run.trainer.keep is Keep.best)) * book.checkpoint_bytes,
@@ -108,23 +113,38 @@ def plan_run(run: RunConfig, train: Sequence[Item], rows: Sequence[Row] = ()) ->
     )
     if limit is None or whole.needs() <= limit:
         return whole
-    return replace(whole, advice=_advice(run.model, run.tuning, trainer, lengths, limit))
+    return replace(whole, advice=_advice(run.model, tuning, trainer, lengths, limit))
+
+
+def _passes(stages: Sequence[StagePlan], lengths: Sequence[int], trainer: TrainerConfig) -> float:
+    """Forward passes of a run, about: references, and steps with those that measure the norms of their terms."""
+    tokens, budget = sum(lengths), trainer.max_tokens
+    found = 1 + tokens / budget
+    for stage in stages:
+        in_step = 1 + tokens / stage.steps_per_epoch / budget
+        found += in_step * stage.total_steps * (1 + len(stage.objective.parts()) / trainer.grad_norms_every)
+    return found
 
 
 def _seconds(
-    trainer: TrainerConfig, model: Any, stages: Sequence[StagePlan], train: Sequence[Item], peak: float
+    trainer: TrainerConfig, model: Any, stages: Sequence[StagePlan], train: Sequence[Item], peak: float, share: float
 ) -> float:
-    """Steps, references, and on a CPU the optimizer, which there waits for its memory."""
+    """Steps, references, and on a CPU the optimizer, which there waits for its memory.
+
+    ``share`` is that of replayed rows, where a stage has any.
+    """
     from clo.model.tuning import ledger
-    from clo.training.throughput import forward_flops, step_flops
+    from clo.training.throughput import forward_flops, head_again_flops, step_flops
 
     work, moved = 0.0, 0
     for stage in stages:
         cells, epochs = stage.objective.cells(), stage.total_steps / stage.steps_per_epoch
-        work += epochs * step_flops(model, train, cells)
+        work += epochs * (step_flops(model, train, cells) + head_again_flops(model, train, cells))
         for part in stage.objective.parts().values():  # each term's own gradient norm takes passes of its own
             measured = len(range(0, stage.total_steps, trainer.grad_norms_every))
             work += measured / stage.steps_per_epoch * step_flops(model, train, part.cells())
+        if stage.objective.replay:  # rows as long as the run's own source rows
+            work += share * epochs * step_flops(model, train, [(0, 0)])
         if stage.objective.anchor:
             work += forward_flops(model, train, [(0, 0)])
         if stage.objective.needs_reference():
@@ -132,7 +152,7 @@ def _seconds(
             work += (1 if once else epochs) * forward_flops(model, train, cells)
         moved += stage.total_steps * ledger(model).trains()
     reached = _reached(trainer, peak) * trainer.devices * trainer.nodes
-    return work / reached + (moved * CPU_OPTIMIZER if on_cpu(trainer) else 0.0)
+    return work / reached + (moved * CPU_PER_WEIGHT if on_cpu(trainer) else 0.0)
 
 
 def _translation(

@@ -12,9 +12,12 @@ from clo.config.choices import ReferenceMode
 RESERVE = 0.04
 """Share of the memory that allocators and libraries keep; 0.7 to 2 % were measured on an H200."""
 GIB = 2**30
-KERNELS = 1024 * 2**20
-"""What a CPU's kernels in bfloat16 take: one is made for every shape, that is for every length of a packed row, and
-oneDNN keeps 1,024 of them, of about 1 MiB each (measured with AMX)."""
+KERNEL = 2**20
+"""Bytes of one of a CPU's kernels in bfloat16, about (measured with AMX)."""
+KERNELS_KEPT = 1024
+"""Kernels that oneDNN keeps."""
+KERNELS_PER_PASS = 14
+"""Kernels that a pass makes: one for every shape of a product, forward and back, at every length of a packed row."""
 
 
 def peak_memory(parts: dict[str, float]) -> float:
@@ -23,13 +26,16 @@ def peak_memory(parts: dict[str, float]) -> float:
     return max(sum(parts.values()) - whole, whole) * (1 + RESERVE)
 
 
-def memory_of(trainer: TrainerConfig, model: Any, lengths: Sequence[int]) -> dict[str, float]:
+def memory_of(
+    trainer: TrainerConfig, model: Any, lengths: Sequence[int], passes: float = float("inf")
+) -> dict[str, float]:
     """Bytes by part while a stage trains; activations are those of the largest packed row.
 
     Args:
         trainer: devices, precision, and how much is computed at a time.
         model: with its tuning, on any device.
         lengths: tokens of each training item's packed row.
+        passes: forward passes of the whole run, at most.
     """
     from clo.model.layers import LowerLayers, base_model, decoder_layers, text_config
     from clo.model.tuning import ledger
@@ -60,7 +66,8 @@ def memory_of(trainer: TrainerConfig, model: Any, lengths: Sequence[int]) -> dic
         largest_trained = max((4 * p.numel() for p in model.parameters() if p.requires_grad), default=0)
         step = 2 * largest_trained - parts["activations"] - parts["head"]  # a GPU's fused step needs no room
         parts |= {"optimizer's step, beyond activations": float(max(0, step)), "process": _held()}
-        parts |= {"kernels": float(KERNELS)} if width == 2 else {}
+        kernels = min(KERNELS_KEPT, KERNELS_PER_PASS * passes)
+        parts |= {"kernels": float(KERNEL * kernels)} if width == 2 else {}
     return parts
 
 

@@ -85,18 +85,30 @@ def _shown(run: RunConfig, folder: RunFolder) -> bool:
         return False
     print(f"{folder.path} is done already; delete it to run again")
     print_table([folder.path])
+    if lacking := _lacking_rivals(run, folder):
+        asked = f"'evaluation.rivals.names=[{','.join(lacking)}]'"
+        print(f"it has no scores of these rivals: clo evaluate run={folder.path} {asked} adds them")
     if folder.main and not has_model(folder.path):
         rebuild_model(run, folder.path)
         print(f"{folder.path / 'model'} was missing; it is made again from {folder.path / 'checkpoint'}")
     return True
 
 
+def _lacking_rivals(run: RunConfig, folder: RunFolder) -> list[str]:
+    """Rivals that are asked for and that a finished run was not: they are no part of its name."""
+    there = {name.split("_")[0] for name in folder.results().get("rivals", {})}
+    return [name for name in run.evaluation.rivals.names if name.split("_")[0] not in there]
+
+
 def train(run: RunConfig, folder: RunFolder) -> None:
     """Rows, items, start model and its scores, stages, scores of the end, results."""
+    from clo.model.load import load_model
     from clo.model.tuning import apply_tuning
     from clo.study.data_card import write_data_card
     from clo.study.kept import kept_scores
+    from clo.study.layer_choice import settled_tuning
     from clo.study.outcome import Ends, write_outcome
+    from clo.study.rivals import rivals_of
     from clo.study.rows import items_of, rows_of
     from clo.study.scores import Tested, start_scores
     from clo.study.session import open_session
@@ -113,13 +125,15 @@ def train(run: RunConfig, folder: RunFolder) -> None:
     test = rows.evaluated(run.evaluation)
     model = _start_model(session, items)
     start = start_scores(session, model, test, items.val)
-    model = apply_tuning(model, run.tuning, run.seed)
     record_content(run, folder, rows)
+    tuning = settled_tuning(session, model, items.train)
+    model = apply_tuning(model, tuning, run.seed)
     trained = _fit(session, model, rows, items)
     if folder.main:
         model.to(session.device)  # fsdp2 leaves it on the CPU
         end, last = kept_scores(session, model, Tested(test, items.val, start.likely), trained)
-        write_outcome(session, model, Ends(start, end, last), trained)
+        rivals = rivals_of(session, model, test, tuning, lambda: load_model(run.model))
+        write_outcome(session, model, Ends(start, end, last, rivals), trained)
 
 
 def _fewer(run: RunConfig, rows: Splits) -> str:
@@ -149,15 +163,17 @@ def _start_model(session: Session, items: Items) -> Any:
 
 def _fit(session: Session, model: Any, rows: Splits, items: Items) -> dict[str, Any]:
     """Train all stages; returns facts about the training, for results.json."""
+    from clo.data.batch import response_tokens
     from clo.evaluation.watch import watch
     from clo.model.tuning import ledger
+    from clo.study.layer_choice import layer_record
     from clo.training.checks import check_frozen, frozen_key
     from clo.training.keep import kept_of
     from clo.training.stages import StageData, fit_stages, plan_stages, validations
     from clo.training.throughput import peak_memory_gb
 
     run, folder = session.run, session.folder
-    book, plans = ledger(model), plan_stages(run.method, run.evaluation, run.batch_size, items.train)
+    book, plans = ledger(model), plan_stages(run.method, run.evaluation, run.batch_size, items.train, run.lang.codes())
     if folder.main:
         steps = " then ".join(f"{plan.name} {plan.total_steps} steps" for plan in plans)
         head = f"{folder.path.name}: {len(items.train)} items ({items.too_long} longer ones left out), {steps}"
@@ -165,7 +181,7 @@ def _fit(session: Session, model: Any, rows: Splits, items: Items) -> dict[str, 
     look = watch(session.renderer, rows.dev, run.lang, run.evaluation) if run.evaluation.watch else None
     memory = peak_memory_gb(session.device)
     frozen, began = frozen_key(model), time.monotonic()
-    warnings = fit_stages(run, model, StageData(items.train, items.val, look), folder)
+    warnings = fit_stages(run, model, StageData(items.train, items.val, look, items.replayed), folder)
     kept = {}
     if run.trainer.keep is Keep.best and folder.main:
         kept["kept"] = kept_of(validations(folder, plans[-1]), run.trainer.keep_tolerance).record()
@@ -179,11 +195,13 @@ def _fit(session: Session, model: Any, rows: Splits, items: Items) -> dict[str, 
         **kept,
         **memory(),
         **({"warnings": warnings} if warnings else {}),
+        **({"layers": chosen} if (chosen := layer_record(run, folder.path)) else {}),
         "items": len(items.train),
         "items_too_long": items.too_long,
+        **({"replayed_rows": len(items.replayed)} if items.replayed else {}),
         **({"rows_refused": list(rows.refused)} if rows.refused else {}),
         "poor_rows": [poor.record() for poor in rows.poor],
-        "response_tokens": sum(len(item.responses[j]) for item in items.train for _, j in plans[-1].objective.cells()),
+        "response_tokens": response_tokens(items.train, plans[-1].objective.cells()),
         "trainable": book.trains(),
         "parameters": book.total,
     }

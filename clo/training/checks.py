@@ -39,10 +39,14 @@ def check_items(items: Sequence[Item], renderer: Renderer) -> None:
     """
     bos, end = renderer.tokenizer.bos_token_id, renderer.end_id
     for item in items:
-        for prompt, response in zip(item.prompts, item.responses, strict=True):
-            if not prompt or len(response) < 2:
-                raise UserError(f"item {item.id!r} has an empty prompt or response after tokenization; check its text")
-            if bos is not None and bos != end and (prompt.count(bos) > 1 or bos in response):
+        prompts = [ids for ids in item.prompts if ids is not None]
+        responses = [ids for ids in item.responses if ids is not None]
+        if not all(prompts) or min(map(len, responses)) < 2:
+            raise UserError(f"item {item.id!r} has an empty prompt or response after tokenization; check its text")
+        if bos is not None and bos != end and any(ids.count(bos) > 1 for ids in prompts):
+            raise UserError(f"item {item.id!r} has more than one beginning-of-sequence token; check model.template")
+        for response in responses:
+            if bos is not None and bos != end and bos in response:
                 raise UserError(f"item {item.id!r} has more than one beginning-of-sequence token; check model.template")
             if response[-1] != end or end in response[:-1]:
                 advice = "check model.end_of_turn, or the row if its text holds that token"
@@ -55,7 +59,7 @@ def check_vocabulary(items: Sequence[Item], embeddings: int) -> None:
     Raises:
         UserError: the tokenizer belongs to another model.
     """
-    top = max(max(ids) for item in items for ids in (*item.prompts, *item.responses))
+    top = max(max(ids) for item in items for ids in (*item.prompts, *item.responses) if ids)
     if top >= embeddings:
         raise UserError(
             f"the tokenizer gives token {top}, but the model has {embeddings} embeddings; "

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from clo.config import OptimizerConfig, TrainerConfig
 from clo.config.choices import ReferenceMode
-from clo.data.batch import Cell, balanced
+from clo.data.batch import Cell, balanced, every_cell
 from clo.data.items import Item
 from clo.errors import UserError
 from clo.square.anchor import Likely, divergence, likely_of_all
@@ -224,15 +224,15 @@ class CLOModule(pl.LightningModule):
         """Score a micro-batch and its reference, and weigh the square."""
         batch = batch_of(self.model, items, objective.cells())
         start = likely_of_all([self.likely[item.key()] for item in items], self.device) if objective.anchor else None
-        of_source, R_BLL = None if start is None else partial(divergence, start), None
+        of_source, R_BLK = None if start is None else partial(divergence, start), None
         if objective.needs_reference() and self.hardware.reference is not ReferenceMode.cached:
             policy, reference = score_with_reference(self.model, batch, self._as_reference(), of_source)
-            R_BLL = reference.S_BLL
+            R_BLK = reference.S_BLK
         else:
             if objective.needs_reference():
-                R_BLL = torch.stack([self.references[item.key()] for item in items]).to(self.device)
+                R_BLK = torch.stack([self.references[item.key()] for item in items]).to(self.device)
             policy = score(self.model, batch, of_source)
-        return objective_terms(objective, policy.S_BLL, R_BLL, policy.count_BLL, policy.source)
+        return objective_terms(objective, policy.S_BLK, R_BLK, policy.count_BLK, policy.source, items)
 
     def _as_reference(self) -> Any:
         if self.hardware.reference is ReferenceMode.adapters_off:
@@ -253,18 +253,18 @@ class CLOModule(pl.LightningModule):
 
     def _held_out_metrics(self, items: list[Item]) -> dict[str, float]:
         objective = self.plan.objective
-        cells = [(i, j) for i in range(len(items[0].prompts)) for j in range(len(items[0].prompts))]
+        cells = every_cell(items)
         scores = self._scored(items, cells)
-        metrics = square_metrics(scores.S_BLL, scores.count_BLL)
-        R_BLL = None
+        metrics = square_metrics(scores.S_BLK, scores.count_BLK, objective.codes)
+        R_BLK = None
         if objective.needs_reference():
             if self.hardware.reference is ReferenceMode.cached:
-                R_BLL = torch.stack([self.references[item.key()] for item in items])
+                R_BLK = torch.stack([self.references[item.key()] for item in items])
             else:
                 with self._as_reference():
-                    R_BLL = self._scored(items, cells).S_BLL
-        terms = objective_terms(objective, scores.S_BLL, R_BLL, scores.count_BLL)
-        metrics |= {name: float(total / count) for name, (total, count) in terms.metrics.items()}
+                    R_BLK = self._scored(items, cells).S_BLK
+        terms = objective_terms(objective, scores.S_BLK, R_BLK, scores.count_BLK, None, items)
+        metrics |= {name: float(total / count) for name, (total, count) in terms.metrics.items() if count}
         if objective.needs_reference() and self.global_step == 0:
             self._rounded = rounding(self.model, items, cells)
             check_step_zero(metrics, self._rounded, items, objective.beta)

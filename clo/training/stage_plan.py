@@ -32,7 +32,7 @@ class Base:
     key: str
     """Their content hash; a checkpoint of another base is refused."""
     references: Callable[[Any], dict[str, Tensor]] | None = None
-    """Cached mode: of the module, makes the reference scores by item key, float32 [L, L], once the processes are up."""
+    """Cached mode: of the module, makes the reference scores by item key, float32 [L, K], once the processes are up."""
     likely: Callable[[Any], dict[str, Likely]] | None = None
     """With an anchor: of the module, makes the start's most likely tokens by item key."""
     weights: dict[str, Tensor] | None = None

@@ -16,7 +16,9 @@ from torch import Tensor
 
 from clo.config import EvaluationConfig, MethodConfig
 from clo.config.choices import Anchor, Cells, Keep, Prompts, ReferenceMode
+from clo.config.method import places_against
 from clo.config.parse import RunConfig
+from clo.data.batch import every_cell
 from clo.data.datamodule import SquareDataModule, stage_steps, steps_per_epoch
 from clo.data.items import Item
 from clo.evaluation.watch import Look
@@ -49,19 +51,26 @@ class StageData:
     val: Sequence[Item]
     watch: Look | None = None
     """Answers some prompts at every validation."""
+    replayed: Sequence[Item] = ()
+    """Rows that hold the source language, of which some come into every step."""
 
 
 def plan_stages(
-    method: MethodConfig, evaluation: EvaluationConfig, batch_size: int, train: Sequence[Item]
+    method: MethodConfig,
+    evaluation: EvaluationConfig,
+    batch_size: int,
+    train: Sequence[Item],
+    codes: Sequence[str] = (),
 ) -> list[StagePlan]:
-    """The stages of a method, in order."""
+    """The stages of a method, in order; ``codes`` are of the items' languages, where some are named or told apart."""
     items, languages = len(train), len(train[0].prompts)
     per_epoch = steps_per_epoch(items, batch_size)
     terms = method.beta, method.nll_reduction, method.pair_reduction
     plans: list[StagePlan] = []
 
     def add(name: str, objective: Objective, lr: float, steps: int) -> None:
-        plans.append(StagePlan(name, objective, lr, steps, per_epoch, max(1, steps // evaluation.validations)))
+        told = replace(objective, codes=tuple(codes) if len(codes) > 2 else ())
+        plans.append(StagePlan(name, told, lr, steps, per_epoch, max(1, steps // evaluation.validations)))
 
     before, steps = _steps(method, items, batch_size)
     if method.sft_first is not None:
@@ -74,7 +83,9 @@ def plan_stages(
         margin=method.margin or 0.0,
         penalty=method.penalty or 0.0,
         label_smoothing=method.label_smoothing or 0.0,
-        anchor=0.0 if method.anchor is Anchor.none else method.anchor_weight,
+        anchor=method.anchor_weight if method.anchor is Anchor.kl else 0.0,
+        replay=method.anchor_weight if method.anchor is Anchor.replay else 0.0,
+        against=places_against(method.against, codes),
     )
     name = method.name if method.sft_first is None else method.name.removeprefix("sft_") or method.name
     add(name, main, method.lr, steps)
@@ -102,7 +113,7 @@ def fit_stages(run: RunConfig, model: Any, data: StageData, folder: RunFolder) -
     Raises:
         UserError: a checkpoint of another base, a loss that is not finite, a reference that is not the start model.
     """
-    plans = plan_stages(run.method, run.evaluation, run.batch_size, data.train)
+    plans = plan_stages(run.method, run.evaluation, run.batch_size, data.train, run.lang.codes())
     for number, plan in enumerate(plans, 1):
         done = folder.path / "checkpoint" / f"{number}-{plan.name}.safetensors"
         if done.is_file():
@@ -138,7 +149,9 @@ def _fit_stage(run: RunConfig, model: Any, plan: StagePlan, data: StageData, fol
     callbacks = [best] if run.trainer.keep is Keep.best else []
     trainer = _trainer(run, plan, folder, done.with_suffix(""), callbacks)
     module = CLOModule(model, plan, run.optimizer, run.trainer, Base(key, references, anchor, start), look)
-    datamodule = SquareDataModule(data.train, data.val, run.batch_size, plan.total_steps, run.seed)
+    per_step = max(1, round(run.method.anchor_share * run.batch_size))
+    replayed = (data.replayed, per_step) if plan.objective.replay else ((), 0)
+    datamodule = SquareDataModule(data.train, data.val, run.batch_size, plan.total_steps, run.seed, replayed)
     checkpoint = newest_checkpoint(done.with_suffix(""), key)
     for logger in (*trainer.loggers, watched):
         if isinstance(logger, MetricsFile) and folder.main:
@@ -163,19 +176,21 @@ def _look(watch: Look, file: MetricsFile | None, model: Any, step: int) -> dict[
 
 def _references(kept: Path, data: StageData, folder: RunFolder, module: CLOModule) -> dict[str, Tensor]:
     """Reference scores of training and held-out items, filled over all ranks."""
-    languages = len(data.train[0].prompts)
-    whole = [(i, j) for i in range(languages) for j in range(languages)]
+    whole = every_cell(data.train)
+    # The square of two languages is what all methods share; a larger one has cells that a method never reads.
+    cells = whole if len(whole) <= 4 else module.plan.objective.cells()
     share = (module.global_rank, module.trainer.world_size)
     found: dict[str, Tensor] = {}
     for items in (data.train, data.val):
-        cache = ReferenceCache(kept, module.base.key, whole)
+        cache = ReferenceCache(kept, module.base.key, cells)
         args = (module.model, items, module.hardware.max_tokens, share)
         with stage(folder, "reference scores") as tick:
             found |= cache.scores(*args, progress=tick)
         if share[1] > 1:
             torch.distributed.barrier()
             found |= cache.scores(*args)
-    return found
+    # Nothing of a replayed row is compared.
+    return found | {item.key(): torch.zeros(whole[-1][0] + 1, whole[-1][1] + 1) for item in data.replayed}
 
 
 def _likely(kept: Path, data: StageData, count: int, module: CLOModule) -> dict[str, Likely]:

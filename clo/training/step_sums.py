@@ -16,11 +16,15 @@ class StepSums:
     """Sums for the log. They stay on the device until :meth:`means`, the one time that a step waits for it."""
 
     values: dict[str, Tensor] = field(default_factory=dict)
-    """name -> float64 [2], (sum, count); count 0 marks a sum that is normalised already."""
+    """name -> float64 [2], (sum, count)."""
+    normalised: set[str] = field(default_factory=set)
+    """Names of sums that the step's denominators already normalise; their count is 0."""
 
     def add(self, name: str, value: Tensor, weight: float = 1.0) -> None:
         """Add a (sum, count) pair, or a scalar that the step's denominators already normalise."""
         value = weight * value.detach().double()
+        if not value.dim():
+            self.normalised.add(name)
         pair = value if value.dim() else torch.stack([value, torch.zeros_like(value)])
         self.values[name] = self.values[name] + pair if name in self.values else pair
 
@@ -39,10 +43,12 @@ class StepSums:
             self.add(name, pair, weight)
 
     def means(self) -> dict[str, float]:
-        """Every name's mean, or its normalised sum."""
+        """Every name's mean, or its normalised sum; of what the step had none of there is neither."""
         pairs = torch.stack([pair.to(self.values["loss"].device) for pair in self.values.values()]).tolist()
         return {
-            name: total / count if count else total for name, (total, count) in zip(self.values, pairs, strict=True)
+            name: total / count if count else total
+            for name, (total, count) in zip(self.values, pairs, strict=True)
+            if count or name in self.normalised
         }
 
     def over_ranks(self) -> None:

@@ -38,8 +38,8 @@ def rounding(model: Any, items: Sequence[Item], cells: Sequence[Cell]) -> float:
     with without_dropout(model):
         a = score(model, pad([first], cells).to(device))
         b = score(model, (pack([first], cells) if packs(model, first) else pad(others, cells)).to(device))
-    wanted = tuple(torch.tensor(cells).T)
-    found = (a.S_BLL[0] - b.S_BLL[0]).abs()[wanted] / a.count_BLL[0][wanted].sqrt()
+    wanted = tuple(torch.tensor(first.present(cells)).T)
+    found = (a.S_BLK[0] - b.S_BLK[0]).abs()[wanted] / a.count_BLK[0][wanted].sqrt()
     return float(found.max())
 
 
@@ -48,7 +48,7 @@ def undrawn(model: Any, metrics: Mapping[str, float], terms: Callable[[], Terms]
     if not any(isinstance(module, torch.nn.Dropout) and module.training for module in model.modules()):
         return metrics
     with torch.no_grad(), without_dropout(model):
-        return {name: float(total / count) for name, (total, count) in terms().metrics.items()}
+        return {name: float(total / count) for name, (total, count) in terms().metrics.items() if count}
 
 
 def check_step_zero(metrics: Mapping[str, float], rounded: float, items: Sequence[Item], beta: float) -> None:
@@ -63,7 +63,7 @@ def check_step_zero(metrics: Mapping[str, float], rounded: float, items: Sequenc
     Raises:
         UserError: something is not 0: the reference was made from other weights, data or precision.
     """
-    longest = max(len(response) for item in items for response in item.responses)
+    longest = max(len(response) for item in items for response in item.responses if response)
     apart = max(LEAST, FACTOR * rounded * math.sqrt(longest))
     for name, value in metrics.items():
         kind = name.rpartition("_")[0]

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from clo.data.batch import Cell, packed_tokens, padded_tokens
+from clo.data.batch import Cell, packed_tokens, padded_tokens, response_tokens
 from clo.data.items import Item
 from clo.model.layers import LowerLayers, base_model, text_config, text_decoder
 from clo.square.scores import groups_of, packs
@@ -31,7 +31,7 @@ def forward_flops(model: Any, items: Sequence[Item], cells: Sequence[Cell]) -> f
     """Floating-point operations of scoring the items once, without gradients; attention scores are left out (1 %)."""
     base = base_model(model)
     matrices = sum(size for _, size, _ in _matrices(model))
-    responses = sum(len(item.responses[j]) for item in items for _, j in cells)
+    responses = response_tokens(items, cells)
     head = base.get_output_embeddings().weight.numel()
     return 2.0 * matrices * sum(packed_tokens(item, cells) for item in items) + 2.0 * responses * head
 
@@ -49,7 +49,7 @@ def step_flops(model: Any, items: Sequence[Item], cells: Sequence[Cell]) -> floa
     trained = sum(size for _, size, trains in matrices if trains)
     tokens = sum(packed_tokens(item, cells) for item in items)
     head = base_model(model).get_output_embeddings().weight
-    responses = sum(len(item.responses[j]) for item in items for _, j in cells)
+    responses = response_tokens(items, cells)
     body = 2.0 * tokens * (sum(size for _, size, _ in matrices) + above + trained)
     config = text_config(model)
     heads = config.num_attention_heads
@@ -58,6 +58,12 @@ def step_flops(model: Any, items: Sequence[Item], cells: Sequence[Cell]) -> floa
     pairs = 4.0 * width * sum(_pairs(item, cells) for item in items)
     own = (6.0 if head.requires_grad else 4.0) * responses * head.numel()
     return body + pairs * (layers + 2 * (layers - first)) + own
+
+
+def head_again_flops(model: Any, items: Sequence[Item], cells: Sequence[Cell]) -> float:
+    """What a step does beyond that floor where the head trains: its logits are made again on the way back."""
+    head = base_model(model).get_output_embeddings().weight
+    return 2.0 * response_tokens(items, cells) * head.numel() if head.requires_grad else 0.0
 
 
 def _matrices(model: Any) -> list[tuple[str, float, bool]]:
@@ -85,10 +91,11 @@ def _layer(name: str) -> int:
 def _pairs(item: Item, cells: Sequence[Cell]) -> float:
     """(query, key) pairs of one item that a causal mask leaves."""
     total = 0.0
-    for i in {i for i, _ in cells}:
-        prompt = len(item.prompts[i])
+    there = item.present(cells)
+    for i in {i for i, _ in there}:
+        prompt = len(item.prompt(i))
         total += prompt * (prompt + 1) / 2
-        for own in (len(item.responses[j]) - 1 for k, j in cells if k == i):
+        for own in (len(item.response(j)) - 1 for k, j in there if k == i):
             total += own * prompt + own * (own + 1) / 2
     return total
 
@@ -128,12 +135,13 @@ def step_rates(
         seconds: the step took.
         peak: FLOP/s of all devices together; none where it is not known, and there is no ``mfu`` then.
     """
-    responses = sum(len(item.responses[j]) for item in items for _, j in cells)
+    responses = response_tokens(items, cells)
     rates = {"response_tokens_per_second": responses / seconds, "wasted_tokens": 0.0}
     if not packs(model, items[0]):
         groups = groups_of(model, items, cells, max_tokens)
-        used = sum(len(group) * padded_tokens(items[group[0]], cells) for group in groups)
-        held = sum(len(item.prompts[i]) + len(item.responses[j]) for item in items for i, j in cells)
+        used = sum(padded_tokens([items[k] for k in group], cells) for group in groups)
+        prompts = sum(len(item.prompt(i)) for item in items for i, _ in item.present(cells))
+        held = prompts + response_tokens(items, cells)
         rates["wasted_tokens"] = 1 - held / used
     if peak is not None:
         rates["mfu"] = step_flops(model, items, cells) / seconds / peak

@@ -29,20 +29,22 @@ COUNTS = {
     "model": 21,
     "lang": 8,
     "method": 6,
-    "tuning": 4,
+    "tuning": 5,
     "data": 4,
     "evaluation": 3,
     "trainer": 4,
     "logger": 2,
     "scale": 3,
     "preset": 1,
-    "study": 19,
+    "study": 23,
 }
 FILES = [(group, path.stem) for group in COUNTS for path in sorted((CONF / group).glob("*.yaml"))]
 STUDIES = [name for group, name in FILES if group == "study"]
 CELLS = {
+    "ablation_layers": 45,
     "ablation_nll": 10,
     "ablation_tuning": 27,
+    "anchors": 36,
     "bed": 96,
     "data_efficiency": 60,
     "demo": 4,
@@ -51,7 +53,9 @@ CELLS = {
     "main_grid": 90,
     "memory": 6,
     "real_model": 32,
+    "real_rows": 16,
     "rerun": 36,
+    "tune_anchors": 16,
     "tune_bed": 16,
     "tune_bed_sft": 8,
     "tune_bed_sft_dpo": 8,
@@ -62,6 +66,8 @@ CELLS = {
     "tune_real": 9,
 }
 """Runs of every study; a study that grows says so here."""
+ROWS = {"real_rows": ["data.train=rows.jsonl"]}
+"""What a study leaves to its user."""
 
 
 def test_every_file_is_counted() -> None:
@@ -91,14 +97,15 @@ def test_every_file_composes_and_is_named_like_its_value(group: str, name: str) 
 
 @pytest.mark.parametrize("study", STUDIES)
 def test_every_value_of_every_study_parses(study: str) -> None:
-    cfg = composed(f"study={study}")
+    given = [f"study={study}", *ROWS.get(study, [])]
+    cfg = composed(*given)
     assert cfg.hydra.mode.name == "MULTIRUN"
     assert cfg.study_name == study or cfg.scale  # the paper's: tests/config/test_paper_studies.py
     params = {key: str(values).split(",") for key, values in cfg.hydra.sweeper.params.items()}
     assert math.prod(len(values) for values in params.values()) == CELLS[study]
     first = {key: values[0] for key, values in params.items()}
     axes = [first | {key: value} for key, values in params.items() for value in values]
-    names = {run_of(f"study={study}", *(f"{k}={v}" for k, v in cell.items())).slug() for cell in axes}
+    names = {run_of(*given, *(f"{k}={v}" for k, v in cell.items())).slug() for cell in axes}
     assert len(names) == 1 + sum(len(values) - 1 for values in params.values())
 
 
@@ -218,7 +225,38 @@ def test_any_language_takes_nothing_from_another() -> None:
         ("trainer.strategy=fsdp", "trainer.strategy"),
         ("trainer.max_tokens=0", "trainer.max_tokens"),
         ("trainer.reference=adapters_off", "needs adapters; set tuning=attention_lora"),
+        (
+            "data=files data.train=x.jsonl method.anchor=replay",
+            "needs rows .* set data.replay.path=<file> or data.replay.",
+        ),
+        ("method.anchor=replay method.anchor_share=0", "method.anchor_share .* above 0"),
+        ("method.anchor=replay data.replay.kind=trees", "data.replay.kind is oasst or table"),
         ("tuning.layers=[1]", "tuning.layers is"),
+        ("tuning.layers=[1,x]", "tuning.layers is"),
+        (
+            "tuning.layers=some",
+            r"is \[first, last\], one of auto, lower, middle, upper, or null, got some",
+        ),
+        ("tuning.layers=auto tuning.auto_share=0", r"tuning.auto_share .* above 0, at most 1, got 0"),
+        ("tuning.layers=auto tuning.auto_items=0", "tuning.auto_items .* at least 1, got 0"),
+        ("tuning=attention_lora model.quantize=4bit tuning.layers=auto", "layers=auto goes by gradients .* quantized"),
+        ("evaluation.rivals.names=[guessed]", r"evaluation.rivals.names is .* prompted, averaged, chat_vector, got"),
+        ("evaluation.rivals.names=[prompted,prompted]", "names one twice"),
+        (
+            "evaluation.rivals.names=[averaged] evaluation.rivals.shares=[0.5,1]",
+            "between 0 and 1, both excluded",
+        ),
+        ("evaluation.rivals.names=[averaged] evaluation.rivals.shares=[]", "shares between 0 and 1"),
+        (
+            "evaluation.rivals.names=[prompted] evaluation.rivals.instruction=''",
+            "is a text before a prompt",
+        ),
+        ("evaluation.rivals.names=[chat_vector]", "needs evaluation.rivals.base=<hub id or folder>"),
+        ("evaluation.rivals.names=[chat_vector] evaluation.rivals.base=a", "needs evaluation.rivals.adapted=<hub id"),
+        (
+            "evaluation.rivals={names:[chat_vector],base:a,adapted:b} tuning=attention_lora model.quantize=4bit",
+            "adds weights, and quantized ones cannot be added",
+        ),
         ("optimizer.warmup=1", "optimizer.warmup"),
         ("optimizer.betas=[0.9]", "optimizer.betas"),
         ("evaluation.rows=0", "evaluation.rows"),
@@ -229,7 +267,7 @@ def test_any_language_takes_nothing_from_another() -> None:
 )
 def test_impossible_values_are_refused(override: str, said: str) -> None:
     with pytest.raises(UserError, match=said) as caught:
-        run_of(*(["method=sft_dpo"] if "sft_first" in override else []), override)
+        run_of(*(["method=sft_dpo"] if "sft_first" in override else []), *override.split())
     assert "\n" not in str(caught.value)
 
 

@@ -49,7 +49,12 @@ def test_settings_that_came_later_leave_names_as_they_were() -> None:
     assert (run.slug(), run.first_slug()) == ("nano-clo-sw-400-s0-c8a9282b", "clo-sw-400-s0-ef83e976")
     files = run_of("data=files", "data.train=x.jsonl", *then)
     assert (files.slug(), files.first_slug()) == ("nano-clo-sw-400-s0-1be493f6", "clo-sw-400-s0-87347901")
-    for override in ("model.date=2024-07-26", "method.steps=71", "+model.template_kwargs.enable_thinking=false"):
+    for override in (
+        "model.date=2024-07-26",
+        "method.steps=71",
+        "method.against=source",
+        "+model.template_kwargs.enable_thinking=false",
+    ):
         assert run_of(override).slug() != run_of().slug()
 
 

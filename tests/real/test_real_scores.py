@@ -75,10 +75,10 @@ def test_scores_beyond_the_window(lang: str, shared_data: Path, renderer: Render
     ]
     assert packs(model, items[0]) and min(len(prompt) for prompt in items[1].prompts) > window
     with torch.no_grad():
-        S_BLL = score(model, pack(items, CELLS)).S_BLL
+        S_BLK = score(model, pack(items, CELLS)).S_BLK
         wanted = [[exact_score(exact, item.prompts[i], item.responses[j]) for i, j in CELLS] for item in items]
-    exact_BLL = torch.tensor(wanted, dtype=torch.float64).view(2, 2, 2)
-    error = (S_BLL.double() - exact_BLL).abs() / exact_BLL.abs()
+    exact_BLK = torch.tensor(wanted, dtype=torch.float64).view(2, 2, 2)
+    error = (S_BLK.double() - exact_BLK).abs() / exact_BLK.abs()
     print(f"{lang}: largest relative error of a response {float(error.max()):.1e}")
     assert float(error.max()) < SCORE_ERROR
 
@@ -104,7 +104,7 @@ def test_gradients(shared_data: Path, renderer: Renderer, model: Any, exact: Any
     wanted = torch.cat([p.grad.flatten() for p in exact.parameters() if p.requires_grad])
 
     objective = Objective(2, Cells.target, Prompts.both, lam, beta)
-    scores = score(model, pack(items, objective.cells())).S_BLL
+    scores = score(model, pack(items, objective.cells())).S_BLK
     ours = objective.loss(objective_terms(objective, scores, R.float()), objective.denominators(items))
     assert float(ours.detach()) == pytest.approx(float(loss.detach()), rel=1e-5)
     by_matrix = torch.autograd.grad(ours, [p for p in model.parameters() if p.requires_grad])

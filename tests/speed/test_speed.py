@@ -49,7 +49,7 @@ def test_margins_are_exactly_zero_before_the_first_step() -> None:
         side.prepare(setup.batches())
         with side._precision(), torch.no_grad():
             batches = [batch_of(side.model, [item], side.objective.cells()) for item in setup.items()]
-            alone = [score(side.model, batch).S_BLL for batch in batches]
+            alone = [score(side.model, batch).S_BLK for batch in batches]
         assert torch.equal(torch.cat(alone), side._references[0])
 
 

@@ -58,7 +58,7 @@ def test_every_path_equals_float64(family: str, short: int, monkeypatch: pytest.
     items = random_items(4, 3)
     cells = [(i, j) for i in range(3) for j in range(3)]
     exact_model = copy.deepcopy(model)
-    S, exact_S = score(model, pack(items, cells)).S_BLL, naive_scores(exact_model, items)
+    S, exact_S = score(model, pack(items, cells)).S_BLK, naive_scores(exact_model, items)
     torch.testing.assert_close(S.detach().double(), exact_S.detach(), rtol=1e-5, atol=1e-4)
     found, exact = gradient(model, S), gradient(exact_model, exact_S)
     assert float((found - exact).norm() / exact.norm()) < 5e-5
@@ -70,7 +70,7 @@ def test_a_window_changes_the_scores() -> None:
     model = tiny_model("mistral")
     narrow = with_window(model, 5)
     narrow.load_state_dict(model.state_dict())
-    difference = score(narrow, pack(items, WHOLE)).S_BLL - score(model, pack(items, WHOLE)).S_BLL
+    difference = score(narrow, pack(items, WHOLE)).S_BLK - score(model, pack(items, WHOLE)).S_BLK
     assert float(difference.abs().max()) > 0.1
 
 
@@ -122,7 +122,7 @@ def test_a_one_token_response_needs_no_segment_of_its_own() -> None:
     assert [(s.start, s.stop) for s in batch.segments] == [(0, 2), (2, 3)]
     model = tiny_model()
     torch.testing.assert_close(
-        score(model, batch).S_BLL.double(), naive_scores(copy.deepcopy(model), [item]), rtol=1e-5, atol=1e-5
+        score(model, batch).S_BLK.double(), naive_scores(copy.deepcopy(model), [item]), rtol=1e-5, atol=1e-5
     )
 
 
@@ -151,7 +151,7 @@ def test_models_that_do_not_fit_take_the_padded_way(family: str, capsys: pytest.
     assert not packs(model, items[0])
     assert "padded way" in capsys.readouterr().out
     exact = naive_scores(copy.deepcopy(model), items)
-    torch.testing.assert_close(score_items(model, items, WHOLE, 500).S_BLL.double(), exact, rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(score_items(model, items, WHOLE, 500).S_BLK.double(), exact, rtol=1e-4, atol=1e-3)
 
 
 def test_a_window_that_only_a_mask_tells_is_refused() -> None:

@@ -59,10 +59,10 @@ def test_policy_and_reference_share_the_lower_layers(family: str) -> None:
     policy, reference = score_with_reference(model, batch, swapped(model, start))
     assert ran == [0, 1, 2, 3, 2, 3]
     with torch.no_grad(), swapped(model, start):
-        assert torch.equal(reference.S_BLL, score(model, batch).S_BLL)
-    again = score(model, batch).S_BLL
-    assert torch.equal(policy.S_BLL, again)
-    for a, b in zip(trained_gradient(model, policy.S_BLL), trained_gradient(model, again), strict=True):
+        assert torch.equal(reference.S_BLK, score(model, batch).S_BLK)
+    again = score(model, batch).S_BLK
+    assert torch.equal(policy.S_BLK, again)
+    for a, b in zip(trained_gradient(model, policy.S_BLK), trained_gradient(model, again), strict=True):
         assert torch.equal(a, b)
 
 
@@ -86,11 +86,11 @@ def test_checkpointed_and_compiled_layers_give_the_same(lora: bool, checkpointin
     model = tuned(layers=2, lora=LoraConfig(r=2) if lora else None)
     moved(model)
     batch = pack(random_items(3), WHOLE)
-    plain = score(model, batch).S_BLL
+    plain = score(model, batch).S_BLK
     expected = trained_gradient(model, plain)
     names = list(model.state_dict())
     with training_layers(model, checkpointing, compiled):
-        S = score(model, batch).S_BLL
+        S = score(model, batch).S_BLK
         found = trained_gradient(model, S)
         assert list(model.state_dict()) == names
     torch.testing.assert_close(S, plain, rtol=1e-5, atol=1e-5)
@@ -104,7 +104,7 @@ def test_checkpointing_makes_layers_again() -> None:
     calls: list[int] = []
     model.model.layers[0].self_attn.q_proj.register_forward_hook(lambda *_: calls.append(1))
     with training_layers(model, True, False):
-        trained_gradient(model, score(model, pack(random_items(2), WHOLE)).S_BLL)
+        trained_gradient(model, score(model, pack(random_items(2), WHOLE)).S_BLK)
     assert len(calls) == 2
 
 
@@ -113,9 +113,9 @@ def test_scores_are_bit_equal_in_any_company(precision: str) -> None:
     """So a cached reference differs from the policy's scores by exactly 0 before the first step."""
     model, items = tiny_model(), random_items(24)
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed"):
-        whole = score_items(model, items, WHOLE, 1000).S_BLL
+        whole = score_items(model, items, WHOLE, 1000).S_BLK
         for size in (2, 5, 24):
-            parts = [score(model, pack(items[k : k + size], WHOLE)).S_BLL for k in range(0, len(items), size)]
+            parts = [score(model, pack(items[k : k + size], WHOLE)).S_BLK for k in range(0, len(items), size)]
             assert torch.equal(torch.cat(parts).detach(), whole)
 
 
@@ -132,7 +132,7 @@ def test_running_out_of_memory_halves_the_budget(
         return usual(model, batch)
 
     monkeypatch.setattr(clo.square.scores, "score", small_memory)
-    torch.testing.assert_close(score_items(model, items, WHOLE, 1000).S_BLL, expected.S_BLL)
+    torch.testing.assert_close(score_items(model, items, WHOLE, 1000).S_BLK, expected.S_BLK)
     assert "halved" in capsys.readouterr().out
     monkeypatch.setattr(clo.square.scores, "score", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError()))
     with pytest.raises(torch.OutOfMemoryError):
@@ -176,7 +176,7 @@ def test_flops_of_a_step_are_the_floor(layers: list[int] | None) -> None:
 
     model, items = llama3_8b(layers), real_size_items()
     with FlopCounterMode(display=False) as counter:
-        score(model, pack(items, WHOLE).to("meta")).S_BLL.sum().backward()
+        score(model, pack(items, WHOLE).to("meta")).S_BLK.sum().backward()
     # The counter takes attention for a full square, where the kernel leaves out what the causal mask hides: 1 % here.
     products = sum(count for op, count in counter.get_flop_counts()["Global"].items() if "attn" not in str(op))
     assert 0.97 < products / step_flops(model, items, WHOLE) <= 1.02

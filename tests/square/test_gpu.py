@@ -33,7 +33,7 @@ def test_loss_and_gradient_equal_float64(family: str, languages: int, half: bool
     model.cuda()
     with torch.autocast("cuda", torch.bfloat16, enabled=half):
         assert packs(model, items[0])
-        S = score(model, pack(items, cells).to("cuda")).S_BLL
+        S = score(model, pack(items, cells).to("cuda")).S_BLK
     exact_S = naive_scores(exact_model, items)
     losses = [loss_of(values, items, exact_S.to(values.device)) for values in (S, exact_S)]
     assert float(losses[0].detach()) == pytest.approx(float(losses[1].detach()), rel=1e-3 if half else 1e-5)
@@ -45,6 +45,6 @@ def test_loss_and_gradient_equal_float64(family: str, languages: int, half: bool
 def test_an_item_scores_the_same_in_any_company(half: bool) -> None:
     items, model = random_items(24), tiny_model().cuda()
     with torch.autocast("cuda", torch.bfloat16, enabled=half), torch.no_grad():
-        whole = score_items(model, items, WHOLE, 1000).S_BLL
-        parts = [score(model, pack(items[k : k + 4], WHOLE).to("cuda")).S_BLL for k in range(0, len(items), 4)]
+        whole = score_items(model, items, WHOLE, 1000).S_BLK
+        parts = [score(model, pack(items[k : k + 4], WHOLE).to("cuda")).S_BLK for k in range(0, len(items), 4)]
     torch.testing.assert_close(torch.cat(parts).cpu(), whole, rtol=0, atol=0.2 if half else 1e-4)

@@ -62,12 +62,12 @@ def alone(model: Any) -> Tensor:
 def test_every_family_is_scored_right_and_in_the_way_that_its_code_allows(family: str) -> None:
     model = tiny_model(family).float()
     assert packs(model, ITEMS[0]) is (family in PACKED), unpackable(model)
-    torch.testing.assert_close(score_items(model, ITEMS, CELLS, 200).S_BLL, alone(model), rtol=0, atol=2e-4)
+    torch.testing.assert_close(score_items(model, ITEMS, CELLS, 200).S_BLK, alone(model), rtol=0, atol=2e-4)
 
 
 def test_the_text_of_a_model_with_a_tower_for_images() -> None:
     model = tiny_with_images().float()
-    torch.testing.assert_close(score_items(model, ITEMS, CELLS, 200).S_BLL, alone(model), rtol=0, atol=2e-4)
+    torch.testing.assert_close(score_items(model, ITEMS, CELLS, 200).S_BLK, alone(model), rtol=0, atol=2e-4)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_what_changes_the_logits_is_seen_whatever_their_size(
     with torch.no_grad():
         model.get_output_embeddings().weight.mul_(size)
     assert not head_is_last(model, pad(ITEMS[:1], CELLS)) and not packs(model, ITEMS[0])
-    torch.testing.assert_close(score_items(model, ITEMS, CELLS, 200).S_BLL, alone(model), rtol=0, atol=2e-4)
+    torch.testing.assert_close(score_items(model, ITEMS, CELLS, 200).S_BLK, alone(model), rtol=0, atol=2e-4)
 
 
 def per_layer(family: str) -> Any:
@@ -131,8 +131,8 @@ def test_the_reference_of_a_range_of_layers_is_what_the_whole_model_gives(family
                 parameter.add_(0.1 * torch.randn_like(parameter))
     batch = pack(ITEMS, CELLS)
     with torch.no_grad(), swapped(model, start):
-        whole = score(model, batch).S_BLL
+        whole = score(model, batch).S_BLK
     policy, reference = score_with_reference(model, batch, swapped(model, start))
-    assert torch.equal(reference.S_BLL, whole)
-    assert torch.equal(policy.S_BLL.detach(), score(model, batch).S_BLL.detach())
-    assert float((policy.S_BLL - whole).detach().abs().max()) > 1e-2
+    assert torch.equal(reference.S_BLK, whole)
+    assert torch.equal(policy.S_BLK.detach(), score(model, batch).S_BLK.detach())
+    assert float((policy.S_BLK - whole).detach().abs().max()) > 1e-2

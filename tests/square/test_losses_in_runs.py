@@ -57,7 +57,7 @@ def test_parts_of_a_step_add_up(loss: Loss) -> None:
             ).loss
         )
         for b in range(7)
-        for i, j in objective.comparisons()
+        for i, _, j, _ in objective.comparisons()
     )
     assert float(objective_terms(objective, S, R, count).preference_sum) == pytest.approx(by_hand, rel=1e-12)
 
@@ -174,6 +174,7 @@ def test_what_a_loss_does_not_read_leaves_the_run_as_it_is() -> None:
         (["method.loss=dpop", "method.penalty=0"], "method.penalty .* above 0, got 0"),
         (["method.label_smoothing=0.5"], r"method.label_smoothing .* in \[0, 0.5\), got 0.5"),
         (["method.loss=robust", "method.label_smoothing=0"], "is method.loss=sigmoid; set that"),
+        (["method.against=[yo]"], r"method.against is all, source, or a list .* \(en, sw\), got \['yo'\]"),
     ],
 )
 def test_impossible_values_are_refused(words: list[str], said: str) -> None:

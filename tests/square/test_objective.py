@@ -115,7 +115,7 @@ def test_cells_of_every_method() -> None:
     }  # fmt: skip
     three = Objective(3, Cells.target, Prompts.target, 0.5, 0.1)
     assert three.nll_cells() == [(1, 1), (2, 2)]
-    assert three.comparisons() == [(1, 0), (1, 2), (2, 0), (2, 1)]
+    assert [one[:3] for one in three.comparisons()] == [(1, 1, 0), (1, 1, 2), (2, 2, 0), (2, 2, 1)]
     assert three.cells() == [(1, 0), (1, 1), (1, 2), (2, 0), (2, 1), (2, 2)]
 
 
@@ -135,7 +135,7 @@ def test_gradient_is_the_analytic_one(objective: Objective) -> None:
     nll, pairs = (max(value, 1.0) for value in objective.denominators(items).tolist())
     expected = torch.zeros_like(S)
     for b in range(4):
-        for i, j in objective.comparisons():
+        for i, _, j, _ in objective.comparisons():
             margin = objective.beta * float((S[b, i, i] - S[b, i, j]) - (R[b, i, i] - R[b, i, j]))
             slope = (1 - objective.lam) * objective.beta / (1 + math.exp(margin)) / pairs
             expected[b, i, i] -= slope

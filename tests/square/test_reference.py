@@ -47,7 +47,7 @@ def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
 
 def test_values_are_the_scores_of_each_item(tmp_path: Path) -> None:
     found = fill(tmp_path, ITEMS[:10])
-    expected = score_items(tiny_model(), ITEMS[:10], WHOLE, 2000).S_BLL
+    expected = score_items(tiny_model(), ITEMS[:10], WHOLE, 2000).S_BLK
     for k, item in enumerate(ITEMS[:10]):
         assert torch.equal(found[item.key()], expected[k])
 
@@ -193,15 +193,15 @@ def test_swapped_restores_after_an_error() -> None:
 def test_swapped_scores_are_those_of_the_start_model() -> None:
     items, model = ITEMS[:4], tuned()
     start = weights(model)
-    before = score_items(model, items, WHOLE, 2000).S_BLL
+    before = score_items(model, items, WHOLE, 2000).S_BLK
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.requires_grad:
                 parameter.mul_(1.3)
-    after = score_items(model, items, WHOLE, 2000).S_BLL
+    after = score_items(model, items, WHOLE, 2000).S_BLK
     with swapped(model, start):
-        assert torch.equal(score_items(model, items, WHOLE, 2000).S_BLL, before)
-    assert torch.equal(score_items(model, items, WHOLE, 2000).S_BLL, after)
+        assert torch.equal(score_items(model, items, WHOLE, 2000).S_BLK, before)
+    assert torch.equal(score_items(model, items, WHOLE, 2000).S_BLK, after)
     assert not torch.allclose(after, before)
 
 
@@ -220,5 +220,5 @@ def test_a_block_is_kept_under_the_budget_that_made_it(tmp_path: Path, monkeypat
     half = ReferenceCache(tmp_path, "key", WHOLE).scores(None, ITEMS[BLOCK : 2 * BLOCK], 1000)
     assert all(torch.equal(half[key], found[key]) for key in half)
     again = fill(tmp_path, ITEMS[: 2 * BLOCK])  # the second block was not made under the whole budget
-    exact = score_items(tiny_model(), ITEMS[BLOCK : 2 * BLOCK], WHOLE, 2000).S_BLL
+    exact = score_items(tiny_model(), ITEMS[BLOCK : 2 * BLOCK], WHOLE, 2000).S_BLK
     assert torch.equal(torch.stack([again[item.key()] for item in ITEMS[BLOCK : 2 * BLOCK]]), exact)

@@ -45,7 +45,7 @@ def test_loss_and_gradient_equal_a_float64_loop(way: Any, family: str, languages
     cells = [(i, j) for i in range(languages) for j in range(languages)]
     model = tiny_model(family)
     exact_model = copy.deepcopy(model)
-    S = score(model, way(items, cells)).S_BLL
+    S = score(model, way(items, cells)).S_BLK
     exact_S = naive_scores(exact_model, items)
     torch.testing.assert_close(S.detach().double(), exact_S.detach(), rtol=1e-5, atol=1e-4)
     losses = [loss_of(values, items, exact_S) for values in (S, exact_S)]
@@ -63,14 +63,14 @@ def test_cells_that_are_not_asked_for_are_zero(name: str, way: Any) -> None:
     asked = torch.zeros(2, 2, dtype=torch.bool)
     for i, j in objective.cells():
         asked[i, j] = True
-    torch.testing.assert_close(some.S_BLL[:, asked], whole.S_BLL[:, asked], rtol=1e-5, atol=1e-4)
-    assert (some.S_BLL[:, ~asked] == 0).all() and (some.count_BLL[:, ~asked] == 0).all()
+    torch.testing.assert_close(some.S_BLK[:, asked], whole.S_BLK[:, asked], rtol=1e-5, atol=1e-4)
+    assert (some.S_BLK[:, ~asked] == 0).all() and (some.count_BLK[:, ~asked] == 0).all()
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_counts_are_response_tokens_with_their_end(way: Any) -> None:
     items = random_items(5)
-    counts = score(tiny_model(), way(items, WHOLE)).count_BLL
+    counts = score(tiny_model(), way(items, WHOLE)).count_BLK
     lengths = torch.tensor([[len(response) for response in item.responses] for item in items])
     assert torch.equal(counts, lengths[:, None, :].expand(5, 2, 2).float())
 
@@ -82,8 +82,8 @@ def test_no_prompt_token_is_scored(way: Any) -> None:
     with torch.no_grad():
         model.lm_head.weight.zero_()
     scores = score(model, way(items, WHOLE))
-    expected = -scores.count_BLL * torch.log(torch.tensor(400.0))
-    torch.testing.assert_close(scores.S_BLL, expected, rtol=1e-6, atol=1e-5)
+    expected = -scores.count_BLK * torch.log(torch.tensor(400.0))
+    torch.testing.assert_close(scores.S_BLK, expected, rtol=1e-6, atol=1e-5)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -93,9 +93,9 @@ def test_score_items_does_not_depend_on_the_token_budget(family: str) -> None:
     groups = [len(micro_batches(items, WHOLE, budget)) for budget in (1, 90, 100_000)]
     assert groups[0] == 9 and groups[2] == 1 and groups[1] > 1
     for part in split:
-        torch.testing.assert_close(part.S_BLL, split[0].S_BLL, rtol=1e-5, atol=1e-5)
-        assert torch.equal(part.count_BLL, split[0].count_BLL)
-        assert not part.S_BLL.requires_grad
+        torch.testing.assert_close(part.S_BLK, split[0].S_BLK, rtol=1e-5, atol=1e-5)
+        assert torch.equal(part.count_BLK, split[0].count_BLK)
+        assert not part.S_BLK.requires_grad
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -104,7 +104,7 @@ def test_padding_rows_and_neighbours_do_not_leak(way: Any) -> None:
     short, long = Item("s", ((5,), (6, 7)), ((0,), (8, 0))), random_items(1, seed=9)[0]
     model = tiny_model()
     alone, beside = score(model, way([short], WHOLE)), score(model, way([short, long], WHOLE))
-    torch.testing.assert_close(beside.S_BLL[:1], alone.S_BLL, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(beside.S_BLK[:1], alone.S_BLK, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("languages", [2, 3])
@@ -125,7 +125,7 @@ def test_bfloat16_autocast_is_close(family: str, way: Any, languages: int) -> No
                 parameter.mul_(0.2)
     exact_model = copy.deepcopy(model)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        S = score(model, way(items, cells)).S_BLL
+        S = score(model, way(items, cells)).S_BLK
     assert S.dtype == torch.float32
     exact_S = naive_scores(exact_model, items)
     losses = [loss_of(values, items, exact_S) for values in (S, exact_S)]
@@ -144,7 +144,7 @@ def test_autocast_keeps_gradients_after_a_swapped_reference() -> None:
             if with_reference:
                 with torch.no_grad(), swapped(model, start):
                     score(model, pack(items, WHOLE))
-            S = score(model, pack(items, WHOLE)).S_BLL
+            S = score(model, pack(items, WHOLE)).S_BLK
         gradients.append(attention_gradient(model, loss_of(S, items, S)))
     assert torch.equal(*gradients) and float(gradients[0].norm()) > 0
 
@@ -154,7 +154,7 @@ def test_autocast_keeps_gradients_after_a_swapped_reference() -> None:
 def test_every_methods_loss_and_gradient_equal_float64(name: str, family: str) -> None:
     objective, items, model = METHODS[name], random_items(5), tiny_model(family)
     exact_model = copy.deepcopy(model)
-    S, exact_S = score(model, pack(items, objective.cells())).S_BLL, naive_scores(exact_model, items)
+    S, exact_S = score(model, pack(items, objective.cells())).S_BLK, naive_scores(exact_model, items)
     noise = torch.randn(exact_S.shape, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
     R = exact_S.detach() + noise if objective.comparisons() else None
     denominators = objective.denominators(items)

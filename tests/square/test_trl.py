@@ -65,8 +65,8 @@ def test_preference_equals_trl(tmp_path: Path) -> None:
     objective = Objective(2, Cells.none, Prompts.both, 0.0, 0.3)
     batch = pack(items, objective.cells())
     with torch.no_grad():
-        R = score(start, batch).S_BLL
-    terms = objective_terms(objective, score(policy, batch).S_BLL, R)
+        R = score(start, batch).S_BLK
+    terms = objective_terms(objective, score(policy, batch).S_BLK, R)
     ours = objective.loss(terms, objective.denominators(items))
     ours.backward()
     gradients = {name: p.grad.clone() for name, p in policy.named_parameters()}

@@ -143,8 +143,10 @@ def test_what_only_a_cpu_holds(llama3_8b: Path) -> None:
     """Its memory is the process's; bfloat16 keeps kernels; a step of the optimizer needs room of its own."""
     plain = planned(llama3_8b, "data_size=20", "trainer=cpu", "trainer.precision=32-true", "method=sft").memory
     half = planned(llama3_8b, "data_size=20", "trainer=cpu", "trainer.precision=bf16-mixed", "method=sft").memory
+    long = planned(llama3_8b, "data_size=20", "trainer=cpu", "trainer.precision=bf16-mixed", "method.steps=500").memory
     gpu = planned(llama3_8b, "data_size=20", "method=sft").memory
-    assert plain["process"] > 2**27 and half["kernels"] == 2**30 and "kernels" not in plain
+    assert plain["process"] > 2**27 and "kernels" not in plain
+    assert 2**24 < half["kernels"] < 2**28 and long["kernels"] == 2**30  # by passes, as many as are kept
     assert not {"process", "kernels", "optimizer's step, beyond activations"} & gpu.keys()
     body = plain["activations"] + plain["head"] + plain["optimizer's step, beyond activations"]
     assert body == pytest.approx(max(2 * 4 * 128256 * 4096, plain["activations"] + plain["head"]))

@@ -34,7 +34,7 @@ def first_step_gradients(lam: float, beta: float) -> tuple[list[Tensor], list[Te
     items = [DATA.train[index] for index in next(iter(StepSampler(len(DATA.train), 4, 8, 3)))]
     model = tuned()
     trained = [p for p in model.parameters() if p.requires_grad]
-    S = score(model, pack(items, WHOLE)).S_BLL
+    S = score(model, pack(items, WHOLE)).S_BLK
     tokens = sum(len(item.responses[1]) for item in items)
     nll = -lam * S[:, 1, 1].sum() / tokens
     both = torch.stack([S[:, 0, 0] - S[:, 0, 1], S[:, 1, 1] - S[:, 1, 0]])
@@ -100,10 +100,10 @@ def test_validation_scores_the_held_out_square_without_training_on_it(tmp_path: 
     with torch.no_grad():
         before, after = (score(m, pack(DATA.val, WHOLE)) for m in (start, model))
     for line, scores in ((metrics(tmp_path, "val")[0], before), (metrics(tmp_path, "val")[-1], after)):
-        mean = scores.S_BLL.sum(0) / scores.count_BLL.sum(0)
+        mean = scores.S_BLK.sum(0) / scores.count_BLK.sum(0)
         assert line["val/logp_en_target"] == pytest.approx(float(mean[0, 1]), rel=1e-5)
         assert line["val/nll_target"] == pytest.approx(-float(mean[1, 1]), rel=1e-5)
-    change = after.S_BLL - before.S_BLL
+    change = after.S_BLK - before.S_BLK
     margins = 0.2 * (change[:, 1, 1] - change[:, 1, 0])
     last = metrics(tmp_path, "val")[-1]
     assert last["val/margin_target"] == pytest.approx(float(margins.mean()), abs=1e-4)
@@ -128,5 +128,5 @@ def test_validation_in_bfloat16_sees_the_weights_after_the_step(tmp_path: Path) 
     model = fit(tmp_path, run_config(tmp_path, "sft", precision="bf16-mixed"))
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
         scores = score(model, pack(DATA.val, WHOLE))
-    mean = scores.S_BLL.sum(0) / scores.count_BLL.sum(0)
+    mean = scores.S_BLK.sum(0) / scores.count_BLK.sum(0)
     assert metrics(tmp_path, "val")[-1]["val/nll_target"] == pytest.approx(-float(mean[1, 1]), rel=1e-6)

@@ -72,12 +72,12 @@ def test_a_changed_frozen_weight_is_noticed() -> None:
 def plain_training(model: Any, lam: float, beta: float) -> None:
     """Eight steps of CLO in an ordinary loop: whole batches, torch's AdamW and clipping, the schedule by hand."""
     with torch.no_grad():
-        reference = {item.id: score(model, pack([item], WHOLE)).S_BLL[0] for item in DATA.train}
+        reference = {item.id: score(model, pack([item], WHOLE)).S_BLK[0] for item in DATA.train}
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=1.0, weight_decay=0.1)
     for step, indices in enumerate(StepSampler(len(DATA.train), 4, 8, 3)):
         items = [DATA.train[index] for index in indices]
-        S, R = score(model, pack(items, WHOLE)).S_BLL, torch.stack([reference[item.id] for item in items])
+        S, R = score(model, pack(items, WHOLE)).S_BLK, torch.stack([reference[item.id] for item in items])
         gain = S - R
         margins = torch.stack([gain[:, 0, 0] - gain[:, 0, 1], gain[:, 1, 1] - gain[:, 1, 0]])
         nll = -S[:, 1, 1].sum() / sum(len(item.responses[1]) for item in items)
@@ -120,7 +120,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_change(
         if call < 5:  # three passes in the measured first step, then one per step
             return scores
         seen.update(weights(model))
-        return Scores(scores.S_BLL * float("nan"), scores.count_BLL)
+        return Scores(scores.S_BLK * float("nan"), scores.count_BLK)
 
     replace_score(monkeypatch, broken)
     model = tuned()
@@ -137,8 +137,8 @@ def test_a_gradient_that_is_not_finite_stops_before_the_weights_change(
 
     def broken(call: int, model: Any, batch: Any) -> Scores:
         scores = score(model, batch)
-        total = scores.S_BLL.sum()
-        return Scores(scores.S_BLL + (total - total.detach()).sqrt(), scores.count_BLL)
+        total = scores.S_BLK.sum()
+        return Scores(scores.S_BLK + (total - total.detach()).sqrt(), scores.count_BLK)
 
     replace_score(monkeypatch, broken)
     model = tuned()
@@ -192,7 +192,7 @@ def test_a_wrong_reference_is_seen_at_step_zero_also_under_dropout(
 
     def wrong(*args: Any) -> Any:
         policy, reference = real(*args)
-        return policy, Scores(reference.S_BLL + torch.tensor([[0.5, 0.0], [0.0, 0.5]]), reference.count_BLL)
+        return policy, Scores(reference.S_BLK + torch.tensor([[0.5, 0.0], [0.0, 0.5]]), reference.count_BLK)
 
     monkeypatch.setattr(clo.training.module, "score_with_reference", wrong)
     with pytest.raises(UserError, match="step 0: "):

@@ -44,7 +44,7 @@ def gradients(model: Any, precision: str, items: Any) -> dict[str, Tensor]:
 
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed"):
         for item in items:
-            score(model, pack([item], [(0, 0), (0, 1)])).S_BLL.sum().backward()
+            score(model, pack([item], [(0, 0), (0, 1)])).S_BLK.sum().backward()
     return {name: gathered(p.grad).clone() for name, p in model.named_parameters() if p.grad is not None}
 
 

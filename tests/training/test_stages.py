@@ -115,7 +115,7 @@ def test_dropout_acts_in_training_only(tmp_path: Path) -> None:
         module.training = False
     with torch.no_grad():
         scores = score(model, pack(DATA.val, WHOLE))
-    exact = float((scores.S_BLL.sum(0) / scores.count_BLL.sum(0))[1, 1])
+    exact = float((scores.S_BLK.sum(0) / scores.count_BLK.sum(0))[1, 1])
     assert lines[-1]["val/nll_target"] == pytest.approx(-exact, rel=1e-5)
     plain = fit(tmp_path / "plain", run_config(tmp_path / "plain", "sft_dpo", LORA))
     assert difference(weights(model), weights(plain))[0] > 1e-3

@@ -65,7 +65,7 @@ def score_questions(
         truncated += any(len(after[0]) < len(before[0]) for after, before in zip(cut, options, strict=True))
         for first, part in _shared(cut):
             prompt, responses = tuple(part[0][0]), tuple(tuple(rest) for _, rest in part)
-            item = Item(questions[row].id, (prompt,) * len(part), responses)
+            item = Item(questions[row].id, (prompt,), responses)
             kinds.setdefault(len(part), []).append((row, first, item))
     done: set[int] = set()
     for count, entries in sorted(kinds.items()):
@@ -83,13 +83,14 @@ def score_questions(
 def _scored(model: Any, items: Sequence[Item], max_tokens: int) -> Iterator[list[tuple[int, list[float]]]]:
     """(place of an item, log-probs of its responses) of the items, all with the same number of them, pass by pass."""
     cells: list[Cell] = [(0, j) for j in range(len(items[0].responses))]
-    if packs(model, _probe(items[0])) and all(len(ids) == 1 for item in items for ids in item.responses):
-        options = [[ids[0] for ids in item.responses] for item in items]
-        yield from score_one_token_options(model, [item.prompts[0] for item in items], options, max_tokens)
+    each = [[item.response(j) for _, j in cells] for item in items]
+    if packs(model, _probe(items[0])) and all(len(ids) == 1 for responses in each for ids in responses):
+        options = [[ids[0] for ids in responses] for responses in each]
+        yield from score_one_token_options(model, [item.prompt(0) for item in items], options, max_tokens)
         return
     for group in groups_of(model, items, cells, max_tokens):
-        S_BLL = score_items(model, [items[k] for k in group], cells, max_tokens).S_BLL
-        yield list(zip(group, S_BLL[:, 0].double().tolist(), strict=True))
+        S_BLK = score_items(model, [items[k] for k in group], cells, max_tokens).S_BLK
+        yield list(zip(group, S_BLK[:, 0].double().tolist(), strict=True))
 
 
 def _shared(options: Sequence[tuple[Ids, Ids]]) -> list[tuple[int, Sequence[tuple[Ids, Ids]]]]:
@@ -100,8 +101,8 @@ def _shared(options: Sequence[tuple[Ids, Ids]]) -> list[tuple[int, Sequence[tupl
 
 
 def _probe(item: Item) -> Item:
-    """Two cells for finding out once whether the model packs: its square of all options would be large."""
-    return Item(item.id, item.prompts[:1] * 2, (item.responses[0], item.responses[-1]))
+    """The square of two options, for finding out once whether the model packs."""
+    return Item(item.id, item.prompts * 2, (item.responses[0], item.responses[-1]))
 
 
 def _refuse_not_finite(questions: Sequence[Question], found: Sequence[Sequence[float]]) -> None:

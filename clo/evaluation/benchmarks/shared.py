@@ -111,8 +111,8 @@ def _score(
 
     batch = _packed(groups, prompts, options).to(next(model.parameters()).device)
     with torch.no_grad(), without_dropout(model):
-        S_BKK = score(model, batch).S_BLL
-    values: list[list[float]] = S_BKK[:, 0].double().cpu().tolist()
+        S_BLK = score(model, batch).S_BLK
+    values: list[list[float]] = S_BLK[:, 0].double().cpu().tolist()
     return values
 
 
@@ -134,7 +134,7 @@ def _packed(groups: Sequence[Family], prompts: Sequence[Ids], options: Sequence[
             positions += range(begin, len(prompts[k]))
             segments.append(Segment(start, len(ids), (first, first + begin)))
             last.append(len(ids) - 1)
-    cells = [b * count * count + j for b in range(len(members)) for j in range(count)]
+    cells = range(len(members) * count)
     return PackedBatch(
         torch.tensor([ids]),
         torch.tensor([positions]),
@@ -142,6 +142,5 @@ def _packed(groups: Sequence[Family], prompts: Sequence[Ids], options: Sequence[
         torch.tensor(last).repeat_interleave(count),
         torch.tensor([option for k in members for option in options[k]]),
         torch.tensor(cells),
-        len(members),
-        count,
+        (len(members), 1, count),
     )
