@@ -109,6 +109,16 @@ def test_what_the_paper_does_not_say_is_marked(path: Path) -> None:
     assert "ssumed" in text or path.stem == "main_grid", path  # its axes are all the paper's
 
 
+def test_the_page_for_a_new_member_counts_the_same_cells() -> None:
+    text = (ROOT / "docs" / "reproduce.md").read_text(encoding="utf-8")
+    rows = {cells[2].strip(" `"): cells for line in text.splitlines() if len(cells := line.split("|")) == 6}
+    for study, scales in CELLS.items():
+        for column, scale in ((3, "nano"), (4, "paper")):
+            counts = re.findall(r": (\d+)\b", rows[study][column])
+            assert counts and int(counts[-1]) == scales[scale], (study, scale)
+    assert all(f"`conf/scale/{scale}.yaml`" in text or f"| `{scale}` |" in text for scale in ("nano", "real", "paper"))
+
+
 def test_make_reproduce_runs_every_table(tmp_path: Path) -> None:
     """Of the commands that ``make`` would run: every study at its scale, then the reports of both folders."""
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
