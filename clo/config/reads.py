@@ -32,7 +32,7 @@ def shipped(path: str) -> bool:
 
 
 def _top(run: RunConfig) -> Names:
-    yield from ("data_size", "batch_size", "seed", "study_name", "output_dir", "cache_dir", "jobs", "plan")
+    yield from ("data_size", "batch_size", "seed", "scale", "study_name", "output_dir", "cache_dir", "jobs", "plan")
 
 
 def _model(run: RunConfig) -> Names:

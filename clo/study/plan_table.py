@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 from clo.config.parse import RunConfig
 from clo.study.plan import ASSUMED_MFU, CPU_MFU, Plan, plan_run
 from clo.study.plan_memory import GIB
+from clo.study.plan_sums import show_sums
 
 if TYPE_CHECKING:
     from clo.data.splits import Splits
+    from clo.study.rows import Items
 
 
 def show_plans(runs: Sequence[RunConfig]) -> bool:
@@ -25,19 +27,25 @@ def show_plans(runs: Sequence[RunConfig]) -> bool:
     from clo.training.loggers import quiet_libraries
 
     quiet_libraries()
-    plans = []
+    plans, asked = [], []
     told: dict[str, None] = {}
     answers: dict[str, None] = {}
+    known: dict[str, tuple[Splits, Items]] = {}
     for run in runs:
-        renderer = renderer_of(run.model)
-        rows = rows_of(run)
+        key = repr((run.model, run.lang, run.data, run.data_size, run.seed, run.evaluation))
+        if key not in known:  # the cells of a grid that share their items come one after the other
+            rows = rows_of(run)
+            known = {key: (rows, items_of(run, renderer_of(run.model), rows))}
+        rows, items = known[key]
         told |= dict.fromkeys(rows.told().splitlines())
         answers[_answers(run, rows)] = None
-        items = items_of(run, renderer, rows)
+        asked.append(len(rows.evaluated(run.evaluation)))
         plans.append(plan_run(run, items.train, [*rows.dev, *rows.test, *rows.train]))
     print("".join(f"{line}\n" for line in told), end="")
     fit = show(plans)
     print(*answers, sep="\n")
+    if len(runs) > 1 or run.evaluation.name == "paper":
+        show_sums(runs, plans, asked)
     return fit
 
 
