@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,6 +97,7 @@ def train(run: RunConfig, folder: RunFolder) -> None:
     from clo.model.tuning import apply_tuning
     from clo.study.kept import kept_scores
     from clo.study.outcome import Ends, write_outcome
+    from clo.study.plan_choice import with_choice
     from clo.study.rows import items_of, rows_of
     from clo.study.scores import Tested, start_scores
     from clo.study.session import open_session
@@ -107,6 +109,10 @@ def train(run: RunConfig, folder: RunFolder) -> None:
         print(rows.told(), _fewer(run, rows), sep="", end="")
     session = open_session(run, folder)
     items = items_of(run, session.renderer, rows)
+    run, choice = with_choice(run, items.train)
+    session = replace(session, run=run)
+    if choice and folder.main:
+        print(choice, flush=True)
     test = rows.evaluated(run.evaluation)
     model = _start_model(session, items)
     start = start_scores(session, model, test, items.val)
