@@ -39,8 +39,8 @@ class TrainerConfig:
     """Compile each layer; the first steps are slow. Decides results: part of a run's name."""
     reference: ReferenceMode = ReferenceMode.cached
     """Reference log-probs: computed once and kept on disk, adapters switched off, or swapped-in start weights."""
-    checkpoints: int = 10
-    """Checkpoints over a stage, evenly spaced."""
+    checkpoints: int = 2
+    """Checkpoints over a stage, evenly spaced, written while it goes on; the latest one stays."""
     keep: Keep = Keep.last
     """Weights that the run keeps of its last stage: ``last``, or ``best``, those of the validation with the lowest
     target NLL among all whose English NLL is within ``keep_tolerance`` of the stage's start (where none is, the lowest

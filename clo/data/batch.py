@@ -154,8 +154,9 @@ def pack(items: Sequence[Item], cells: Sequence[Cell]) -> PackedBatch:
                     segments.append(Segment(start, len(ids), (first, first + len(prompt))))
     source = [row for row, owner in zip(rows, owners, strict=True) if owner % languages**2 == 0]
     tensors = [torch.tensor(values, dtype=torch.int64) for values in (ids, positions, rows, targets, owners, source)]
-    row, places, predicting, target, cell, first = tensors
-    return PackedBatch(row[None], places[None], tuple(segments), predicting, target, cell, len(items), languages, first)
+    row, places, predicting, target, cell, from_source = tensors
+    sizes = len(items), languages
+    return PackedBatch(row[None], places[None], tuple(segments), predicting, target, cell, *sizes, from_source)
 
 
 def packed_tokens(item: Item, cells: Sequence[Cell]) -> int:
