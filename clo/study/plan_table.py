@@ -95,6 +95,8 @@ def show(plans: Sequence[Plan]) -> bool:
         print(f"no reference scores: method.loss={loss} needs none, which saves {saved} and their file in cache_dir")
     if any(plan.limit is None or plan.hours is None for plan in plans):
         print("?: the device is not here; set trainer.memory_gb=<GB> and trainer.tflops=<peak TFLOP/s>")
+    for choice in dict.fromkeys(plan.choice for plan in plans if plan.choice):
+        print(f"chosen for the device: {choice}")
     for plan in plans:
         if plan.advice is not None:
             print(f"{plan.name} does not fit; this would: {plan.advice}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,6 +109,7 @@ def train(run: RunConfig, folder: RunFolder) -> None:
     from clo.study.kept import kept_scores
     from clo.study.layer_choice import settled_tuning
     from clo.study.outcome import Ends, write_outcome
+    from clo.study.plan_choice import with_choice
     from clo.study.rivals import rivals_of
     from clo.study.rows import items_of, rows_of
     from clo.study.scores import Tested, start_scores
@@ -122,6 +124,10 @@ def train(run: RunConfig, folder: RunFolder) -> None:
     items = items_of(run, session.renderer, rows)
     if folder.main:
         write_data_card(folder.path, run, rows, items, session.renderer)
+    run, choice = with_choice(run, items.train)
+    session = replace(session, run=run)
+    if choice and folder.main:
+        print(choice, flush=True)
     test = rows.evaluated(run.evaluation)
     model = _start_model(session, items)
     start = start_scores(session, model, test, items.val)
@@ -153,7 +159,7 @@ def _start_model(session: Session, items: Items) -> Any:
     from clo.training.checks import check_vocabulary
 
     run = session.run
-    model = load_model(run.model).to(session.device)
+    model = load_model(run.model, session.device if session.device.type == "cuda" else None).to(session.device)
     check_precision(model, run.trainer.precision)
     check_vocabulary([*items.train, *items.val], model.get_input_embeddings().num_embeddings)
     said = session.renderer.said_of_ends(getattr(model.generation_config, "eos_token_id", None))

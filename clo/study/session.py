@@ -30,11 +30,11 @@ class Session:
 
     def subject(self, model: Any) -> Subject:
         """The model under test."""
-        return Subject(model, self.renderer, self.run.trainer.max_tokens)
+        return Subject(model, self.renderer, self.run.trainer.budget())
 
     def within(self, max_tokens: int | None) -> Session:
         """Itself where training had memory for this token budget (none: not tried): evaluation takes as much less."""
-        asked = self.run.trainer.max_tokens
+        asked = self.run.trainer.budget()
         if max_tokens is None or max_tokens >= asked:
             return self
         trainer, evaluation = replace(self.run.trainer, max_tokens=max_tokens), self.run.evaluation

@@ -171,6 +171,7 @@ def _fit_stage(run: RunConfig, model: Any, plan: StagePlan, data: StageData, fol
         trainer.fit(module, datamodule, ckpt_path=None if checkpoint is None else str(checkpoint))
     finally:
         module.close()
+        trainer.strategy.checkpoint_io.wait()  # type: ignore[attr-defined]  # SafetensorsIO
     if trainer.global_step != plan.total_steps:
         raise RuntimeError(f"stage {plan.name} stopped at step {trainer.global_step} of {plan.total_steps}")
     if trainer.is_global_zero:
