@@ -48,6 +48,7 @@ MACHINE = {
     "model.size": "for a recipe's rates; what a method took of them stands in its own settings",
     "model.recipe": "defaults; what a method took of them stands in its own settings",
     "method.own_tuning": "for names alone; the tuning itself decides",
+    "scale": "which group of settings was loaded; what they set decides",
     "study_name": _PLACE,
     "output_dir": _PLACE,
     "cache_dir": _PLACE,

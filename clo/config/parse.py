@@ -58,6 +58,8 @@ class RunConfig:
     """Items per optimizer step, over all devices."""
     seed: int = 0
     """Seed of the order of items (and of adapters' first values)."""
+    scale: str | None = None
+    """Size at which a study of the paper is run (nano, real, paper): names its folder, and nothing else reads it."""
     study_name: str = "runs"
     """Folder of the run under output_dir; reports read one study."""
     output_dir: str = "outputs"

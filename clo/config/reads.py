@@ -17,6 +17,7 @@ from clo.config.choices import AUTO, Anchor, Cells, Keep, Prompts
 from clo.config.evaluation import CHOICES
 from clo.config.losses import FACTS, needs_reference
 from clo.config.rejected import kinds_of
+from clo.config.sources import ReplayConfig
 
 if TYPE_CHECKING:
     from clo.config import SourceConfig, TranslationConfig
@@ -32,7 +33,7 @@ def shipped(path: str) -> bool:
 
 
 def _top(run: RunConfig) -> Names:
-    yield from ("data_size", "batch_size", "seed", "study_name", "output_dir", "cache_dir", "jobs", "plan")
+    yield from ("data_size", "batch_size", "seed", "scale", "study_name", "output_dir", "cache_dir", "jobs", "plan")
 
 
 def _model(run: RunConfig) -> Names:
@@ -95,7 +96,7 @@ def _data(run: RunConfig) -> Names:
         yield from (f"translation.{name}" for name in _translation(data.translation))
     if run.method.anchor is Anchor.replay:
         yield "replay"
-        yield from (f"replay.{name}" for name in _source(data.replay))
+        yield from (f"replay.{field.name}" for field in dataclasses.fields(ReplayConfig))
 
 
 def _source(source: SourceConfig) -> Names:

@@ -66,6 +66,8 @@ def _of_run(run: RunConfig, rows: Splits, items: Items) -> Iterator[tuple[str, i
             yield "rejected", facts["used"]
             yield "of the answers without an end", facts["without_end"]
             yield from ((f"of the answers, language: {verdict}", n) for verdict, n in facts["verdicts"].items())
+    if items.replayed:
+        yield "replayed beside them, in the source language alone", len(items.replayed)
     yield "dev", len(rows.dev)
     yield "of them validated with", len(items.val)
     yield "test", len(rows.test)

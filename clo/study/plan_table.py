@@ -7,8 +7,10 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from clo.config.parse import RunConfig
+from clo.config.rejected import kinds_of
 from clo.study.plan import ASSUMED_MFU, CPU_MFU, Plan, plan_run
 from clo.study.plan_memory import GIB
+from clo.study.plan_sums import show_sums
 
 if TYPE_CHECKING:
     from clo.data.splits import Splits
@@ -27,20 +29,27 @@ def show_plans(runs: Sequence[RunConfig]) -> bool:
     from clo.training.loggers import quiet_libraries
 
     quiet_libraries()
-    plans = []
+    plans, asked = [], []
     told: dict[str, None] = {}
     answers: dict[str, None] = {}
+    known: dict[str, tuple[Splits, Items]] = {}
     for run in runs:
-        renderer = renderer_of(run.model)
-        rows = rows_of(run)
+        key = repr((run.model, run.lang, run.data, run.data_size, run.seed, run.evaluation, kinds_of(run.method)))
+        if key not in known:  # the cells of a grid that share their items come one after the other
+            rows = rows_of(run)
+            known = {key: (rows, items_of(run, renderer_of(run.model), rows))}
+        rows, items = known[key]
         told |= dict.fromkeys(rows.told().splitlines())
         answers[_answers(run, rows)] = None
-        items = planned_own(run, items_of(run, renderer, rows))
+        items = planned_own(run, items)
         answers |= dict.fromkeys(_own_answers(run, items))
+        asked.append(len(rows.evaluated(run.evaluation)))
         plans.append(plan_run(run, items.train, [*rows.dev, *rows.test, *rows.train]))
     print("".join(f"{line}\n" for line in told), end="")
     fit = show(plans)
     print(*answers, sep="\n")
+    if len(runs) > 1 or run.evaluation.name == "paper":
+        show_sums(runs, plans, asked)
     return fit
 
 
@@ -102,6 +111,8 @@ def show(plans: Sequence[Plan]) -> bool:
         print(f"no reference scores: method.loss={loss} needs none, which saves {saved} and their file in cache_dir")
     if any(plan.limit is None or plan.hours is None for plan in plans):
         print("?: the device is not here; set trainer.memory_gb=<GB> and trainer.tflops=<peak TFLOP/s>")
+    for choice in dict.fromkeys(plan.choice for plan in plans if plan.choice):
+        print(f"chosen for the device: {choice}")
     for plan in plans:
         if plan.advice is not None:
             print(f"{plan.name} does not fit; this would: {plan.advice}")

@@ -27,32 +27,35 @@ from clo.errors import UserError
 CONF = ROOT / "conf"
 COUNTS = {
     "model": 21,
-    "lang": 7,
+    "lang": 8,
     "method": 8,
     "tuning": 5,
     "data": 4,
     "evaluation": 3,
     "trainer": 4,
     "logger": 2,
-    "study": 22,
+    "scale": 3,
+    "preset": 1,
+    "study": 24,
 }
 FILES = [(group, path.stem) for group in COUNTS for path in sorted((CONF / group).glob("*.yaml"))]
 STUDIES = [name for group, name in FILES if group == "study"]
 CELLS = {
-    "ablation_lambda_beta": 15,
     "ablation_layers": 45,
-    "ablation_nll": 18,
-    "ablation_tuning": 48,
+    "ablation_nll": 10,
+    "ablation_tuning": 27,
     "anchors": 36,
     "bed": 96,
-    "crpo": 48,
-    "data_efficiency": 72,
+    "crpo": 60,
+    "data_efficiency": 60,
     "demo": 4,
     "fixed_steps": 72,
     "losses": 36,
-    "paper": 36,
+    "main_grid": 90,
+    "memory": 6,
     "real_model": 32,
     "real_rows": 16,
+    "rerun": 36,
     "tune_anchors": 16,
     "tune_bed": 16,
     "tune_bed_sft": 8,
@@ -77,7 +80,7 @@ def test_every_file_is_counted() -> None:
     assert set(CONF.rglob("*.yaml")) == known
 
 
-@pytest.mark.parametrize(("group", "name"), [pair for pair in FILES if pair[0] != "study"])
+@pytest.mark.parametrize(("group", "name"), [pair for pair in FILES if pair[0] not in ("study", "preset")])
 def test_every_file_composes_and_is_named_like_its_value(group: str, name: str) -> None:
     needed = {
         ("data", "files"): ["data.train=rows.jsonl"],
@@ -91,6 +94,8 @@ def test_every_file_composes_and_is_named_like_its_value(group: str, name: str) 
     value = getattr(run, group)
     if group == "lang":
         assert value.code == name and value.name.isascii() and value.tier in ("high", "medium", "low", "unknown")
+    elif group == "scale":
+        assert value == name
     elif group != "trainer":
         assert value.name == name
 
@@ -100,7 +105,7 @@ def test_every_value_of_every_study_parses(study: str) -> None:
     given = [f"study={study}", *ROWS.get(study, [])]
     cfg = composed(*given)
     assert cfg.hydra.mode.name == "MULTIRUN"
-    assert cfg.study_name == study
+    assert cfg.study_name == study or cfg.scale  # the paper's: tests/config/test_paper_studies.py
     params = {key: str(values).split(",") for key, values in cfg.hydra.sweeper.params.items()}
     assert math.prod(len(values) for values in params.values()) == CELLS[study]
     first = {key: values[0] for key, values in params.items()}
