@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from clo.config.parse import RunConfig
-from clo.config.rejected import kinds_of, own_prompts
-from clo.data.candidates import prompts_of, with_further
+from clo.config.rejected import kinds_of
+from clo.data.candidates import own_prompts, prompts_of, with_further
 from clo.data.items import Ids, Item
 from clo.data.rows import Row
 from clo.data.splits import Splits
