@@ -59,12 +59,13 @@ def beside(run: RunConfig, rows: int) -> Beside:
 
 
 def _multiplied(run: RunConfig) -> float:
-    """Weights that a token is multiplied with: all but the table of embeddings."""
+    """Weights that a token is multiplied with: all but the table of embeddings, unless that is the head too."""
     from clo.model.load import shape_only
 
     model = shape_only(run.model)
     table = model.get_input_embeddings().weight
-    return float(sum(p.numel() for p in model.parameters() if p is not table))
+    tied = model.get_output_embeddings().weight is table
+    return float(sum(p.numel() for p in model.parameters() if tied or p is not table))
 
 
 def show_sums(runs: Sequence[RunConfig], plans: Sequence[Plan], rows: Sequence[int]) -> None:
