@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 from clo.config.choices import AUTO, Anchor, Cells, Keep, Prompts
 from clo.config.evaluation import CHOICES
 from clo.config.losses import FACTS, needs_reference
+from clo.config.sources import ReplayConfig
 
 if TYPE_CHECKING:
     from clo.config import SourceConfig, TranslationConfig
@@ -92,7 +93,7 @@ def _data(run: RunConfig) -> Names:
         yield from (f"translation.{name}" for name in _translation(data.translation))
     if run.method.anchor is Anchor.replay:
         yield "replay"
-        yield from (f"replay.{name}" for name in _source(data.replay))
+        yield from (f"replay.{field.name}" for field in dataclasses.fields(ReplayConfig))
 
 
 def _source(source: SourceConfig) -> Names:

@@ -112,7 +112,7 @@ class SquareDataModule(pl.LightningDataModule):
     ) -> None:
         super().__init__()
         more, per_step = replayed
-        self.train, self.val = [*train, *more], val
+        self.train, self.val, self.batch_size = [*train, *more], val, batch_size + per_step
         self.sampler = StepSampler(len(train), batch_size, total_steps, seed, Replay(len(more), per_step))
 
     def train_dataloader(self) -> DataLoader[Item]:

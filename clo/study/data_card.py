@@ -57,6 +57,8 @@ def _of_run(run: RunConfig, rows: Splits, items: Items) -> Iterator[tuple[str, i
     yield "for training", len(rows.train)
     yield f"longer than model.max_length={run.model.max_length} in some language, left out in all", items.too_long
     yield f"trained on (data_size={run.data_size})", len(items.train)
+    if items.replayed:
+        yield "replayed beside them, in the source language alone", len(items.replayed)
     yield "dev", len(rows.dev)
     yield "of them validated with", len(items.val)
     yield "test", len(rows.test)

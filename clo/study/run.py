@@ -129,6 +129,7 @@ def train(run: RunConfig, folder: RunFolder) -> None:
     tuning = settled_tuning(session, model, items.train)
     model = apply_tuning(model, tuning, run.seed)
     trained = _fit(session, model, rows, items)
+    session = session.within(trained.get("max_tokens"))
     if folder.main:
         model.to(session.device)  # fsdp2 leaves it on the CPU
         end, last = kept_scores(session, model, Tested(test, items.val, start.likely), trained)
@@ -181,20 +182,21 @@ def _fit(session: Session, model: Any, rows: Splits, items: Items) -> dict[str, 
     look = watch(session.renderer, rows.dev, run.lang, run.evaluation) if run.evaluation.watch else None
     memory = peak_memory_gb(session.device)
     frozen, began = frozen_key(model), time.monotonic()
-    warnings = fit_stages(run, model, StageData(items.train, items.val, look, items.replayed), folder)
+    fitted = fit_stages(run, model, StageData(items.train, items.val, look, items.replayed), folder)
     kept = {}
     if run.trainer.keep is Keep.best and folder.main:
         kept["kept"] = kept_of(validations(folder, plans[-1]), run.trainer.keep_tolerance).record()
         print("kept: step {step} of {of}, {rule}".format(**kept["kept"]))
     if folder.main:
         check_frozen(frozen, frozen_key(model))
-        print(*(f"warning: {sentence}" for sentence in warnings), sep="\n", end="\n" if warnings else "")
+        print("".join(f"warning: {sentence}\n" for sentence in fitted.warnings), end="")
     return {
         "seconds": time.monotonic() - began,
         "steps": sum(plan.total_steps for plan in plans),
         **kept,
         **memory(),
-        **({"warnings": warnings} if warnings else {}),
+        **({} if fitted.max_tokens is None else {"max_tokens": fitted.max_tokens}),
+        **({"warnings": fitted.warnings} if fitted.warnings else {}),
         **({"layers": chosen} if (chosen := layer_record(run, folder.path)) else {}),
         "items": len(items.train),
         "items_too_long": items.too_long,

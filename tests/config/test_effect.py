@@ -30,6 +30,14 @@ OTHERWISE = (
     ["method.loss=simpo"],
     ["method.loss=dpop"],
     ["method.anchor=kl"],
+    ["method.anchor=replay"],
+    ["tuning.layers=auto"],
+    ["evaluation.rivals.names=[prompted,averaged]"],
+    [
+        "evaluation.rivals.names=[chat_vector]",
+        "evaluation.rivals.base=a/b",
+        "evaluation.rivals.adapted=a/c",
+    ],
     ["model.recipe.steps=null", "plan=true"],
     ["method=sft_dpo", "model.recipe.steps=null"],
     ["model=any", "model.path=a/b-1b", "model.template=chat"],
@@ -104,14 +112,18 @@ def other_than(value: Any, hint: Any, name: str) -> Any:
     if hasattr(value, "name"):
         return next(other for other in type(value) if other is not value).name
     if "list" in text:
-        return ["answers"]
+        return [0.2] if "float" in text else ["answers"]
     if "dict" in text:
         return {"x": 1}
     if "int" in text or "float" in text:
         return (value or 0) + 1 if "int" in text else (value or 0.1) / 2
-    return {"model.date": "2024-07-26", "data.bad_rows": "skip", "data.translation.backend": "ctranslate2"}.get(
-        name, "."
-    )
+    known = {
+        "model.date": "2024-07-26",
+        "data.bad_rows": "skip",
+        "data.translation.backend": "ctranslate2",
+        "data.replay.kind": "oasst",
+    }
+    return known.get(name, ".")
 
 
 SMALL = (

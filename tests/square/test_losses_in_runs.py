@@ -109,7 +109,7 @@ def test_a_loss_without_reference_makes_none(loss: Loss, tmp_path: Path, monkeyp
 
     monkeypatch.setattr(clo.training.stages, "_references", refuse)
     monkeypatch.setattr(clo.training.stages, "snapshot", refuse)
-    monkeypatch.setattr("clo.training.module.score_with_reference", refuse)
+    monkeypatch.setattr("clo.training.terms.score_with_reference", refuse)
     for mode in ("cached", "swapped"):
         fit(tmp_path / mode, run_config(tmp_path / mode, method_changes={"loss": loss}, reference=ReferenceMode[mode]))
     text = (tmp_path / "cached" / "metrics.jsonl").read_text(encoding="utf-8")
