@@ -13,7 +13,6 @@ from clo.config.choices import LengthPolicy, NllReduction, PoorRows, Targets, Tr
 from clo.config.sources import SourceConfig, TranslationConfig
 from clo.errors import UserError, check, plain_name, positive
 
-
 PLACE = "{lang.code}"
 """In a path of a run with several targets: the code of each."""
 

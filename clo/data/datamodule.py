@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
 
 import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from clo.data.budgets import shares, targets_of
 from clo.data.items import Item
 
 
@@ -34,6 +36,46 @@ class StepSampler(Sampler[list[int]]):
                 generator = torch.Generator().manual_seed((self.seed << 20) + epoch)
                 order = torch.randperm(self.items, generator=generator).tolist()
             yield order[position * self.batch_size : (position + 1) * self.batch_size]
+
+
+class TargetSampler(Sampler[list[int]]):
+    """The items of every step where targets are drawn by shares of their own, each through permutations of its items.
+
+    Args:
+        places: of each item, that of its target among the run's languages.
+        shares: place -> share of the draws.
+        batch_size: items per step.
+        total_steps: of the stage.
+        seed: decides the draws and the permutations.
+    """
+
+    def __init__(
+        self, places: Sequence[int], shares: Mapping[int, float], batch_size: int, total_steps: int, seed: int
+    ) -> None:
+        self.places, self.shares = places, shares
+        self.batch_size, self.total_steps, self.seed = batch_size, total_steps, seed
+        self.start = 0
+        """First step to yield; set on resume."""
+
+    def __len__(self) -> int:
+        return self.total_steps
+
+    def __iter__(self) -> Iterator[list[int]]:
+        generator = torch.Generator().manual_seed(self.seed << 20)
+        weights = torch.tensor(list(self.shares.values()), dtype=torch.float64)
+        draws = torch.multinomial(weights, self.total_steps * self.batch_size, True, generator=generator).tolist()
+        streams = [self._stream(place) for place in self.shares]
+        for step in range(self.total_steps):  # a resumed run draws what was used before, too
+            batch = [next(streams[draw]) for draw in draws[step * self.batch_size : (step + 1) * self.batch_size]]
+            if step >= self.start:
+                yield batch
+
+    def _stream(self, place: int) -> Iterator[int]:
+        """Items of one target, epoch after epoch."""
+        own = [index for index, target in enumerate(self.places) if target == place]
+        for epoch in count():
+            generator = torch.Generator().manual_seed((self.seed << 20) + (place << 14) + epoch)
+            yield from (own[k] for k in torch.randperm(len(own), generator=generator).tolist())
 
 
 def steps_per_epoch(items: int, batch_size: int) -> int:
@@ -72,14 +114,24 @@ class SquareDataModule(pl.LightningDataModule):
         batch_size: items per optimizer step, over all ranks.
         total_steps: steps of the stage.
         seed: decides the order.
+        temperature: above 1, of items with one target each: the smaller targets are drawn more often, see `shares`.
     """
 
     def __init__(
-        self, train: Sequence[Item], val: Sequence[Item], batch_size: int, total_steps: int, seed: int
+        self,
+        train: Sequence[Item],
+        val: Sequence[Item],
+        batch_size: int,
+        total_steps: int,
+        seed: int,
+        temperature: float = 1.0,
     ) -> None:
         super().__init__()
         self.train, self.val = train, val
-        self.sampler = StepSampler(len(train), batch_size, total_steps, seed)
+        self.sampler: StepSampler | TargetSampler = StepSampler(len(train), batch_size, total_steps, seed)
+        if temperature > 1:
+            places = [place for item in train for place in targets_of(item)]
+            self.sampler = TargetSampler(places, shares(train, temperature), batch_size, total_steps, seed)
 
     def train_dataloader(self) -> DataLoader[Item]:
         """One list of items per optimizer step."""

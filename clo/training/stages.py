@@ -146,7 +146,8 @@ def _fit_stage(run: RunConfig, model: Any, plan: StagePlan, data: StageData, fol
     callbacks = [best] if run.trainer.keep is Keep.best else []
     trainer = _trainer(run, plan, folder, done.with_suffix(""), callbacks)
     module = CLOModule(model, plan, run.optimizer, run.trainer, Base(key, references, anchor, start), look)
-    datamodule = SquareDataModule(data.train, data.val, run.batch_size, plan.total_steps, run.seed)
+    order = (run.batch_size, plan.total_steps, run.seed, run.data.temperature)
+    datamodule = SquareDataModule(data.train, data.val, *order)
     checkpoint = newest_checkpoint(done.with_suffix(""), key)
     for logger in (*trainer.loggers, watched):
         if isinstance(logger, MetricsFile) and folder.main:
