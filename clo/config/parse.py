@@ -89,6 +89,11 @@ class RunConfig:
                 f"method.against={self.method.against} compares targets with each other, and data.targets=apart has "
                 "one in an item; set data.targets=together or method.against=source"
             )
+        asked = self.evaluation.benchmarks
+        if self.lang.further and (asked.names or asked.harness):
+            raise UserError(
+                "evaluation.benchmarks asks in one target, and this run has several; leave it out, or give one lang="
+            )
         if self.trainer.reference is ReferenceMode.adapters_off and self.tuning.lora is None:
             raise UserError(
                 "trainer.reference=adapters_off needs adapters; set tuning=attention_lora or reference=cached"

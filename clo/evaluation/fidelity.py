@@ -127,8 +127,8 @@ class LanguageIdentifier:
         if sum(weights.values()) < MIN_LETTERS:
             return "undecided"
         written = {code: sum(weights.get(script, 0) for script in _script(code)) for code in self._named}
-        most = max(written.values())
-        if most < sum(weights.values()) - most:
+        most, known = max(written.values()), frozenset[str]().union(*map(_script, self._named))
+        if most < sum(weight for script, weight in weights.items() if script not in known):
             return "other"
         found = [code for code, weight in written.items() if weight == most]
         return found[0] if len(found) == 1 else "undecided"

@@ -8,8 +8,7 @@ from typing import Any
 
 from clo.config import EvaluationConfig, LangConfig
 from clo.data.rows import Row
-from clo.evaluation.answer_log import AnswerLog
-from clo.evaluation.decode import Answer
+from clo.evaluation.answer_log import Answer, AnswerLog
 from clo.evaluation.evaluate import by_group, reference_nll
 from clo.evaluation.exact import Sample, score_answers
 from clo.evaluation.fidelity import LanguageIdentifier
