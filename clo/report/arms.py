@@ -92,6 +92,11 @@ def tuning(config: Config) -> tuple[str, ...]:
     return tuple(f"{k}={v}" for k, v in sorted(config.items()) if k.startswith("tuning.") and k != "tuning.name")
 
 
+def targets_of(config: Config) -> int:
+    """Targets that were trained together."""
+    return 1 + config["lang.further"].count("'code'")
+
+
 def family(label: str) -> str | None:
     """The method file whose objective a label names, None for another objective."""
     fits = [method for method, name in FAMILIES.items() if label == name or label.startswith((f"{name} (", f"{name},"))]
