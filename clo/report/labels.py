@@ -99,7 +99,10 @@ def arms(runs: Sequence[tuple[str, str, str, Config]]) -> tuple[list[Arm], list[
     configs = [whole(method, tuning, config) for method, tuning, _, config in runs]
     trained = [weights(config) for config in configs]
     told = trained if len(set(trained)) > 1 else [""] * len(runs)
-    found = [Arm(objective(c), (*_single(c), *_targets(c)), own) for c, own in zip(configs, told, strict=True)]
+    found = [
+        Arm(objective(config), (*_single(config), *targets), own)
+        for config, targets, own in zip(configs, _targets(configs), told, strict=True)
+    ]
     shared: list[str] = []
     for setting in _SETTINGS:
         values = [_value(setting, config) for config in configs]
@@ -139,11 +142,16 @@ def _single(config: Config) -> tuple[tuple[str, str], ...]:
     return (("λ ", "0" if compares(config) else "1"),) if one else ()
 
 
-def _targets(config: Config) -> tuple[tuple[str, str], ...]:
-    """How many targets a run trained together, where these are several, and whether an item held one of them."""
-    count = targets_of(config)
-    apart = ", one an item" if config["data.targets"] == "apart" else ""
-    return (("", f"{count} targets{apart}"),) if count > 1 else ()
+def _targets(configs: Sequence[Config]) -> list[tuple[tuple[str, str], ...]]:
+    """How many targets each run trained together, where these are several: which, where that varies; and how."""
+    found = [targets_of(config) for config in configs]
+    told = []
+    for own, config in zip(found, configs, strict=True):
+        same = {other for other in found if len(other) == len(own)}
+        which = f": {', '.join(own)}" if len(same) > 1 else ""
+        apart = ", one an item" if config["data.targets"] == "apart" else ""
+        told.append((("", f"{len(own)} targets{apart}{which}"),) if len(own) > 1 else ())
+    return told
 
 
 def _value(setting: _Setting, config: Config) -> str | None:

@@ -23,9 +23,7 @@ def by_target(results: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             view["last"] = {**last, "scores": last["scores"]["targets"][code]}
         if "square" in results:
             view["square"] = _square(results["square"], code)
-        view["confusion"] = {
-            when: results[key]["confusion"] for when, key in (("before", "start"), ("after", "scores"))
-        }
+        view["confusion"] = {"before": results["start"]["confusion"], "after": results["scores"]["confusion"]}
         found[code] = view
     return found
 
@@ -39,14 +37,7 @@ def _square(whole: Mapping[str, Any], code: str) -> dict[str, Any]:
 
 def course_of(lines: Iterable[Mapping[str, Any]], code: str) -> list[dict[str, Any]]:
     """Lines of metrics.jsonl with a target's own values where those of all targets together stand."""
-    return [
-        {
-            key: line.get(key.replace("target", code), value)
-            for key, value in line.items()
-            if not key.endswith(f"_{code}")
-        }
-        for line in lines
-    ]
+    return [{key: line.get(key.replace("target", code), value) for key, value in line.items()} for line in lines]
 
 
 def confusion_tables(found: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[str]]]]:

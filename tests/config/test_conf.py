@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import itertools
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ COUNTS = {
     "evaluation": 3,
     "trainer": 4,
     "logger": 2,
-    "study": 19,
+    "study": 20,
 }
 FILES = [(group, path.stem) for group in COUNTS for path in sorted((CONF / group).glob("*.yaml"))]
 STUDIES = [name for group, name in FILES if group == "study"]
@@ -50,6 +51,7 @@ CELLS = {
     "paper": 36,
     "real_model": 32,
     "real_rows": 16,
+    "targets": 42,
     "tune_bed": 16,
     "tune_bed_sft": 8,
     "tune_bed_sft_dpo": 8,
@@ -93,7 +95,7 @@ def test_every_value_of_every_study_parses(study: str) -> None:
     cfg = composed(*given)
     assert cfg.hydra.mode.name == "MULTIRUN"
     assert cfg.study_name == study
-    params = {key: str(values).split(",") for key, values in cfg.hydra.sweeper.params.items()}
+    params = {key: re.split(r",(?![^\[]*\])", str(values)) for key, values in cfg.hydra.sweeper.params.items()}
     assert math.prod(len(values) for values in params.values()) == CELLS[study]
     first = {key: values[0] for key, values in params.items()}
     axes = [first | {key: value} for key, values in params.items() for value in values]
