@@ -4,7 +4,7 @@ Enters: what Hydra composed from ``conf/`` and the command line. Leaves: plain d
 here: torch, transformers, any room but ``errors``.
 """
 
-from clo.config.evaluation import ROWS, BenchmarksConfig, EvaluationConfig
+from clo.config.evaluation import ROWS, BenchmarksConfig, EvaluationConfig, RivalsConfig
 from clo.config.lang import LangConfig
 from clo.config.machine import LoggerConfig, OptimizerConfig, TrainerConfig
 from clo.config.method import MethodConfig, SftStage
@@ -23,6 +23,7 @@ __all__ = [
     "ModelConfig",
     "OptimizerConfig",
     "Recipe",
+    "RivalsConfig",
     "SftStage",
     "SourceConfig",
     "TrainerConfig",

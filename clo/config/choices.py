@@ -45,6 +45,7 @@ class Anchor(Enum):
 
     none = "none"
     kl = "kl"
+    replay = "replay"
 
 
 class NllReduction(Enum):
@@ -66,7 +67,14 @@ class Trains(Enum):
 
     attention = "attention"
     mlp = "mlp"
+    both = "both"
     full = "full"
+
+
+AUTO = "auto"
+"""``tuning.layers``: those that the gradient at the start weights is largest in."""
+THIRDS = ("lower", "middle", "upper")
+"""``tuning.layers``: a third of the depth."""
 
 
 class ReferenceMode(Enum):

@@ -12,6 +12,9 @@ CHOICES = ("belebele", "mmmlu", "cmmlu", "xcopa", "sib200", "kornli")
 """Benchmarks whose questions have options to choose from."""
 BENCHMARKS = (*CHOICES, "mgsm", "msvamp", "xquad", "afriqa")
 
+RIVALS = ("prompted", "averaged", "chat_vector")
+"""What a user could try in place of training, or after it, at no cost."""
+
 ROWS = 200
 """Rows that answers are generated for where nothing else is asked: those of the embedded data."""
 
@@ -56,6 +59,55 @@ class BenchmarksConfig:
             raise UserError(f"evaluation.benchmarks.data={self.data} is no folder; it holds <benchmark>/<lang>.jsonl")
 
 
+TRANSLATED = {
+    "de": "Antworte auf Deutsch.",
+    "id": "Jawablah dalam bahasa Indonesia.",
+    "ko": "한국어로 답하세요.",
+    "sw": "Jibu kwa Kiswahili.",
+    "yo": "Dáhùn ní èdè Yorùbá.",
+    "zh": "请用中文回答。",
+}
+"""Instruction to answer in the language that it is written in, by code."""
+
+
+@dataclass
+class RivalsConfig:
+    """Cheap rivals, scored on the same test prompts as the trained model (docs/evaluation.md)."""
+
+    names: list[str] = field(default_factory=list, metadata={"values": RIVALS})
+    """Any of ``RIVALS``: the start model told the language; start and trained weights averaged; the chat-vector sum."""
+    instruction: str = "Answer in {language}."
+    """prompted: text before a prompt, ``{language}`` being the English name of the prompt's language."""
+    translated: dict[str, str] = field(default_factory=lambda: dict(TRANSLATED))
+    """prompted: the same in the target language, by its code; where there is one, it is asked so too."""
+    shares: list[float] = field(default_factory=lambda: [0.1, 0.3, 0.5, 0.7, 0.9])
+    """averaged: shares of the trained weights."""
+    base: str | None = None
+    """chat_vector: the base that the start model was tuned from; a folder or hub id."""
+    adapted: str | None = None
+    """chat_vector: that base after more pretraining in the target language, which ``start - base`` is added to."""
+
+    def __post_init__(self) -> None:
+        names = "evaluation.rivals.names"
+        for name in self.names:
+            check(name in RIVALS, names, f"a list of {', '.join(RIVALS)}", name)
+        if len(set(self.names)) != len(self.names):
+            raise UserError(f"{names}={self.names} names one twice")
+        check(bool(self.instruction.strip()), "evaluation.rivals.instruction", "a text before a prompt", "nothing")
+        for code, text in self.translated.items():
+            check(bool(str(text).strip()), f"evaluation.rivals.translated.{code}", "a text before a prompt", "nothing")
+        ok = bool(self.shares) and all(0 < share < 1 for share in self.shares)
+        check(ok, "evaluation.rivals.shares", "a list of shares between 0 and 1, both excluded", self.shares)
+        if len(set(self.shares)) != len(self.shares):
+            raise UserError(f"evaluation.rivals.shares={self.shares} names one twice")
+        for key in ("base", "adapted") if "chat_vector" in self.names else ():
+            if not getattr(self, key):
+                raise UserError(
+                    f"{names}=[chat_vector] needs evaluation.rivals.{key}=<hub id or folder>: it adds the start model "
+                    "less its base to the base adapted to the target language"
+                )
+
+
 @dataclass
 class EvaluationConfig:
     """What is measured at the end of a run."""
@@ -79,6 +131,8 @@ class EvaluationConfig:
     """Held-out prompts per language that are answered at every validation (``watched.jsonl``); 0 for none."""
     benchmarks: BenchmarksConfig = field(default_factory=BenchmarksConfig)
     """Benchmarks on top of the run's own test rows."""
+    rivals: RivalsConfig = field(default_factory=RivalsConfig)
+    """Cheap rivals on the same test rows."""
 
     def __post_init__(self) -> None:
         for name in ("max_new_tokens", "max_tokens", "val_items", "validations"):

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import asdict
 from typing import Any
+
+from clo.config.sources import ReplayConfig
 
 _ORDER = "sums in another order: rounding"
 _WRITTEN = "what is written and when, not what is computed"
@@ -41,6 +44,7 @@ MACHINE = {
     "data.translation.timeout": _SERVER,
     "data.translation.max_tokens": "batches of another size: rounding",
     "model.oracle": "one more measure of the start model",
+    "evaluation.rivals": "measures of other models beside the run's; clo evaluate adds them",
     "model.size": "for a recipe's rates; what a method took of them stands in its own settings",
     "model.recipe": "defaults; what a method took of them stands in its own settings",
     "method.own_tuning": "for names alone; the tuning itself decides",
@@ -76,6 +80,10 @@ LATER: dict[str, Any] = {
     "method.anchor": "none",
     "method.anchor_weight": 1.0,
     "method.anchor_top": 32,
+    "method.anchor_share": 0.25,
+    "data.replay": asdict(ReplayConfig()),
+    "tuning.auto_items": 16,
+    "tuning.auto_share": 0.5,
     "method.against": "all",
     "lang.further": [],
     "data.targets": "together",
@@ -126,6 +134,7 @@ SINCE_FIRST = (
     "model.size",
     "data.bad_rows",
     "data.poor_rows",
+    "evaluation.rivals",
     *LATER,
 )
 """Settings that version 0.1 did not have."""

@@ -57,9 +57,12 @@ class MethodConfig:
     label_smoothing: float | None = None
     """sigmoid, robust: share of comparisons taken to be flipped, in [0, 0.5); null is 0, for robust 0.1."""
     anchor: Anchor = Anchor.none
-    """What holds the source language beside the NLL: ``kl``, the divergence from the stage's start (docs/losses.md)."""
+    """What holds the source language beside the NLL: ``kl``, the divergence from the stage's start, or ``replay``, the
+    NLL of source rows of their own (docs/losses.md)."""
     anchor_weight: float = 1.0
-    """kl: its weight beside the whole loss, above 0; assumed."""
+    """kl, replay: its weight beside the whole loss, above 0; assumed."""
+    anchor_share: float = 0.25
+    """replay: rows that come into every step beside its items, as a share of ``batch_size``; assumed."""
     anchor_top: int = 32
     """kl: the start's most likely tokens that are kept per position, the others counting as one; assumed."""
     nll_reduction: NllReduction = NllReduction.token_mean
@@ -82,7 +85,8 @@ class MethodConfig:
         check(0 <= self.lam <= 1, "method.lam", "the weight of the NLL term and must be in [0, 1]", self.lam)
         positive("method.beta", "the strength of the comparisons", self.beta)
         settle_loss(self)
-        positive("method.anchor_weight", "the weight of the divergence from the start", self.anchor_weight)
+        positive("method.anchor_weight", "the weight of what holds the source language", self.anchor_weight)
+        positive("method.anchor_share", "replayed rows per item of a step", self.anchor_share)
         check(self.anchor_top >= 1, "method.anchor_top", "a number of tokens, at least 1", self.anchor_top)
         positive("method.lr", "the learning rate", self.lr)
         positive("method.epochs", "the number of passes over the data", self.epochs)

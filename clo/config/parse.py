@@ -28,7 +28,7 @@ from clo.config import (
     TrainerConfig,
     TuningConfig,
 )
-from clo.config.choices import ReferenceMode, Targets
+from clo.config.choices import AUTO, Anchor, ReferenceMode, Targets
 from clo.config.identity import first_name_of, name_of, science_of
 from clo.config.lang import settled_size
 from clo.config.losses import register_losses
@@ -81,6 +81,21 @@ class RunConfig:
             check(bool(getattr(self, name).strip()), name, "a folder; . is this one", repr(getattr(self, name)))
         if self.model.quantize is not None and self.tuning.lora is None:
             raise UserError(f"model.quantize={self.model.quantize} needs adapters: set tuning=attention_lora")
+        if self.model.quantize is not None and self.tuning.layers == AUTO:
+            raise UserError(
+                "tuning.layers=auto goes by gradients of the weights, and quantized ones have none; name the layers, "
+                "or set model.quantize=null"
+            )
+        if self.model.quantize is not None and "chat_vector" in self.evaluation.rivals.names:
+            raise UserError(
+                "evaluation.rivals.names=[chat_vector] adds weights, and quantized ones cannot be added; leave it out, "
+                "or set model.quantize=null"
+            )
+        if self.method.anchor is Anchor.replay and not self.data.replay.is_given() and self.data.kind != "cldr":
+            raise UserError(
+                "method.anchor=replay needs rows in the source language beside the run's own: set "
+                "data.replay.path=<file> or data.replay.dataset=<hub name>"
+            )
         for group, rested in at_rest(self).items():
             setattr(self, group, rested)
         places_against(self.method.against, self.lang.codes())
@@ -89,11 +104,8 @@ class RunConfig:
                 f"method.against={self.method.against} compares targets with each other, and data.targets=apart has "
                 "one in an item; set data.targets=together or method.against=source"
             )
-        asked = self.evaluation.benchmarks
-        if self.lang.further and (asked.names or asked.harness):
-            raise UserError(
-                "evaluation.benchmarks asks in one target, and this run has several; leave it out, or give one lang="
-            )
+        if self.lang.further:
+            self._check_several()
         if self.trainer.reference is ReferenceMode.adapters_off and self.tuning.lora is None:
             raise UserError(
                 "trainer.reference=adapters_off needs adapters; set tuning=attention_lora or reference=cached"
@@ -102,6 +114,15 @@ class RunConfig:
             raise UserError(
                 f"trainer.reference=adapters_off would compare method.name={self.method.name} with the base model, "
                 "but its reference is the first stage's end; set trainer.reference=cached or swapped"
+            )
+
+    def _check_several(self) -> None:
+        """Refuse what knows of one target alone."""
+        asked = self.evaluation
+        beside = {"benchmarks": asked.benchmarks.names or asked.benchmarks.harness, "rivals": asked.rivals.names}
+        if one := next((name for name, names in beside.items() if names), None):
+            raise UserError(
+                f"evaluation.{one} asks in one target, and this run has several; leave it out, or give one lang="
             )
 
     def sizes(self) -> dict[str, int]:

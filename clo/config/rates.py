@@ -1,8 +1,9 @@
 """Learning rates for any model, by its size and the method; all of them are assumed.
 
 The larger a model, the lower the rate that public recipes take: supervised fine-tuning of all weights from 2e-5 (TRL's
-default; Alpaca and Vicuna at 7B) down to 5e-6 (Tulu 3 at 8B), preference training about a tenth of that (Zephyr and
-Tulu 3 at 7B and 8B: 5e-7). The CLO paper gives none; CRPO (arXiv 2608.23149, by the same lab) takes 8e-6 at 7B for
+SFTConfig; the Alpaca and Vicuna scripts at 7B) down to 5e-6 (allenai/open-instruct, scripts/train/tulu3),
+preference training a tenth of that or less (5e-7 there and in huggingface/alignment-handbook,
+recipes/zephyr-7b-beta/dpo). The CLO paper gives none; CRPO (arXiv 2608.23149, by the same lab) takes 8e-6 at 7B for
 every method.
 """
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import MISSING
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
-from clo.config.choices import Anchor, Cells, Keep, Prompts, Targets
+from clo.config.choices import AUTO, Anchor, Cells, Keep, Prompts, Targets
 from clo.config.evaluation import CHOICES
 from clo.config.losses import FACTS, needs_reference
 
@@ -51,7 +51,7 @@ def _method(run: RunConfig) -> Names:
     compares, has_nll = method.preference is not Prompts.none, method.nll is not Cells.none
     yield from ("name", "nll", "preference", "lr", "steps", "own_tuning", "sft_first", "anchor")
     if method.anchor is not Anchor.none:
-        yield from ("anchor_weight", "anchor_top")
+        yield from ("anchor_weight", "anchor_top" if method.anchor is Anchor.kl else "anchor_share")
     if compares:
         yield from ("loss", "beta", "pair_reduction", "against")
         yield from FACTS[method.loss].own
@@ -68,6 +68,8 @@ def _method(run: RunConfig) -> Names:
 
 def _tuning(run: RunConfig) -> Names:
     yield from ("name", "trains", "lora", "layers")
+    if run.tuning.layers == AUTO:
+        yield from ("auto_items", "auto_share")
     if run.tuning.lora is not None:
         yield from ("lora.r", "lora.alpha", "lora.dropout", "lora.dora")
 
@@ -92,6 +94,9 @@ def _data(run: RunConfig) -> Names:
         yield from (f"source.{name}" for name in _source(data.source))
         yield "translation"
         yield from (f"translation.{name}" for name in _translation(data.translation))
+    if run.method.anchor is Anchor.replay:
+        yield "replay"
+        yield from (f"replay.{name}" for name in _source(data.replay))
 
 
 def _source(source: SourceConfig) -> Names:
@@ -124,10 +129,18 @@ def measured(run: RunConfig) -> Names:
     own_tasks = bool(asked.harness) and asked.data is not None and asked.harness_folder is None
     if own_tasks or set(asked.names) & set(CHOICES):
         yield "benchmarks.scoring"
+    rivals = run.evaluation.rivals.names
+    yield "rivals.names"
+    if "prompted" in rivals:
+        yield from ("rivals.instruction", "rivals.translated")
+    if "averaged" in rivals:
+        yield "rivals.shares"
+    if "chat_vector" in rivals:
+        yield from ("rivals.base", "rivals.adapted")
 
 
 def _evaluation(run: RunConfig) -> Names:
-    yield from ("name", "val_items", "validations", "watch", "benchmarks")
+    yield from ("name", "val_items", "validations", "watch", "benchmarks", "rivals")
     yield from measured(run)
 
 

@@ -9,8 +9,8 @@ import datetime
 from dataclasses import dataclass, field
 from typing import Any
 
-from clo.config.choices import LengthPolicy, NllReduction, PoorRows, Targets, Trains
-from clo.config.sources import SourceConfig, TranslationConfig
+from clo.config.choices import AUTO, THIRDS, LengthPolicy, NllReduction, PoorRows, Targets, Trains
+from clo.config.sources import ReplayConfig, SourceConfig, TranslationConfig
 from clo.errors import UserError, check, plain_name, positive
 
 PLACE = "{lang.code}"
@@ -127,18 +127,27 @@ class TuningConfig:
     name: str = "attention"
     """Name in folders and reports."""
     trains: Trains = Trains.attention
-    """Attention projections (the paper's choice), MLP matrices, or every weight."""
+    """Attention projections (the paper's choice), MLP matrices, both, or every weight."""
     lora: LoraConfig | None = None
     """Adapters on those matrices instead of the matrices themselves."""
-    layers: list[int] | None = None
-    """First and last layer that trains, counted from 0, negative from the end; null is all layers."""
+    layers: Any = field(default=None, metadata={"values": (AUTO, *THIRDS)})
+    """First and last layer that trains, ``[first, last]``, counted from 0, negative from the end; ``lower``, ``middle``
+    or ``upper``, a third of the depth; ``auto``, where the gradient at the start weights is; null is all layers."""
+    auto_items: int = 16
+    """auto: training items, the first ones, whose gradient decides."""
+    auto_share: float = 0.5
+    """auto: the layers that train are the fewest in a row that hold this share of the squared gradient norm."""
 
     def __post_init__(self) -> None:
         plain_name("tuning.name", self.name)
-        if self.layers is not None and len(self.layers) != 2:
-            raise UserError(f"tuning.layers is [first, last], got {self.layers}")
+        pair = isinstance(self.layers, list) and len(self.layers) == 2 and all(type(k) is int for k in self.layers)
+        if not (pair or self.layers is None or self.layers in (AUTO, *THIRDS)):
+            words = ", ".join((AUTO, *THIRDS))
+            raise UserError(f"tuning.layers is [first, last], one of {words}, or null, got {self.layers}")
+        check(self.auto_items >= 1, "tuning.auto_items", "a number of items, at least 1", self.auto_items)
+        check(0 < self.auto_share <= 1, "tuning.auto_share", "a share above 0, at most 1", self.auto_share)
         if self.lora is not None and self.trains is Trains.full:
-            raise UserError("tuning.lora needs tuning.trains=attention or mlp; full tuning has no adapters")
+            raise UserError("tuning.lora needs tuning.trains=attention, mlp or both; full tuning has no adapters")
 
 
 @dataclass
@@ -169,6 +178,8 @@ class DataConfig:
     """Several targets: an item holds English and all of its targets, or one target (``apart``: an item for each)."""
     temperature: float = 1.0
     """apart, at a fixed number of steps: targets are drawn by size ** (1 / temperature), at least 1; 1 is by size."""
+    replay: ReplayConfig = field(default_factory=ReplayConfig)
+    """With ``method.anchor=replay``: the rows of the source language that are replayed."""
     length_policy: LengthPolicy = LengthPolicy.drop
     """An item longer than the window is dropped in all languages and counted, or refused."""
     bad_rows: str = "stop"

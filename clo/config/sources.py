@@ -40,9 +40,32 @@ class SourceConfig:
     """Longer prompts and responses are left out; assumed."""
 
     def __post_init__(self) -> None:
-        check(self.kind in ("oasst", "table"), "data.source.kind", "oasst or table", self.kind)
+        key = self.key()
+        check(self.kind in ("oasst", "table"), f"{key}.kind", "oasst or table", self.kind)
         ok = 1 <= self.min_characters <= self.max_characters
-        check(ok, "data.source.min_characters", "at least 1 and at most max_characters", self.min_characters)
+        check(ok, f"{key}.min_characters", "at least 1 and at most max_characters", self.min_characters)
+
+    def key(self) -> str:
+        """The group of settings that this is, for messages."""
+        return "data.source"
+
+
+@dataclass
+class ReplayConfig(SourceConfig):
+    """Examples in the source language that are replayed as they are; without file and dataset the embedded ones."""
+
+    kind: str = "table"
+    """As of `SourceConfig`."""
+    dataset: str = ""
+    """Hub dataset; none where this is empty."""
+
+    def key(self) -> str:
+        """The group of settings that this is, for messages."""
+        return "data.replay"
+
+    def is_given(self) -> bool:
+        """Whether a file or a dataset is named."""
+        return bool(self.path or self.dataset)
 
 
 ENGINES = ("m2m100", "nllb", "chat")

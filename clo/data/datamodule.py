@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import count
 
 import pytorch_lightning as pl
@@ -13,14 +14,38 @@ from clo.data.budgets import shares, targets_of
 from clo.data.items import Item
 
 
+@dataclass(frozen=True)
+class Replay:
+    """Which of some further rows come into a step: round after round, each a permutation by (seed, round)."""
+
+    rows: int = 0
+    per_step: int = 0
+
+    def of_step(self, step: int, seed: int) -> list[int]:
+        """Their numbers; a function of the step alone, so that a resumed run goes on with the next ones."""
+        found: list[int] = []
+        orders: dict[int, list[int]] = {}
+        for place in range(step * self.per_step, (step + 1) * self.per_step):
+            turn, k = divmod(place, self.rows)
+            if turn not in orders:
+                generator = torch.Generator().manual_seed((1 << 60) + (seed << 20) + turn)
+                orders[turn] = torch.randperm(self.rows, generator=generator).tolist()
+            found.append(orders[turn][k])
+        return found
+
+
+NO_REPLAY = Replay()
+
+
 class StepSampler(Sampler[list[int]]):
     """The items of every step of a stage: epoch after epoch, each a permutation by (seed, epoch).
 
     The stage is one pass over this sampler, however many epochs it spans, so a position in it is just a step number.
     """
 
-    def __init__(self, items: int, batch_size: int, total_steps: int, seed: int) -> None:
+    def __init__(self, items: int, batch_size: int, total_steps: int, seed: int, replay: Replay = NO_REPLAY) -> None:
         self.items, self.batch_size, self.total_steps, self.seed = items, batch_size, total_steps, seed
+        self.replay = replay
         self.start = 0
         """First step to yield; set on resume."""
 
@@ -35,7 +60,8 @@ class StepSampler(Sampler[list[int]]):
             if not order or position == 0:
                 generator = torch.Generator().manual_seed((self.seed << 20) + epoch)
                 order = torch.randperm(self.items, generator=generator).tolist()
-            yield order[position * self.batch_size : (position + 1) * self.batch_size]
+            own = order[position * self.batch_size : (position + 1) * self.batch_size]
+            yield [*own, *(self.items + k for k in self.replay.of_step(step, self.seed))]
 
 
 class TargetSampler(Sampler[list[int]]):
@@ -44,16 +70,12 @@ class TargetSampler(Sampler[list[int]]):
     Args:
         places: of each item, that of its target among the run's languages.
         shares: place -> share of the draws.
-        batch_size: items per step.
-        total_steps: of the stage.
-        seed: decides the draws and the permutations.
+        plain: says how long the stage is, how large a step, and what is replayed in it.
     """
 
-    def __init__(
-        self, places: Sequence[int], shares: Mapping[int, float], batch_size: int, total_steps: int, seed: int
-    ) -> None:
-        self.places, self.shares = places, shares
-        self.batch_size, self.total_steps, self.seed = batch_size, total_steps, seed
+    def __init__(self, places: Sequence[int], shares: Mapping[int, float], plain: StepSampler) -> None:
+        self.places, self.shares, self.plain = places, shares, plain
+        self.batch_size, self.total_steps, self.seed = plain.batch_size, plain.total_steps, plain.seed
         self.start = 0
         """First step to yield; set on resume."""
 
@@ -68,7 +90,7 @@ class TargetSampler(Sampler[list[int]]):
         for step in range(self.total_steps):  # a resumed run draws what was used before, too
             batch = [next(streams[draw]) for draw in draws[step * self.batch_size : (step + 1) * self.batch_size]]
             if step >= self.start:
-                yield batch
+                yield [*batch, *(len(self.places) + k for k in self.plain.replay.of_step(step, self.seed))]
 
     def _stream(self, place: int) -> Iterator[int]:
         """Items of one target, epoch after epoch."""
@@ -114,7 +136,7 @@ class SquareDataModule(pl.LightningDataModule):
         batch_size: items per optimizer step, over all ranks.
         total_steps: steps of the stage.
         seed: decides the order.
-        temperature: above 1, of items with one target each: the smaller targets are drawn more often, see `shares`.
+        replayed: further items, and how many of them come into every step.
     """
 
     def __init__(
@@ -124,14 +146,18 @@ class SquareDataModule(pl.LightningDataModule):
         batch_size: int,
         total_steps: int,
         seed: int,
-        temperature: float = 1.0,
+        replayed: tuple[Sequence[Item], int] = ((), 0),
     ) -> None:
         super().__init__()
-        self.train, self.val = train, val
-        self.sampler: StepSampler | TargetSampler = StepSampler(len(train), batch_size, total_steps, seed)
-        if temperature > 1:
-            places = [place for item in train for place in targets_of(item)]
-            self.sampler = TargetSampler(places, shares(train, temperature), batch_size, total_steps, seed)
+        more, per_step = replayed
+        self.train, self.val, self.own = [*train, *more], val, len(train)
+        replay = Replay(len(more), per_step)
+        self.sampler: StepSampler | TargetSampler = StepSampler(len(train), batch_size, total_steps, seed, replay)
+
+    def by_temperature(self, temperature: float) -> None:
+        """Draw the smaller targets more often than by their size, see `shares`; every item holds one target."""
+        places = [place for item in self.train[: self.own] for place in targets_of(item)]
+        self.sampler = TargetSampler(places, shares(self.train[: self.own], temperature), self.sampler)
 
     def train_dataloader(self) -> DataLoader[Item]:
         """One list of items per optimizer step."""

@@ -35,6 +35,8 @@ class Item:
     """L prompts."""
     responses: tuple[Ids | None, ...]
     """K candidates: the responses in the L languages, then any others."""
+    replayed: bool = False
+    """Whether it is no item of the method's, but a row that holds the source language (``method.anchor=replay``)."""
 
     def __post_init__(self) -> None:
         if len(self.responses) < len(self.prompts) or self.prompts[0] is None or self.responses[0] is None:
@@ -69,6 +71,34 @@ class Item:
     def longest(self) -> int:
         """Tokens of the longest prompt + response."""
         return max(len(ids) for ids in self.prompts if ids) + max(len(ids) for ids in self.responses if ids)
+
+
+def replay_items(rows: Iterable[Row], like: Item, renderer: Renderer, max_length: int, limit: int) -> list[Item]:
+    """Encode rows of the source language alone until ``limit`` items fit the window; others are passed over.
+
+    Args:
+        rows: with one language.
+        like: an item of the run's: so many prompts and candidates, of which the source's own are there.
+        renderer: the model's.
+        max_length: the window, tokens.
+        limit: most items.
+
+    Raises:
+        UserError: nothing fits.
+    """
+    absent = [(None,) * (len(side) - 1) for side in (like.prompts, like.responses)]
+    items: list[Item] = []
+    for row in rows:
+        if len(items) == limit:
+            break
+        (prompt,), (response,) = row.prompts.values(), row.responses.values()
+        ids = tuple(renderer.prompt_ids(prompt)), tuple(renderer.response_ids(response))
+        item = Item(row.id, (ids[0], *absent[0]), (ids[1], *absent[1]), replayed=True)
+        if item.longest() <= max_length:
+            items.append(item)
+    if not items:
+        raise UserError(f"no row of data.replay fits model.max_length={max_length}; raise it, or bring shorter rows")
+    return items
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -35,6 +35,8 @@ class Splits:
     train: list[Row]
     dev: list[Row]
     test: list[Row]
+    replay: tuple[Row, ...] = field(default=(), kw_only=True)
+    """With ``method.anchor=replay``: the rows that are replayed, of the source language alone, none in dev or test."""
     poor: tuple[Poor, ...] = ()
     """What the files hold that is probably not meant."""
     sources: tuple[Source, ...] = ()

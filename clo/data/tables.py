@@ -132,5 +132,5 @@ def hub_records(config: SourceConfig, bad: BadRows | None = None) -> Records:
     except Exception as error:  # the library raises many kinds, none of which a user can mend but in these ways
         raise UserError(
             f"cannot read the dataset {config.dataset} ({cause(error)}); check its name and the network, or set "
-            "data.source.path to a local file"
+            f"{config.key()}.path to a local file"
         ) from error

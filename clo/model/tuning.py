@@ -1,4 +1,4 @@
-"""What trains: attention projections, MLP matrices or everything, in a range of layers, in full or by adapters."""
+"""What trains: attention projections, MLP matrices, both or everything, in some layers, in full or by adapters."""
 
 from __future__ import annotations
 
@@ -9,13 +9,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from clo.config import TuningConfig
-from clo.config.choices import Trains
+from clo.config.choices import AUTO, THIRDS, Trains
 from clo.errors import UserError
 from clo.model.layers import base_model, text_decoder
 
+_ATTENTION, _MLP = "self_attn|attn|attention|self_attention", "mlp|feed_forward|ffn|block_sparse_moe"
 _BLOCKS = {
-    Trains.attention: re.compile(r"(^|\.)(self_attn|attn|attention|self_attention)(\.|$)"),
-    Trains.mlp: re.compile(r"(^|\.)(mlp|feed_forward|ffn|block_sparse_moe)(\.|$)"),
+    trains: re.compile(rf"(^|\.)({names})(\.|$)")
+    for trains, names in (
+        (Trains.attention, _ATTENTION),
+        (Trains.mlp, _MLP),
+        (Trains.both, f"{_ATTENTION}|{_MLP}"),
+    )
 }
 _LAYER = re.compile(r"\.(\d+)\.")
 _MIXED = re.compile(r"vision|visual|image|audio|speech|video|multi_modal|projector")
@@ -59,6 +64,7 @@ class Ledger:
 def apply_tuning(model: Any, tuning: TuningConfig, seed: int = 0) -> Any:
     """Freeze everything, then open what ``tuning`` names, in float32 (AdamW in bfloat16 moves almost nothing).
 
+    ``tuning.layers`` is not ``auto`` here: a run's own choice has been made (:mod:`clo.study.layer_choice`).
     Returns the model, wrapped by PEFT where adapters are asked for.
 
     Raises:
@@ -68,7 +74,7 @@ def apply_tuning(model: Any, tuning: TuningConfig, seed: int = 0) -> Any:
 
     for parameter in model.parameters():
         parameter.requires_grad_(False)
-    names = _matching_modules(model, tuning)
+    names = matching_modules(model, tuning)
     if tuning.lora is not None:
         from peft import LoraConfig, get_peft_model
 
@@ -85,15 +91,25 @@ def apply_tuning(model: Any, tuning: TuningConfig, seed: int = 0) -> Any:
         for name, module in model.named_modules():
             module.training = tuning.lora.dropout > 0 and ".lora_dropout" in name
         return model
-    modules = dict(model.named_modules())
-    for name in names:
-        for parameter in modules[name].parameters(recurse=False):
-            parameter.data = parameter.data.float()
-            parameter.requires_grad_(True)
+    for parameter in trained_parameters(model, tuning).values():
+        parameter.data = parameter.data.float()
+        parameter.requires_grad_(True)
     return model
 
 
-def _matching_modules(model: Any, tuning: TuningConfig) -> list[str]:
+def trained_parameters(model: Any, tuning: TuningConfig) -> dict[str, Any]:
+    """The model's own parameters, by name, that train, or that adapters stand for; shared ones once."""
+    owners = set(matching_modules(model, tuning))
+    return {name: p for name, p in model.named_parameters() if name.rpartition(".")[0] in owners}
+
+
+def layer_of(name: str) -> int | None:
+    """Number of the layer that a module or parameter is in, by its name; None outside of the layers."""
+    match = _LAYER.search(name)
+    return None if match is None else int(match[1])
+
+
+def matching_modules(model: Any, tuning: TuningConfig) -> list[str]:
     """Names of the modules whose own parameters train; in attention and MLP only matrices, not their norms.
 
     Towers for images or sound do not train: texts do not reach them, and weight decay alone would.
@@ -105,10 +121,10 @@ def _matching_modules(model: Any, tuning: TuningConfig) -> list[str]:
         if any(True for _ in m.parameters(recurse=False)) and (f"{name}.".startswith(text) or m is head)
     }
     if tuning.trains is not Trains.full:
-        block = _BLOCKS[tuning.trains]
-        widest = 2 if tuning.trains is Trains.attention else 3  # experts keep their matrices in one tensor
-        owners = {n: m for n, m in owners.items() if block.search(n) and _matrix(m) in range(2, widest + 1)}
-    experts = [n for n, m in owners.items() if tuning.trains is Trains.mlp and _matrix(m) == 3]
+        block, of_mlp = _BLOCKS[tuning.trains], _BLOCKS[Trains.mlp]
+        # Experts keep their matrices in one tensor.
+        owners = {n: m for n, m in owners.items() if block.search(n) and 2 <= _matrix(m) <= 2 + bool(of_mlp.search(n))}
+    experts = [n for n, m in owners.items() if tuning.trains is not Trains.full and _matrix(m) == 3]
     if experts and tuning.lora is not None:
         raise UserError(
             f"tuning.lora has no adapters for the experts of this model ({experts[0]}); set tuning.lora=null to train "
@@ -121,12 +137,30 @@ def _matching_modules(model: Any, tuning: TuningConfig) -> list[str]:
         )
     if tuning.layers is None:
         return list(owners)
-    layers = [int(match[1]) for name in owners if (match := _LAYER.search(name))]
+    layers = [layer for name in owners if (layer := layer_of(name)) is not None]
     count = max(layers, default=-1) + 1
-    first, last = (k + count if k < 0 else k for k in tuning.layers)
+    first, last = layer_range(tuning.layers, count)
+    return [n for n in owners if (layer := layer_of(n)) is not None and first <= layer <= last]
+
+
+def layer_range(layers: Any, count: int) -> tuple[int, int]:
+    """First and last layer of ``tuning.layers`` in a model of ``count`` layers.
+
+    A third is a third of the depth, rounded up; thirds of a depth that has none overlap, so that they are equally deep.
+
+    Raises:
+        UserError: no such layers.
+    """
+    if layers in THIRDS:
+        deep = -(-count // 3)
+        first = {"lower": 0, "middle": (count - deep) // 2, "upper": count - deep}[layers]
+        layers = [first, first + deep - 1]
+    if layers == AUTO:
+        raise ValueError("tuning.layers=auto must be settled before the tuning is applied")
+    first, last = (k + count if k < 0 else k for k in layers)
     if not 0 <= first <= last < count:
-        raise UserError(f"tuning.layers={tuning.layers} is not a range within this model's layers 0 to {count - 1}")
-    return [n for n in owners if (match := _LAYER.search(n)) and first <= int(match[1]) <= last]
+        raise UserError(f"tuning.layers={layers} is not a range within this model's layers 0 to {count - 1}")
+    return first, last
 
 
 def _matrix(module: Any) -> int:

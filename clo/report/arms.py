@@ -21,7 +21,13 @@ _FIELDS = {
     "clo": ("target", "both", "null"), "clo_en_nll": ("diagonal", "both", "null"),
 }  # fmt: skip
 """Method file -> its NLL cells, its comparisons, its first stage: for records that lack them."""
-_TRAINS = {"attention": "attention", "mlp": "MLP", "full": "all weights"}
+_TRAINS = {"attention": "attention", "mlp": "MLP", "both": "attention and MLP", "full": "all weights"}
+_LAYERS = {
+    "auto": "the layers of most gradient",
+    "lower": "the lower third",
+    "middle": "the middle third",
+    "upper": "the upper third",
+}
 
 
 def whole(method: str, tuning: str, config: Config) -> dict[str, str]:
@@ -32,7 +38,9 @@ def whole(method: str, tuning: str, config: Config) -> dict[str, str]:
         tuning: likewise.
         config: flat, maybe empty.
     """
-    later = {key: "null" if value is None else str(value) for key, value in LATER.items() if value != {}}
+    inner = {key: {"": value} if not isinstance(value, dict) else value for key, value in LATER.items()}
+    flat = {f"{key}.{name}".removesuffix("."): value for key, own in inner.items() for name, value in own.items()}
+    later = {key: "null" if value is None else str(value) for key, value in flat.items()}
     nll, preference, first = _FIELDS.get(method, ("target", "both", "null"))
     base = {"method.nll": nll, "method.preference": preference, "tuning.trains": tuning}
     base |= {} if any(key.startswith("method.sft_first.") for key in config) else {"method.sft_first": first}
@@ -85,7 +93,7 @@ def weights(config: Config) -> str:
     words = _TRAINS.get(config["tuning.trains"], config["tuning.trains"])
     words = f"LoRA on {words}" if adapts(config) else words
     layers = config.get("tuning.layers", "null")
-    return words if layers == "null" else f"{words} of layers {layers}"
+    return words if layers == "null" else f"{words} of {_LAYERS.get(layers, f'layers {layers}')}"
 
 
 def tuning(config: Config) -> tuple[str, ...]:

@@ -96,9 +96,10 @@ class Run:
     def score(self, side: str, key: str, group: str = "all", when: str = "scores") -> float | None:
         """One number of results.json, None where it is absent, null or not finite.
 
-        ``when`` is a key of results.json (``scores``, ``start``, ``oracle``), or ``last``.
+        ``when`` is a key of results.json (``scores``, ``start``, ``oracle``), or several, one in another, with slashes
+        between them (``last/scores``, ``rivals/prompted``).
         """
-        block = self.part("last", "scores") if when == "last" else self.part(when)
+        block = self.part(*when.split("/"))
         return number(as_dict(block.get(side)).get(group, {}).get(key))
 
     def part(self, *keys: str) -> dict[str, Any]:

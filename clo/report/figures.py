@@ -61,7 +61,7 @@ def data_efficiency(study: Study, table: Table) -> Drawing:
     for line, (side, column) in zip(grid, measures, strict=True):
         text = f"{side} {column.head.replace(' (%)', ', %')}"
         for axes, lang in zip(line, langs, strict=True):
-            _panel(axes, [row for row in table.rows if row.lang == lang], column, labels, many)
+            _panel(axes, [row for row in table.rows if row.lang == lang and not row.rival], column, labels, many)
             if many:
                 axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
                 axes.set_xticks([], minor=True)

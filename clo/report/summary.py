@@ -15,6 +15,7 @@ from clo.report.arms import FAMILIES
 from clo.report.collect import Run, Study, grouped, nearest
 from clo.report.formats import DAGGER, FEWEST_SEEDS, TWO_SEEDS, few_seeds
 from clo.report.measures import COLUMNS, Column, Mean, mean_of, measure, shown
+from clo.report.rivals import rivals_of
 
 AS_TEXT = ", asked as text"
 """After the name of a start model, where ``model.oracle`` asked it: the ceiling of a transfer."""
@@ -31,6 +32,8 @@ class TableRow:
     n: int
     cells: dict[str, Mean]
     """Column key -> value; a key without a value is absent."""
+    rival: bool = False
+    """Whether it is a cheap rival of the row above it."""
 
 
 @dataclass(frozen=True)
@@ -96,11 +99,18 @@ def build(study: Study, compare: str | None = None) -> Table:
             asked_as_text = _cells(group, {}, "oracle")
             if asked_as_text:
                 rows.append(TableRow(lang, name, None, f"{label}{AS_TEXT}", 0, asked_as_text))
+            for key, words, asked in rivals_of(group, of_weights=False):
+                cells = _cells(asked, {}, f"rivals/{key}")
+                rows.append(TableRow(lang, name, None, f"{label}{words}", 0, cells, rival=True))
         for (size, label), group in grouped(runs, lambda run: (run.size, run.label)).items():
             rows.append(TableRow(lang, name, size, label, len(group), _cells(group, wins)))
             last = [run for run in group if run.part("last")]
             if last:
-                rows.append(TableRow(lang, name, size, f"{label}: last weights", len(last), _cells(last, {}, "last")))
+                cells = _cells(last, {}, "last/scores")
+                rows.append(TableRow(lang, name, size, f"{label}: last weights", len(last), cells))
+            for key, words, asked in rivals_of(group, of_weights=True):
+                cells = _cells(asked, {}, f"rivals/{key}")
+                rows.append(TableRow(lang, name, size, f"{label}{words}", len(asked), cells, rival=True))
     filled = {key for row in rows for key in row.cells}
     columns = [c for c in COLUMNS if c.key in filled and c.instead_of not in filled]
     return Table(

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from clo.config.choices import Cells, Loss, NllReduction, PairReduction, Prompts
 from clo.config.losses import FACTS
-from clo.data.batch import response_tokens
+from clo.data.batch import on_device, response_tokens
 from clo.square.comparisons import Comparison, Present
 from clo.square.losses import LOSSES, Settings
 
@@ -54,6 +54,8 @@ class Objective:
     label_smoothing: float = 0.0
     anchor: float = 0.0
     """Weight of the divergence from the start on the source's answers, nats per token; 0 is none."""
+    replay: float = 0.0
+    """Weight of the NLL of replayed rows, nats per token; 0 is none, and not both are above it."""
     against: tuple[int, ...] | None = None
     """Languages whose responses are rejected; none is all of them."""
     further: tuple[Comparison, ...] = ()
@@ -97,38 +99,45 @@ class Objective:
     def cells(self) -> list[Cell]:
         """All cells that must be scored, in row order."""
         compared = {cell for comparison in self.comparisons() for cell in comparison.cells()}
-        return sorted(compared | set(self.nll_cells()) | ({(0, 0)} if self.anchor else set()))
+        return sorted(compared | set(self.nll_cells()) | ({(0, 0)} if self.anchor or self.replay else set()))
 
     def parts(self) -> dict[str, Objective]:
         """The NLL term and the comparisons as objectives of their own, weighted as here, where there are both."""
         if not (self.nll_cells() and self.comparisons()):
             return {}
-        free = replace(self, anchor=0.0)
+        free = replace(self, anchor=0.0, replay=0.0)
         return {"nll": replace(free, preference=Prompts.none, further=()), "pref": replace(free, nll=Cells.none)}
 
     def denominators(self, items: Sequence[Item]) -> Tensor:
-        """What the sums of a whole step are divided by: float64 [2], (NLL, preference), and with an anchor [3]."""
+        """What the sums of a whole step are divided by: float64 [2], (NLL, preference), and with an anchor [3].
+
+        Replayed rows count for the anchor alone.
+        """
         cells, comparisons = self.nll_cells(), self.comparisons()
+        replayed = [item for item in items if item.replayed]
+        items = [item for item in items if not item.replayed] if replayed else items
         if self.nll_reduction is NllReduction.token_mean:
             nll = response_tokens(items, cells)
         else:
             nll = sum(len(item.present(cells)) for item in items)
         there = [sum(one.is_in(item) for one in comparisons) for item in items]
         pairs = sum(there) if self.pair_reduction is PairReduction.mean else sum(map(bool, there))
-        anchored = [response_tokens(items, [(0, 0)])] if self.anchor else []
+        held = replayed if self.replay else items
+        anchored = [response_tokens(held, [(0, 0)])] if self.anchor or self.replay else []
         return torch.tensor([nll, pairs, *anchored], dtype=torch.float64)
 
     def loss(self, terms: Terms, denominators: Tensor) -> Tensor:
         """The weighted loss of (part of) a step; parts add up to the step's loss."""
         both = self.weighted_nll(terms, denominators) + self.weighted_preference(terms, denominators)
-        return both + self.weighted_anchor(terms, denominators) if self.anchor else both
+        return both + self.weighted_anchor(terms, denominators) if self.anchor or self.replay else both
 
     def weighted(self, terms: Terms, denominators: Tensor) -> dict[str, Tensor]:
         """Each term that the objective has, by its name in the log."""
         found = {"nll": self.weighted_nll(terms, denominators)} if self.nll_cells() else {}
         if self.comparisons():
             found["pref"] = self.weighted_preference(terms, denominators)
-        return found | ({"anchor": self.weighted_anchor(terms, denominators)} if self.anchor else {})
+        anchored = self.anchor or self.replay
+        return found | ({"anchor": self.weighted_anchor(terms, denominators)} if anchored else {})
 
     def weighted_nll(self, terms: Terms, denominators: Tensor) -> Tensor:
         """Lam * L_nll; exactly 0 without an NLL term."""
@@ -139,8 +148,8 @@ class Objective:
         return terms.preference_sum * ((1 - self.lam) / max(float(denominators[1]), 1.0))
 
     def weighted_anchor(self, terms: Terms, denominators: Tensor) -> Tensor:
-        """The divergence per source token of the step, times its weight."""
-        return terms.anchor_sum * (self.anchor / max(float(denominators[2]), 1.0))
+        """The divergence, or the NLL of replayed rows, per token of the step, times its weight."""
+        return terms.anchor_sum * ((self.anchor or self.replay) / max(float(denominators[2]), 1.0))
 
 
 @dataclass(frozen=True)
@@ -157,7 +166,8 @@ class Terms:
     The names do not depend on the batch: what it lacks has count 0.
     """
     anchor_sum: Tensor
-    """Scalar: the divergence from the start at all source tokens, nats; 0 without an anchor."""
+    """Scalar: the divergence from the start at all source tokens, or minus the log-probs of replayed rows, nats; 0
+    without an anchor."""
 
 
 def objective_terms(
@@ -182,9 +192,16 @@ def objective_terms(
         ValueError: the loss needs a reference or token counts, and there are none.
     """
     zero = S_BLK.new_zeros(())
-    nll = -sum((S_BLK[:, i, j].sum() for i, j in objective.nll_cells()), zero)
+    own_B, replayed_B = _masks(items, S_BLK)
+    in_source = S_BLK[:, 0, 0] if own_B is None else S_BLK[:, 0, 0] * own_B
+    nll = -sum(((S_BLK[:, i, j] if i + j else in_source).sum() for i, j in objective.nll_cells()), zero)
     kept = {} if kl_T is None else {"kl_en": _sum_and_count([kl_T])}
     anchor = zero if kl_T is None else kl_T.sum()
+    if objective.replay:
+        assert items is not None
+        anchor = zero if replayed_B is None else -(S_BLK[:, 0, 0] * replayed_B).sum()
+        tokens = response_tokens([item for item in items if item.replayed], [(0, 0)])
+        kept["nll_replay"] = torch.stack([anchor.detach().double(), torch.full_like(anchor.detach().double(), tokens)])
     comparisons = objective.comparisons()
     if not comparisons:
         return Terms(nll, zero, kept, anchor)
@@ -198,6 +215,14 @@ def objective_terms(
     for direction in present.names:
         metrics |= {f"{name}_{direction}": _sum_and_count(present.of(direction, v)) for name, v in logged.items()}
     return Terms(nll, loss.sum(), metrics, anchor)
+
+
+def _masks(items: Sequence[Item] | None, S_BLK: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    """1 for the method's own items and for replayed ones, [B] each; none where no item is replayed."""
+    if items is None or not any(item.replayed for item in items):
+        return None, None
+    replayed_B = on_device(torch.tensor([item.replayed for item in items], dtype=S_BLK.dtype), S_BLK.device)
+    return 1 - replayed_B, replayed_B
 
 
 def square_metrics(S_BLK: Tensor, count_BLK: Tensor, codes: Sequence[str] = ()) -> dict[str, float]:

@@ -40,6 +40,8 @@ def _paths(run: RunConfig) -> Iterator[tuple[str, Iterable[Path]]]:
             yield f"data.{name}", [Path(file) for file in files if file is not None]
     if run.data.kind == "translated" and run.data.source is not None and run.data.source.path is not None:
         yield "data.source.path", [Path(run.data.source.path)]
+    if run.data.replay.path is not None:
+        yield "data.replay.path", [Path(run.data.replay.path)]
     model = local_folder(run.model.path, run.model.revision)
     if model is not None:
         yield "model.path", model_files(model)
@@ -68,12 +70,13 @@ def benchmark_files(run: RunConfig) -> dict[str, str]:
 
 def rows_digest(run: RunConfig, rows: Splits) -> dict[str, str]:
     """Content hash of the rows that a run uses, by what for."""
-    from clo.study.rows import tested_rows, trained_rows
+    from clo.study.rows import most_of, tested_rows, trained_rows
 
     used = {
         "train": trained_rows(run, rows),
         "dev": rows.dev[: run.evaluation.val_items],
         "test": tested_rows(run, rows),
+        **({"replay": rows.replay[: most_of(run)]} if rows.replay else {}),
     }
     return {name: digest_of([[row.id, row.prompts, row.responses] for row in some]) for name, some in used.items()}
 

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from clo.study.session import Session
 
 
+BESIDE = ("evaluation.benchmarks.", "evaluation.rivals.")
+"""Changes of an evaluation that leave the answers to the test prompts as they are."""
+
+
 def recorded(path: Path, changes: Sequence[str] = ()) -> RunConfig:
     """The configuration that a run's folder records, with ``changes`` (``key=value``) laid over it.
 
@@ -134,9 +138,11 @@ def evaluate_again(path: Path, changes: Sequence[str] = ()) -> None:
         UserError: not a finished run, or a change that does not exist.
     """
     from clo.study.content import with_benchmarks
+    from clo.study.layer_choice import recorded_tuning
     from clo.study.outcome import write_results
+    from clo.study.rivals import rivals_of
     from clo.study.scores import answer_scores, trained_stamp
-    from clo.study.session import open_session
+    from clo.study.session import open_session, renderer_of
 
     folder, run = finished_run(path, changes)
     _check_read(changes, run)
@@ -150,14 +156,18 @@ def evaluate_again(path: Path, changes: Sequence[str] = ()) -> None:
         with session.precision():
             scores, samples = answer_scores(session, model, test, "evaluate", trained_stamp(path), path)
             benchmarks = _benchmarks_again(session, run, model, results.get("benchmarks", {}))
+        of_start = replace(session, run=run, renderer=renderer_of(run.model))
+        tuning = recorded_tuning(run, path)
+        rivals = rivals_of(of_start, model, test, tuning, lambda: load_start(run, path))
         _keep_divergence(run, results, scores)
-        same = ("last",) if not changes else ()  # asked otherwise, its scores would not be comparable
+        # Asked otherwise, scores of other models would not be comparable.
+        same = ("last", "rivals") if all(word.startswith(BESIDE) for word in changes) else ()
         there = ("start", "oracle", "square", "train", "judged", "content", *same)
         kept = {key: results[key] for key in there if key in results}
         made = {"scores": scores, **({"benchmarks": benchmarks} if benchmarks else {})}
         if content := with_benchmarks(run, folder, results.get("content") or {}):
             made["content"] = content
-        write_results(session, kept | made, samples)
+        write_results(session, kept | made, samples, rivals)
     finally:
         folder.release()
 

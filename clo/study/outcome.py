@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,10 @@ from typing import Any
 from clo.config.choices import Anchor
 from clo.config.parse import RunConfig, plain
 from clo.storage.files import json_text, whole_folder, write_together
-from clo.storage.jsonl import line_of, write_lines
+from clo.storage.jsonl import line_of, read_lines, write_lines
 from clo.study.content import recorded_content
 from clo.study.run_benchmarks import with_start
-from clo.study.scores import Scores
+from clo.study.scores import Rival, Scores
 from clo.study.session import Session
 from clo.study.targets import by_target, sample_files
 from clo.study.versions import versions
@@ -25,6 +25,12 @@ ASSUMED = (
     *("lr", "epochs", "batch_size", "template"),
 )
 """Values that the CLO paper does not give; every result names them."""
+ANCHORED = {
+    Anchor.none: (),
+    Anchor.kl: ("anchor_weight", "anchor_top"),
+    Anchor.replay: ("anchor_weight", "anchor_share"),
+}
+"""Those of what holds the source language."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,8 @@ class Ends:
     """Of the model that is kept."""
     last: Scores | None = None
     """Of the last weights, where another rule decides what is kept."""
+    rivals: Sequence[Rival] = ()
+    """Those that are asked for."""
 
 
 def write_outcome(session: Session, model: Any, ends: Ends, trained: dict[str, Any]) -> None:
@@ -63,7 +71,7 @@ def write_outcome(session: Session, model: Any, ends: Ends, trained: dict[str, A
     save_model(session, model, results)
     write_csv(session.folder)
     _write_samples(session, "start_samples.jsonl", start.samples)
-    write_results(session, results, end.samples)
+    write_results(session, results, end.samples, ends.rivals)
     shutil.rmtree(place_of_last(session.folder.path), ignore_errors=True)
 
 
@@ -78,16 +86,29 @@ def place_of_last(folder: Path) -> Path:
     return folder / "last"
 
 
+def place_of_rivals(folder: Path) -> Path:
+    """Where answers of rivals lie while they are made."""
+    return folder / "rivals"
+
+
 def assumed_values(run: RunConfig) -> dict[str, Any]:
     """The values of this run that the paper does not give."""
     method = plain(run.method)
-    anchored = () if run.method.anchor is Anchor.none else ("anchor_weight", "anchor_top")
-    values = {key: method[key] for key in (*ASSUMED, *anchored) if method.get(key) is not None}
+    values = {key: method[key] for key in (*ASSUMED, *ANCHORED[run.method.anchor]) if method.get(key) is not None}
     return values | {"batch_size": run.batch_size, "template": run.model.template}
 
 
-def write_results(session: Session, results: dict[str, Any], samples: Any) -> None:
-    """results.json and samples; results come last, so their presence means the run is whole."""
+def write_results(
+    session: Session, results: dict[str, Any], samples: Iterable[dict[str, Any]], rivals: Sequence[Rival] = ()
+) -> None:
+    """results.json, samples.jsonl and rival_samples.jsonl; results come last: where they are, the run is whole.
+
+    Args:
+        session: the run.
+        results: the parts of results.json; of rivals those that stay as they were.
+        samples: the lines of samples.jsonl.
+        rivals: those that were asked now.
+    """
     run, folder = session.run, session.folder
     identity = {
         "run": folder.path.name,
@@ -108,12 +129,24 @@ def write_results(session: Session, results: dict[str, Any], samples: Any) -> No
         identity["targets"] = {
             one.code: {"lang_name": one.name, "data_size": run.sizes()[one.code]} for one in run.lang.targets()
         }
-    files = sample_files(run, folder.path, "samples.jsonl", samples).items()
+    files = sample_files(run, folder.path, "samples.jsonl", list(samples)).items()
     texts = {path: "".join(map(line_of, own)) for path, own in files}
-    whole = json_text({**identity, **results, "versions": versions()})
-    write_together({**texts, folder.path / "results.json": whole})
+    if told := results.get("rivals", {}) | {rival.name: {"asked": rival.asked, **rival.answers} for rival in rivals}:
+        results = {**results, "rivals": told}
+        texts[folder.path / "rival_samples.jsonl"] = "".join(map(line_of, _rival_lines(folder.path, told, rivals)))
+    write_together({**texts, folder.path / "results.json": json_text({**identity, **results, "versions": versions()})})
+    if not told:
+        (folder.path / "rival_samples.jsonl").unlink(missing_ok=True)
+    shutil.rmtree(place_of_rivals(folder.path), ignore_errors=True)
     for partial in folder.path.glob("answers-*.partial.jsonl"):
         partial.unlink()
+
+
+def _rival_lines(folder: Path, told: Iterable[str], now: Sequence[Rival]) -> list[dict[str, Any]]:
+    """Every rival's answers, those that were asked before and stay included."""
+    stay = {*told} - {rival.name for rival in now}
+    kept = [line for line in read_lines(folder / "rival_samples.jsonl") if line.get("rival") in stay]
+    return kept + [{"rival": rival.name, **sample} for rival in now for sample in rival.samples]
 
 
 def save_model(session: Session, model: Any, results: dict[str, Any]) -> None:

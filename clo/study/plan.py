@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from clo.config import ModelConfig, TrainerConfig, TuningConfig
-from clo.config.choices import Keep, Loss, ReferenceMode
+from clo.config.choices import AUTO, Keep, Loss, ReferenceMode
 from clo.config.parse import RunConfig
 from clo.data.batch import packed_tokens
 from clo.data.items import Item
@@ -79,20 +79,24 @@ def plan_run(run: RunConfig, train: Sequence[Item], rows: Sequence[Row] = ()) ->
     from clo.model.tuning import apply_tuning, ledger
     from clo.training.stages import plan_stages
 
-    model = apply_tuning(shape_only(run.model), run.tuning)
+    # Which layers auto takes is known once the weights are read: all of them is the most it can be.
+    tuning = replace(run.tuning, layers=None) if run.tuning.layers == AUTO else run.tuning
+    model = apply_tuning(shape_only(run.model), tuning)
     stages = plan_stages(run.method, run.evaluation, run.batch_size, train, run.lang.codes())
     trainer = run.trainer
     if not any(stage.objective.needs_reference() for stage in stages):
         trainer = replace(trainer, reference=ReferenceMode.cached)  # no reference: no start weights are kept
     book = ledger(model)
-    peak, limit = _peak(trainer), _memory(trainer)
+    peak, limit, share = _peak(trainer), _memory(trainer), run.method.anchor_share
     lengths = [packed_tokens(item, stages[-1].objective.cells()) for item in train]
     saved = sum(p.numel() * p.element_size() for p in model.parameters() if run.tuning.lora is None or p.requires_grad)
-    hours = None if peak is None else _seconds(trainer, model, stages, train, peak) / 3600
+    hours = None if peak is None else _seconds(trainer, model, stages, train, peak, share) / 3600
     spared = None
     if any(stage.objective.comparisons() and not stage.objective.needs_reference() for stage in stages):
         dpo = [replace(stage, objective=replace(stage.objective, loss_name=Loss.sigmoid)) for stage in stages]
-        more = None if peak is None or hours is None else _seconds(trainer, model, dpo, train, peak) / 3600 - hours
+        more = (
+            None if peak is None or hours is None else _seconds(trainer, model, dpo, train, peak, share) / 3600 - hours
+        )
         spared = run.method.loss.name, more
     whole = Plan(
         name=run.slug(),
@@ -109,7 +113,7 @@ def plan_run(run: RunConfig, train: Sequence[Item], rows: Sequence[Row] = ()) ->
     )
     if limit is None or whole.needs() <= limit:
         return whole
-    return replace(whole, advice=_advice(run.model, run.tuning, trainer, lengths, limit))
+    return replace(whole, advice=_advice(run.model, tuning, trainer, lengths, limit))
 
 
 def _passes(stages: Sequence[StagePlan], lengths: Sequence[int], trainer: TrainerConfig) -> float:
@@ -123,9 +127,12 @@ def _passes(stages: Sequence[StagePlan], lengths: Sequence[int], trainer: Traine
 
 
 def _seconds(
-    trainer: TrainerConfig, model: Any, stages: Sequence[StagePlan], train: Sequence[Item], peak: float
+    trainer: TrainerConfig, model: Any, stages: Sequence[StagePlan], train: Sequence[Item], peak: float, share: float
 ) -> float:
-    """Steps, references, and on a CPU the optimizer, which there waits for its memory."""
+    """Steps, references, and on a CPU the optimizer, which there waits for its memory.
+
+    ``share`` is that of replayed rows, where a stage has any.
+    """
     from clo.model.tuning import ledger
     from clo.training.throughput import forward_flops, head_again_flops, step_flops
 
@@ -136,6 +143,8 @@ def _seconds(
         for part in stage.objective.parts().values():  # each term's own gradient norm takes passes of its own
             measured = len(range(0, stage.total_steps, trainer.grad_norms_every))
             work += measured / stage.steps_per_epoch * step_flops(model, train, part.cells())
+        if stage.objective.replay:  # rows as long as the run's own source rows
+            work += share * epochs * step_flops(model, train, [(0, 0)])
         if stage.objective.anchor:
             work += forward_flops(model, train, [(0, 0)])
         if stage.objective.needs_reference():

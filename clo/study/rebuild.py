@@ -32,6 +32,7 @@ def rebuild_model(run: RunConfig, path: Path) -> None:
     from clo.model.load import load_model
     from clo.model.tuning import apply_tuning
     from clo.square.reference import weights_key
+    from clo.study.layer_choice import recorded_tuning
     from clo.study.outcome import save_model
     from clo.study.session import open_session
     from clo.training.checkpoint import load_trained
@@ -43,7 +44,7 @@ def rebuild_model(run: RunConfig, path: Path) -> None:
     folder.lock()
     try:
         session = open_session(run, folder)
-        model = apply_tuning(load_model(run.model).to(session.device), run.tuning, run.seed)
+        model = apply_tuning(load_model(run.model).to(session.device), recorded_tuning(run, path), run.seed)
         for weights in stages:
             load_trained(model, weights, weights_key(model, run.trainer.precision))
         save_model(session, model, folder.results())

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from clo.config import ROWS
-from clo.config.choices import Targets
+from clo.config.choices import Anchor, Targets
 from clo.config.parse import RunConfig
 from clo.data.budgets import one_at_a_time, within
-from clo.data.items import Item, ItemCounts, build_items
+from clo.data.items import Item, ItemCounts, build_items, replay_items
 from clo.data.prompt import Renderer
+from clo.data.replay import replay_rows
 from clo.data.rows import Row
 from clo.data.splits import Splits, drawn, joined, load_splits
+from clo.data.texts import key
 from clo.errors import UserError
 from clo.training.checks import check_items
 
@@ -26,6 +28,8 @@ class Items:
     """Held out, scored whole at every validation."""
     too_long: int
     """Training rows that were left out."""
+    replayed: Sequence[Item] = ()
+    """Rows that hold the source language, at most as many as training items."""
 
 
 def rows_of(run: RunConfig) -> Splits:
@@ -37,6 +41,8 @@ def rows_of(run: RunConfig) -> Splits:
     splits = _load(run)
     if run.data.resample:
         splits = replace(splits, train=drawn(splits.train, run.seed))
+    if run.method.anchor is Anchor.replay:
+        splits = replace(splits, replay=_replayed(run, splits))
     for code, size in run.sizes().items():
         there = len(splits.train) if not run.lang.further else len(having(splits.train, code))
         if size > there:
@@ -51,6 +57,11 @@ def rows_of(run: RunConfig) -> Splits:
                     f"data={run.data.name} has no {name} row in {code}; bring some, or leave the target out"
                 )
     return splits
+
+
+def most_of(run: RunConfig) -> int:
+    """Items of the target that has the most."""
+    return max(run.sizes().values())
 
 
 def having(rows: Sequence[Row], code: str) -> list[Row]:
@@ -92,6 +103,30 @@ def tested_rows(run: RunConfig, rows: Splits) -> list[Row]:
     return joined([[row.only((source, code)) for row in having(found, code)[:most]] for code in run.sizes()])
 
 
+def _replayed(run: RunConfig, splits: Splits) -> tuple[Row, ...]:
+    """Rows of the source language that no dev or test row asks; the first ones are used.
+
+    Raises:
+        UserError: they cannot be read, or none is left.
+    """
+    from clo.evaluation.fidelity import LanguageIdentifier
+
+    identifier = LanguageIdentifier.of(run.lang.targets()[0])
+
+    def is_source(texts: Sequence[str]) -> list[bool]:
+        return [verdict in ("en", "undecided") for verdict in identifier.verdicts(texts)]
+
+    most = None if not run.data.replay.is_given() else most_of(run) + len(splits.dev) + len(splits.test)
+    rows = replay_rows(run.data, run.lang.source, is_source, most)
+    if run.data.resample:
+        rows = drawn(rows, run.seed)
+    asked = {key(row.prompts[run.lang.source]) for row in (*splits.dev, *splits.test)}
+    kept = tuple(row for row in rows if key(row.prompts[run.lang.source]) not in asked)
+    if not kept:
+        raise UserError("every row of data.replay stands in dev or test too; bring rows of another source")
+    return kept
+
+
 def _load(run: RunConfig) -> Splits:
     languages = run.lang.codes()
     if run.data.kind != "translated":
@@ -118,8 +153,11 @@ def items_of(run: RunConfig, renderer: Renderer, rows: Splits) -> Items:
         train, counts = build_items(rows.train, *encode, limit=run.data_size)
         _check_count(run, len(train), run.data_size, counts, "")
     val, _ = build_items(rows.dev, *encode, limit=run.evaluation.val_items)
-    check_items([*train, *val], renderer)
-    return Items(train, val, counts.too_long)
+    replayed: Sequence[Item] = ()
+    if rows.replay:
+        replayed = replay_items(rows.replay, train[0], renderer, run.model.max_length, most_of(run))
+    check_items([*train, *val, *replayed], renderer)
+    return Items(train, val, counts.too_long, replayed)
 
 
 def _of_several(

@@ -86,18 +86,30 @@ def _shown(run: RunConfig, folder: RunFolder) -> bool:
         return False
     print(f"{folder.path} is done already; delete it to run again")
     print_table([folder.path])
+    if lacking := _lacking_rivals(run, folder):
+        asked = f"'evaluation.rivals.names=[{','.join(lacking)}]'"
+        print(f"it has no scores of these rivals: clo evaluate run={folder.path} {asked} adds them")
     if folder.main and not has_model(folder.path):
         rebuild_model(run, folder.path)
         print(f"{folder.path / 'model'} was missing; it is made again from {folder.path / 'checkpoint'}")
     return True
 
 
+def _lacking_rivals(run: RunConfig, folder: RunFolder) -> list[str]:
+    """Rivals that are asked for and that a finished run was not: they are no part of its name."""
+    there = {name.split("_")[0] for name in folder.results().get("rivals", {})}
+    return [name for name in run.evaluation.rivals.names if name.split("_")[0] not in there]
+
+
 def train(run: RunConfig, folder: RunFolder) -> None:
     """Rows, items, start model and its scores, stages, scores of the end, results."""
+    from clo.model.load import load_model
     from clo.model.tuning import apply_tuning
     from clo.study.data_card import write_data_card
     from clo.study.kept import kept_scores
+    from clo.study.layer_choice import settled_tuning
     from clo.study.outcome import Ends, write_outcome
+    from clo.study.rivals import rivals_of
     from clo.study.rows import absent_lines, items_of, rows_of, tested_rows
     from clo.study.scores import Tested, start_scores
     from clo.study.session import open_session
@@ -114,13 +126,15 @@ def train(run: RunConfig, folder: RunFolder) -> None:
     test = tested_rows(run, rows)
     model = _start_model(session, items)
     start = start_scores(session, model, test, items.val)
-    model = apply_tuning(model, run.tuning, run.seed)
     record_content(run, folder, rows)
+    tuning = settled_tuning(session, model, items.train)
+    model = apply_tuning(model, tuning, run.seed)
     trained = _fit(session, model, rows, items)
     if folder.main:
         model.to(session.device)  # fsdp2 leaves it on the CPU
         end, last = kept_scores(session, model, Tested(test, items.val, start.likely), trained)
-        write_outcome(session, model, Ends(start, end, last), trained)
+        rivals = rivals_of(session, model, test, tuning, lambda: load_model(run.model))
+        write_outcome(session, model, Ends(start, end, last, rivals), trained)
 
 
 def _fewer(run: RunConfig, rows: Splits) -> str:
@@ -161,6 +175,7 @@ def _fit(session: Session, model: Any, rows: Splits, items: Items) -> dict[str, 
     from clo.data.batch import response_tokens
     from clo.evaluation.watch import watch
     from clo.model.tuning import ledger
+    from clo.study.layer_choice import layer_record
     from clo.training.checks import check_frozen, frozen_key
     from clo.training.keep import kept_of
     from clo.training.stages import StageData, fit_stages, plan_stages, validations
@@ -175,7 +190,7 @@ def _fit(session: Session, model: Any, rows: Splits, items: Items) -> dict[str, 
     look = watch(session.renderer, rows.dev, run.lang, run.evaluation) if run.evaluation.watch else None
     memory = peak_memory_gb(session.device)
     frozen, began = frozen_key(model), time.monotonic()
-    warnings = fit_stages(run, model, StageData(items.train, items.val, look), folder)
+    warnings = fit_stages(run, model, StageData(items.train, items.val, look, items.replayed), folder)
     kept = {}
     if run.trainer.keep is Keep.best and folder.main:
         kept["kept"] = kept_of(validations(folder, plans[-1]), run.trainer.keep_tolerance).record()
@@ -189,9 +204,11 @@ def _fit(session: Session, model: Any, rows: Splits, items: Items) -> dict[str, 
         **kept,
         **memory(),
         **({"warnings": warnings} if warnings else {}),
+        **({"layers": chosen} if (chosen := layer_record(run, folder.path)) else {}),
         "items": len(items.train),
         "items_too_long": items.too_long,
         **_of_targets(run, items),
+        **({"replayed_rows": len(items.replayed)} if items.replayed else {}),
         **({"rows_refused": list(rows.refused)} if rows.refused else {}),
         "poor_rows": [poor.record() for poor in rows.poor],
         "response_tokens": response_tokens(items.train, plans[-1].objective.cells()),

@@ -49,6 +49,20 @@ class Scores:
 
 
 @dataclass(frozen=True)
+class Rival:
+    """What a user could try in place of training, or after it, by its scores (:mod:`clo.study.rivals`)."""
+
+    name: str
+    """As in results.json."""
+    asked: dict[str, Any]
+    """What it is, of the settings."""
+    answers: dict[str, Any]
+    """As :attr:`Scores.answers`."""
+    samples: Sequence[dict[str, Any]]
+    """Every answer with its scores."""
+
+
+@dataclass(frozen=True)
 class Tested:
     """What a trained model is scored on."""
 
@@ -71,7 +85,7 @@ def start_scores(session: Session, model: Any, rows: Sequence[Row], held_out: Se
     """
     with session.precision():
         key = session.subject(model).key(session.run.trainer.precision)
-        answers, samples = _start_answers(session, model, rows, key)
+        answers, samples = start_answers(session, model, rows, key)
         square = mean_square(session, model, held_out)
         benchmarks, oracle = start_benchmark_scores(session, model, key), _oracle(session, model, rows, key)
         likely = likely_along(session.subject(model), rows, session.run.lang.source)
@@ -137,13 +151,20 @@ def _oracle(session: Session, model: Any, rows: Sequence[Row], key: str) -> dict
     if template is None:
         return {}
     asking = replace(session, renderer=Renderer(session.renderer.tokenizer, template, session.run.model.end_of_turn))
-    answers, _ = _start_answers(asking, model, rows, key)
+    answers, _ = start_answers(asking, model, rows, key)
     found: dict[str, Any] = answers
     return found
 
 
-def _start_answers(session: Session, model: Any, rows: Sequence[Row], key: str) -> Any:
-    """The start model's scores and samples, from the cache, or made and kept."""
+def start_answers(session: Session, model: Any, rows: Sequence[Row], key: str) -> Any:
+    """Scores and samples of a model that no run trained, from the cache, or made and kept.
+
+    Args:
+        session: the run.
+        model: on its device.
+        rows: test rows.
+        key: content hash of what its answers depend on beside them, see :meth:`clo.evaluation.subject.Subject.key`.
+    """
     digest = digest_of([FORMAT, key, *_asked(session, rows)])
     folder = Path(session.run.cache_dir) / "start"
     kept = folder / f"{digest}.json"

@@ -27,6 +27,8 @@ def print_table(paths: Sequence[Path]) -> None:
             table.add_row(*row)
     Console(width=None if sys.stdout.isatty() else 120).print(table)
     print("chrF 0-100, the others in %; target language: answers in the language asked, of those decided")
+    if len(paths) == 1:
+        print("".join(f"{line}\n" for line in _rival_lines(paths[0])), end="")
     benchmarks = [_benchmark_lines(path) for path in paths]
     if len(paths) == 1:
         print("".join(f"{line}\n" for line in benchmarks[0]), end="")
@@ -67,6 +69,21 @@ def _row(r: dict[str, Any], before: dict[str, Any], after: dict[str, Any]) -> li
         _change(before, after, "en", "content", 100),
         _change(before, after, "en", "exact", 100),
     ]
+
+
+def _rival_lines(path: Path) -> list[str]:
+    """A run's cheap rivals for a person."""
+    with _whole(path) as results:
+        told = [(name, r["target"]["all"], r["en"]["all"]) for name, r in results.get("rivals", {}).items()]
+        return [
+            f"{name}: target chrF {target['chrf']:.0f}, target language {_percent(target['language_ok'])}; English "
+            f"chrF {english['chrf']:.0f}, English content {_percent(english['content'])}"
+            for name, target, english in told
+        ]
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.0f} %"
 
 
 def _benchmark_lines(path: Path) -> list[str]:

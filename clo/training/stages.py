@@ -51,6 +51,8 @@ class StageData:
     val: Sequence[Item]
     watch: Look | None = None
     """Answers some prompts at every validation."""
+    replayed: Sequence[Item] = ()
+    """Rows that hold the source language, of which some come into every step."""
 
 
 def plan_stages(
@@ -81,7 +83,8 @@ def plan_stages(
         margin=method.margin or 0.0,
         penalty=method.penalty or 0.0,
         label_smoothing=method.label_smoothing or 0.0,
-        anchor=0.0 if method.anchor is Anchor.none else method.anchor_weight,
+        anchor=method.anchor_weight if method.anchor is Anchor.kl else 0.0,
+        replay=method.anchor_weight if method.anchor is Anchor.replay else 0.0,
         against=places_against(method.against, codes),
     )
     name = method.name if method.sft_first is None else method.name.removeprefix("sft_") or method.name
@@ -146,8 +149,11 @@ def _fit_stage(run: RunConfig, model: Any, plan: StagePlan, data: StageData, fol
     callbacks = [best] if run.trainer.keep is Keep.best else []
     trainer = _trainer(run, plan, folder, done.with_suffix(""), callbacks)
     module = CLOModule(model, plan, run.optimizer, run.trainer, Base(key, references, anchor, start), look)
-    order = (run.batch_size, plan.total_steps, run.seed, run.data.temperature)
-    datamodule = SquareDataModule(data.train, data.val, *order)
+    per_step = max(1, round(run.method.anchor_share * run.batch_size))
+    replayed = (data.replayed, per_step) if plan.objective.replay else ((), 0)
+    datamodule = SquareDataModule(data.train, data.val, run.batch_size, plan.total_steps, run.seed, replayed)
+    if run.data.temperature > 1:
+        datamodule.by_temperature(run.data.temperature)
     checkpoint = newest_checkpoint(done.with_suffix(""), key)
     for logger in (*trainer.loggers, watched):
         if isinstance(logger, MetricsFile) and folder.main:
@@ -185,7 +191,8 @@ def _references(kept: Path, data: StageData, folder: RunFolder, module: CLOModul
         if share[1] > 1:
             torch.distributed.barrier()
             found |= cache.scores(*args)
-    return found
+    # Nothing of a replayed row is compared.
+    return found | {item.key(): torch.zeros(whole[-1][0] + 1, whole[-1][1] + 1) for item in data.replayed}
 
 
 def _likely(kept: Path, data: StageData, count: int, module: CLOModule) -> dict[str, Likely]:

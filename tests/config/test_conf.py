@@ -30,19 +30,21 @@ COUNTS = {
     "model": 21,
     "lang": 7,
     "method": 6,
-    "tuning": 4,
+    "tuning": 5,
     "data": 4,
     "evaluation": 3,
     "trainer": 4,
     "logger": 2,
-    "study": 20,
+    "study": 22,
 }
 FILES = [(group, path.stem) for group in COUNTS for path in sorted((CONF / group).glob("*.yaml"))]
 STUDIES = [name for group, name in FILES if group == "study"]
 CELLS = {
     "ablation_lambda_beta": 15,
+    "ablation_layers": 45,
     "ablation_nll": 18,
     "ablation_tuning": 48,
+    "anchors": 36,
     "bed": 96,
     "data_efficiency": 72,
     "demo": 4,
@@ -52,6 +54,7 @@ CELLS = {
     "real_model": 32,
     "real_rows": 16,
     "targets": 42,
+    "tune_anchors": 16,
     "tune_bed": 16,
     "tune_bed_sft": 8,
     "tune_bed_sft_dpo": 8,
@@ -219,7 +222,38 @@ def test_any_language_takes_nothing_from_another() -> None:
         ("trainer.strategy=fsdp", "trainer.strategy"),
         ("trainer.max_tokens=0", "trainer.max_tokens"),
         ("trainer.reference=adapters_off", "needs adapters; set tuning=attention_lora"),
+        (
+            "data=files data.train=x.jsonl method.anchor=replay",
+            "needs rows .* set data.replay.path=<file> or data.replay.",
+        ),
+        ("method.anchor=replay method.anchor_share=0", "method.anchor_share .* above 0"),
+        ("method.anchor=replay data.replay.kind=trees", "data.replay.kind is oasst or table"),
         ("tuning.layers=[1]", "tuning.layers is"),
+        ("tuning.layers=[1,x]", "tuning.layers is"),
+        (
+            "tuning.layers=some",
+            r"is \[first, last\], one of auto, lower, middle, upper, or null, got some",
+        ),
+        ("tuning.layers=auto tuning.auto_share=0", r"tuning.auto_share .* above 0, at most 1, got 0"),
+        ("tuning.layers=auto tuning.auto_items=0", "tuning.auto_items .* at least 1, got 0"),
+        ("tuning=attention_lora model.quantize=4bit tuning.layers=auto", "layers=auto goes by gradients .* quantized"),
+        ("evaluation.rivals.names=[guessed]", r"evaluation.rivals.names is .* prompted, averaged, chat_vector, got"),
+        ("evaluation.rivals.names=[prompted,prompted]", "names one twice"),
+        (
+            "evaluation.rivals.names=[averaged] evaluation.rivals.shares=[0.5,1]",
+            "between 0 and 1, both excluded",
+        ),
+        ("evaluation.rivals.names=[averaged] evaluation.rivals.shares=[]", "shares between 0 and 1"),
+        (
+            "evaluation.rivals.names=[prompted] evaluation.rivals.instruction=''",
+            "is a text before a prompt",
+        ),
+        ("evaluation.rivals.names=[chat_vector]", "needs evaluation.rivals.base=<hub id or folder>"),
+        ("evaluation.rivals.names=[chat_vector] evaluation.rivals.base=a", "needs evaluation.rivals.adapted=<hub id"),
+        (
+            "evaluation.rivals={names:[chat_vector],base:a,adapted:b} tuning=attention_lora model.quantize=4bit",
+            "adds weights, and quantized ones cannot be added",
+        ),
         ("optimizer.warmup=1", "optimizer.warmup"),
         ("optimizer.betas=[0.9]", "optimizer.betas"),
         ("evaluation.rows=0", "evaluation.rows"),
@@ -230,7 +264,7 @@ def test_any_language_takes_nothing_from_another() -> None:
 )
 def test_impossible_values_are_refused(override: str, said: str) -> None:
     with pytest.raises(UserError, match=said) as caught:
-        run_of(*(["method=sft_dpo"] if "sft_first" in override else []), override)
+        run_of(*(["method=sft_dpo"] if "sft_first" in override else []), *override.split())
     assert "\n" not in str(caught.value)
 
 

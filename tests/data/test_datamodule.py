@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_runs import random_items
 
-from clo.data.datamodule import SquareDataModule, StepSampler, stage_steps, steps_per_epoch
+from clo.data.datamodule import Replay, SquareDataModule, StepSampler, stage_steps, steps_per_epoch
 
 
 def order(items: int = 14, batch: int = 4, steps: int = 12, seed: int = 0, start: int = 0) -> list[list[int]]:
@@ -36,6 +36,21 @@ def test_epochs_and_seeds_differ_and_the_order_is_a_function_of_the_seed() -> No
 
 def test_a_longer_stage_begins_like_a_shorter_one() -> None:
     assert order(steps=20)[:12] == order(steps=12)
+
+
+def test_replayed_rows_come_beside_the_items_and_go_on_where_they_were() -> None:
+    """The items of a step are those of a run without; every row once per round; the same from any step on."""
+    plain, sampler = order(), StepSampler(14, 4, 12, 0, Replay(5, 2))
+    steps = list(sampler)
+    assert [step[:-2] for step in steps] == plain
+    rows = [index - 14 for step in steps for index in step[-2:]]
+    for turn in range(4):
+        assert sorted(rows[5 * turn : 5 * turn + 5]) == list(range(5))
+    assert rows[:5] != rows[5:10]
+    sampler.start = 7
+    assert list(sampler) == steps[7:]
+    many = list(StepSampler(14, 4, 2, 0, Replay(2, 5)))
+    assert [len(step) for step in many] == [9, 9]
 
 
 @settings(max_examples=80, deadline=None)

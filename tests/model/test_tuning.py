@@ -15,7 +15,7 @@ from clo.config import LoraConfig, TuningConfig
 from clo.config.choices import Trains
 from clo.errors import UserError
 from clo.model.load import prepare_processor
-from clo.model.tuning import apply_tuning, ledger
+from clo.model.tuning import apply_tuning, layer_range, ledger
 
 FAMILIES = ["llama", "qwen2", "mistral"]
 SIZE, KV, MLP, VOCAB, LAYERS = 32, 16, 64, 400, 2
@@ -90,6 +90,34 @@ def test_layer_ranges(layers: list[int], expected: set[int], trains: Trains) -> 
     found = {int(match[1]) for name in trained(model) if (match := re.search(r"layers\.(\d+)\.", name))}
     assert found == expected
     assert all("layers." in name for name in trained(model))  # a range leaves embeddings and head out
+
+
+@pytest.mark.parametrize(
+    ("depth", "thirds"),
+    [
+        (6, [(0, 1), (2, 3), (4, 5)]),
+        (4, [(0, 1), (1, 2), (2, 3)]),
+        (32, [(0, 10), (10, 20), (21, 31)]),
+        (1, [(0, 0)] * 3),
+    ],
+)
+def test_thirds_of_the_depth_are_equally_deep(depth: int, thirds: list[tuple[int, int]]) -> None:
+    assert [layer_range(word, depth) for word in ("lower", "middle", "upper")] == thirds
+    model = apply_tuning(tiny_model(layers=4), TuningConfig(layers="upper"))
+    assert {re.search(r"layers\.(\d+)\.", name)[1] for name in trained(model)} == {"2", "3"}  # type: ignore[index]
+
+
+def test_both_is_attention_and_mlp() -> None:
+    """Matrices alone: no embeddings, head or norms; adapters on the same ones."""
+    both, attention, mlp = (
+        trained(apply_tuning(tiny_model("qwen3"), TuningConfig("x", trains)))
+        for trains in (Trains.both, Trains.attention, Trains.mlp)
+    )
+    assert both == attention | mlp and not attention & mlp
+    lora = apply_tuning(tiny_model(), TuningConfig("x", Trains.both, LoraConfig(r=2)))
+    assert {name.split(".")[-4] for name in trained(lora)} == {
+        *(f"{kind}_proj" for kind in ("q", "k", "v", "o", "gate", "up", "down"))
+    }
 
 
 @pytest.mark.parametrize("layers", [[0, 2], [-3, 0], [1, 0], [-1, -2], [5, 9]])

@@ -53,6 +53,23 @@ def cldr_rows(split: str, languages: Sequence[str], fold: int = 0) -> list[Row]:
     return rows
 
 
+def replay_rows(language: str, fold: int = 0) -> list[Row]:
+    """Rows in one language that a fold neither trains on nor evaluates, blended.
+
+    They are of the relations that the fold holds out as a whole: away from those that are trained on, and other facts
+    than those that dev and test ask, in any language and in either direction.
+
+    Args:
+        language: its code.
+        fold: as of `cldr_rows`.
+    """
+    parts = split_facts(closed_facts(), {relation: relation in FOLDS[fold] for relation in RELATIONS})
+    asked = {fact.key for split in ("dev", "test") for fact, _ in _plan(split, fold)}
+    facts = [fact for name in ("dev.unseen", "test.unseen") for fact in parts[name] if fact.key not in asked]
+    blended = _interleave([(fact, form) for fact in facts for form in range(FORMS)])
+    return [_row(fact, form, [language], "") for fact, form in blended if wording.exists(fact, language)]
+
+
 def answer_of(fact: Fact, form: int) -> int:
     """Which of the relation's answers goes with a prompt: more rows of a relation are more ways to say it."""
     return order(f"answer{fact.id}.{form}") % wording.ANSWERS

@@ -34,13 +34,13 @@ def instructions(config: SourceConfig, is_source: IsSource, skip: bool = False) 
     from clo.data.instructions.oasst import oasst_examples
     from clo.data.tables import hub_records, records
 
-    counts = Counts(bad=BadRows(skip))
+    counts, key = Counts(bad=BadRows(skip)), config.key()
     if config.path is None:
         found = hub_records(config, counts.bad)
     else:
-        found = records(Path(config.path), "data.source.path", counts.bad)
+        found = records(Path(config.path), f"{key}.path", counts.bad)
     if config.path is not None and config.kind == "table" and not skip:  # before hours of translating, not after
-        deque(identified(records(Path(config.path), "data.source.path"), BadRows()), maxlen=0)
+        deque(identified(records(Path(config.path), f"{key}.path"), BadRows()), maxlen=0)
     examples = (
         oasst_examples(config, found, counts) if config.kind == "oasst" else table_examples(config, found, counts)
     )

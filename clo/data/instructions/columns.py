@@ -95,7 +95,7 @@ def _pair(config: SourceConfig, record: dict[str, Any], where: str, counts: Coun
             return _first_turn(record[name], where, counts)
     raise UserError(
         f"{where}: no prompt and response among the columns {', '.join(map(str, record))}; "
-        "name them with data.source.prompt= and data.source.response="
+        f"name them with {config.key()}.prompt= and {config.key()}.response="
     )
 
 
