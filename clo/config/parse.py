@@ -141,7 +141,8 @@ class RunConfig:
         ]
 
     def _data_of(self, code: str) -> DataConfig:
-        return replace(self.data, **{name: self.data.file(name, code) for name in ("train", "dev", "test")})
+        train, dev, test = (self.data.file(name, code) for name in ("train", "dev", "test"))
+        return replace(self.data, train=train, dev=dev, test=test)
 
     def science(self) -> dict[str, Any]:
         """The part that decides the result, see :mod:`clo.config.identity`."""

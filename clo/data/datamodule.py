@@ -152,12 +152,13 @@ class SquareDataModule(pl.LightningDataModule):
         more, per_step = replayed
         self.train, self.val, self.own = [*train, *more], val, len(train)
         replay = Replay(len(more), per_step)
-        self.sampler: StepSampler | TargetSampler = StepSampler(len(train), batch_size, total_steps, seed, replay)
+        self.plain = StepSampler(len(train), batch_size, total_steps, seed, replay)
+        self.sampler: StepSampler | TargetSampler = self.plain
 
     def by_temperature(self, temperature: float) -> None:
         """Draw the smaller targets more often than by their size, see `shares`; every item holds one target."""
         places = [place for item in self.train[: self.own] for place in targets_of(item)]
-        self.sampler = TargetSampler(places, shares(self.train[: self.own], temperature), self.sampler)
+        self.sampler = TargetSampler(places, shares(self.train[: self.own], temperature), self.plain)
 
     def train_dataloader(self) -> DataLoader[Item]:
         """One list of items per optimizer step."""

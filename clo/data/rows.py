@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +35,11 @@ class Row:
 
     def only(self, languages: Sequence[str]) -> Row:
         """The example in those of the languages that it has."""
-        kept = ({k: v for k, v in of.items() if k in languages} for of in (self.prompts, self.responses, self.gold))
-        return Row(self.id, *kept, self.group, self.where)
+        prompts, responses, gold = (
+            {code: text for code, text in of.items() if code in languages}
+            for of in (self.prompts, self.responses, self.gold)
+        )
+        return replace(self, prompts=prompts, responses=responses, gold=gold)
 
 
 def read_rows(

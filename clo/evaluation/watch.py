@@ -33,7 +33,7 @@ def watch(renderer: Renderer, rows: Sequence[Row], lang: LangConfig, evaluation:
     targets = lang.targets()
     identifiers = {one.code: LanguageIdentifier.of(one) for one in targets}
     identifiers[lang.source] = LanguageIdentifier.of(targets[0])
-    sides: list[tuple[Side, str]] = [*(("target", one.code) for one in targets), ("en", lang.source)]  # type: ignore[list-item]
+    sides: list[tuple[Side, str]] = [*(("target", one.code) for one in targets), ("en", lang.source)]
     asked = [
         (side, code, row, row.prompts[code])
         for side, code in sides

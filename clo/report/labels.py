@@ -145,7 +145,7 @@ def _single(config: Config) -> tuple[tuple[str, str], ...]:
 def _targets(configs: Sequence[Config]) -> list[tuple[tuple[str, str], ...]]:
     """How many targets each run trained together, where these are several: which, where that varies; and how."""
     found = [targets_of(config) for config in configs]
-    told = []
+    told: list[tuple[tuple[str, str], ...]] = []
     for own, config in zip(found, configs, strict=True):
         same = {other for other in found if len(other) == len(own)}
         which = f": {', '.join(own)}" if len(same) > 1 else ""

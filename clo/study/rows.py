@@ -148,7 +148,7 @@ def items_of(run: RunConfig, renderer: Renderer, rows: Splits) -> Items:
     """
     encode = (run.lang.codes(), renderer, run.model.max_length, run.data.length_policy)
     if run.lang.further:
-        train, counts = _of_several(run, rows.train, encode)
+        train, counts = _of_several(run, rows.train, renderer)
     else:
         train, counts = build_items(rows.train, *encode, limit=run.data_size)
         _check_count(run, len(train), run.data_size, counts, "")
@@ -160,14 +160,13 @@ def items_of(run: RunConfig, renderer: Renderer, rows: Splits) -> Items:
     return Items(train, val, counts.too_long, replayed)
 
 
-def _of_several(
-    run: RunConfig, rows: Sequence[Row], encode: tuple[Sequence[str], ...]
-) -> tuple[list[Item], ItemCounts]:
+def _of_several(run: RunConfig, rows: Sequence[Row], renderer: Renderer) -> tuple[list[Item], ItemCounts]:
     """Training items of several targets, as many of each as its size."""
     sizes = list(run.sizes().values())
     reach = max(sizes)
     while True:
-        items, counts = build_items(rows, *encode, limit=reach)  # type: ignore[arg-type]
+        encode = (run.lang.codes(), renderer, run.model.max_length, run.data.length_policy)
+        items, counts = build_items(rows, *encode, limit=reach)
         train, found = within(items, sizes)
         if found == sizes or len(items) < reach:
             break

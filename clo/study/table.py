@@ -135,14 +135,16 @@ def print_win_rates(run: Path, against: Path) -> None:
     from rich.table import Table
 
     from clo.evaluation.win_rate import compare_runs
+    from clo.study.targets import paired_folders
 
-    table = Table(title=f"{run.name} against {against.name}", title_justify="left")
-    for name in ("prompts in", "wins", "ties", "losses", "win rate", "95 % interval", "of the decided"):
-        table.add_column(name, justify="right")
-    for side, r in compare_runs(run, against).items():
-        decided = "–" if r["decided_win_rate"] is None else f"{r['decided_win_rate']:.3f}"
-        low, high = r["interval"]
-        counts = [str(r[name]) for name in ("wins", "ties", "losses")]
-        words = "English" if side == "en" else "target"
-        table.add_row(words, *counts, f"{r['win_rate']:.3f}", f"{low:.3f} to {high:.3f}", decided)
-    Console().print(table)
+    for ours, theirs in paired_folders(run, against):
+        table = Table(title=f"{ours.name} against {theirs.name}", title_justify="left")
+        for name in ("prompts in", "wins", "ties", "losses", "win rate", "95 % interval", "of the decided"):
+            table.add_column(name, justify="right")
+        for side, r in compare_runs(ours, theirs).items():
+            decided = "–" if r["decided_win_rate"] is None else f"{r['decided_win_rate']:.3f}"
+            low, high = r["interval"]
+            counts = [str(r[name]) for name in ("wins", "ties", "losses")]
+            words = "English" if side == "en" else "target"
+            table.add_row(words, *counts, f"{r['win_rate']:.3f}", f"{low:.3f} to {high:.3f}", decided)
+        Console().print(table)

@@ -13,11 +13,13 @@ from typing import Any
 
 from clo.config.parse import RunConfig
 from clo.data.rows import Row
+from clo.errors import UserError
 from clo.evaluation.answer_log import AnswerLog
 from clo.evaluation.evaluate import evaluate
 from clo.evaluation.generate import Progress
 from clo.evaluation.several import evaluate_targets
 from clo.evaluation.subject import Subject
+from clo.storage.files import read_object
 
 Log = Callable[[str], AnswerLog]
 
@@ -64,6 +66,32 @@ def english_parts(
 def target_folder(run: Path, code: str) -> Path:
     """Where the samples of one of several targets lie; its name is no other run's."""
     return run / f"{run.name}.{code}"
+
+
+def paired_folders(run: Path, against: Path) -> list[tuple[Path, Path]]:
+    """Folders with samples of two runs: the runs' own, or of each target that both have where one has several.
+
+    Raises:
+        UserError: they share no target.
+    """
+    ours, theirs = _sample_folders(run), _sample_folders(against)
+    if len(ours) == len(theirs) == 1:
+        return [(*ours.values(), *theirs.values())]  # type: ignore[list-item]
+    shared = [(ours[code], theirs[code]) for code in ours if code in theirs]
+    if not shared:
+        raise UserError(f"{run} and {against} share no target; compare runs of one language")
+    return shared
+
+
+def _sample_folders(run: Path) -> dict[str, Path]:
+    """Code of a target -> the folder with its samples; without a code where the folder has no results."""
+    try:
+        results = read_object(run / "results.json")
+    except (OSError, ValueError):
+        return {"": run}
+    targets = results.get("targets")
+    several = {code: target_folder(run, code) for code in targets} if isinstance(targets, dict) else {}
+    return several or {str(results.get("lang")): run}
 
 
 def sample_files(

@@ -35,7 +35,7 @@ COUNTS = {
     "evaluation": 3,
     "trainer": 4,
     "logger": 2,
-    "study": 22,
+    "study": 23,
 }
 FILES = [(group, path.stem) for group in COUNTS for path in sorted((CONF / group).glob("*.yaml"))]
 STUDIES = [name for group, name in FILES if group == "study"]
