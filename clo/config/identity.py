@@ -89,6 +89,17 @@ LATER: dict[str, Any] = {
     "lang.further": [],
     "data.targets": "together",
     "data.temperature": 1.0,
+    "method.rejected": "translation",
+    "method.own_prompts": "target",
+    "method.own_in_language": "leave_out",
+    "method.own_temperature": 0.0,
+    "method.own_seed": 0,
+    "method.own_tokens": None,
+    "method.ranking": None,
+    "data.source.pairs": False,
+    "data.source.rejected": None,
+    "data.replay.pairs": False,
+    "data.replay.rejected": None,
 }
 """Setting that came later -> its default, at which it is no part of a name: runs keep theirs."""
 

@@ -36,6 +36,7 @@ from clo.config.method import places_against
 from clo.config.precision import decide
 from clo.config.rates import register_rates
 from clo.config.reads import at_rest, inner
+from clo.config.rejected import check_pairs, settle_rejected
 from clo.config.science import PLACE
 from clo.errors import UserError, check, plain_name
 
@@ -108,6 +109,8 @@ class RunConfig:
             )
         if self.lang.further:
             self._check_several()
+        settle_rejected(self.method)
+        check_pairs(self.method, self.data)
         if self.trainer.reference is ReferenceMode.adapters_off and self.tuning.lora is None:
             raise UserError(
                 "trainer.reference=adapters_off needs adapters; set tuning=attention_lora or reference=cached"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from clo.config.parse import RunConfig
+from clo.config.rejected import kinds_of
 from clo.study.plan import ASSUMED_MFU, CPU_MFU, Plan, plan_run
 from clo.study.plan_memory import GIB
 from clo.study.plan_sums import show_sums
@@ -22,6 +23,7 @@ def show_plans(runs: Sequence[RunConfig]) -> bool:
     Raises:
         UserError: a run's data or model cannot be read.
     """
+    from clo.study.own_answers import planned_own
     from clo.study.rows import absent_lines, items_of, rows_of
     from clo.study.session import renderer_of
     from clo.training.loggers import quiet_libraries
@@ -32,7 +34,8 @@ def show_plans(runs: Sequence[RunConfig]) -> bool:
     answers: dict[str, None] = {}
     known: dict[str, tuple[Splits, Items]] = {}
     for run in runs:
-        key = repr((run.model, run.lang, run.data, run.data_size, run.seed, run.evaluation, run.method.anchor))
+        chosen = run.method.anchor, kinds_of(run.method)
+        key = repr((run.model, run.lang, run.data, run.data_size, run.seed, run.evaluation, chosen))
         if key not in known:  # the cells of a grid that share their items come one after the other
             rows = rows_of(run)
             known = {key: (rows, items_of(run, renderer_of(run.model), rows))}
@@ -40,6 +43,8 @@ def show_plans(runs: Sequence[RunConfig]) -> bool:
         told |= dict.fromkeys([*rows.told().splitlines(), *absent_lines(run, rows)])
         answers[_answers(run, rows)] = None
         asked.append(len(rows.evaluated(run.evaluation)))
+        items = planned_own(run, items)
+        answers |= dict.fromkeys(_own_answers(run, items))
         plans.append(plan_run(run, items.train, [*rows.dev, *rows.test, *rows.train]))
     print("".join(f"{line}\n" for line in told), end="")
     fit = show(plans)
@@ -62,6 +67,18 @@ def _answers(run: RunConfig, rows: Splits) -> str:
         f"answers to {used:,} of {there:,} {evaluation.split.name} rows (evaluation.rows) in {words} languages, before "
         f"and after training: at most {tokens:,} new tokens in each cell; those of the start model are made once"
     )
+
+
+def _own_answers(run: RunConfig, items: Items) -> Iterator[str]:
+    """One line on the start model's answers that are to be rejected, where some are."""
+    from clo.study.own_answers import asked_prompts
+
+    if asked := asked_prompts(run, [*items.train, *items.val]):
+        tokens = asked * (run.method.own_tokens or run.evaluation.max_new_tokens)
+        yield (
+            f"own answers of the start model to {asked:,} prompts, to be rejected: at most {tokens:,} new tokens, once "
+            "for all cells with these prompts and settings; in the table each counts as the source's response (assumed)"
+        )
 
 
 def show(plans: Sequence[Plan]) -> bool:

@@ -110,6 +110,7 @@ def train(run: RunConfig, folder: RunFolder) -> None:
     from clo.study.kept import kept_scores
     from clo.study.layer_choice import settled_tuning
     from clo.study.outcome import Ends, write_outcome
+    from clo.study.own_answers import with_own_answers
     from clo.study.plan_choice import with_choice
     from clo.study.rivals import rivals_of
     from clo.study.rows import absent_lines, items_of, rows_of, tested_rows
@@ -132,6 +133,9 @@ def train(run: RunConfig, folder: RunFolder) -> None:
     test = tested_rows(run, rows)
     model = _start_model(session, items)
     start = start_scores(session, model, test, items.val)
+    items = with_own_answers(session, model, rows, items)
+    if items.own and folder.main:
+        write_data_card(folder.path, run, rows, items, session.renderer)
     record_content(run, folder, rows)
     tuning = settled_tuning(session, model, items.train)
     model = apply_tuning(model, tuning, run.seed)
@@ -218,6 +222,7 @@ def _fit(session: Session, model: Any, rows: Splits, items: Items) -> dict[str, 
         **_of_targets(run, items),
         **({"replayed_rows": len(items.replayed)} if items.replayed else {}),
         **({"rows_refused": list(rows.refused)} if rows.refused else {}),
+        **({"own_answers": items.own} if items.own else {}),
         "poor_rows": [poor.record() for poor in rows.poor],
         "response_tokens": response_tokens(items.train, plans[-1].objective.cells()),
         "trainable": book.trains(),

@@ -23,6 +23,7 @@ from clo.data.datamodule import SquareDataModule, stage_steps, steps_per_epoch
 from clo.data.items import Item
 from clo.evaluation.watch import Look
 from clo.square.anchor import Likely, LikelyCache
+from clo.square.further import further_comparisons
 from clo.square.objective import Objective
 from clo.square.reference import BLOCK, ReferenceCache, snapshot, weights_key
 from clo.square.share import Share
@@ -78,7 +79,8 @@ def plan_stages(
     if method.sft_first is not None:
         first = Objective(languages, Cells.diagonal, Prompts.none, 1.0, *terms)
         add("sft", first, method.sft_first.lr, before)
-    weighed = Objective(languages, method.nll, method.preference, method.lam, *terms)
+    between, further = further_comparisons(method, languages)
+    weighed = Objective(languages, method.nll, between, method.lam, *terms)
     main = replace(
         weighed,
         loss_name=method.loss,
@@ -88,6 +90,7 @@ def plan_stages(
         anchor=method.anchor_weight if method.anchor is Anchor.kl else 0.0,
         replay=method.anchor_weight if method.anchor is Anchor.replay else 0.0,
         against=places_against(method.against, codes),
+        further=further,
     )
     name = method.name if method.sft_first is None else method.name.removeprefix("sft_") or method.name
     add(name, main, method.lr, steps)
