@@ -34,7 +34,7 @@ class Beside:
     hours: float | None
     """Of its device: answers to test and open prompts, and benchmarks; none where the device's peak is not known."""
     judge_calls: int
-    """Of the cell against SFT on open prompts, both languages: two orders and the language of its own answer; of an
+    """Of the cell against SFT on open prompts, in each language: two orders and the language of its own answer; of an
     SFT cell the language of its answers alone, which every comparison finds again."""
 
 
@@ -43,19 +43,20 @@ def beside(run: RunConfig, rows: int) -> Beside:
 
     Args:
         run: the cell.
-        rows: test rows that it answers, in two languages.
+        rows: test rows that it answers, in each of its languages.
     """
     evaluation, judged = run.evaluation, run.evaluation.name == "paper"
     open_prompts = OPEN_PROMPTS if judged else 0
-    new = 2 * (rows + open_prompts) * evaluation.max_new_tokens
+    languages = len(run.lang.codes())
+    new = languages * (rows + open_prompts) * evaluation.max_new_tokens
     asked = [BENCHMARK_ROWS.get(name, (0, 0)) for name in evaluation.benchmarks.names]
-    read = sum(count * tokens * (1 + LONGER) for count, tokens in asked)
+    read = sum(count * tokens * (1 + LONGER * (languages - 1)) for count, tokens in asked)
     hours = None
     if run.trainer.tflops is not None:
         work = 2.0 * _multiplied(run) * (new / DECODE_SHARE + read / PREFILL_SHARE)
         hours = work / (run.trainer.tflops * 1e12) / 3600
     calls = 1 if run.method.preference is Prompts.none else 3
-    return Beside(hours, 2 * open_prompts * calls)
+    return Beside(hours, languages * open_prompts * calls)
 
 
 def _multiplied(run: RunConfig) -> float:
