@@ -4,9 +4,15 @@ PYTHON ?= python3
 TORCH_INDEX ?=
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
+# Of `make reproduce` and `make plan`: conf/scale, conf/preset, and words for every study (WITH="lang=sw jobs=1").
+SCALE ?= nano
+PRESET ?=
+WITH ?=
+STUDIES := main_grid data_efficiency ablation_nll ablation_tuning memory rerun
+WORDS = scale=$(SCALE) $(if $(PRESET),preset=$(PRESET)) $(WITH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all check reproduce speed gpu results nano clean
+.PHONY: help setup demo test test-all check reproduce plan speed gpu results nano docs clean
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -35,9 +41,15 @@ check: setup ## Lint, format and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-reproduce: setup ## Run the paper's grid at nano scale and write its report
-	$(BIN)/python train.py study=paper
-	$(BIN)/clo report study=paper
+reproduce: setup ## Run the paper's tables and figures at nano scale and report them (PRESET=quick: minutes)
+	@failed=0; for study in $(STUDIES); do \
+	  $(BIN)/python train.py study=$$study $(WORDS) || { code=$$?; [ $$code -lt 128 ] || exit $$code; failed=1; }; done; \
+	for study in paper rerun; do \
+	  $(BIN)/clo report study=$${study}_$(SCALE) $(if $(PRESET),output_dir=outputs/$(PRESET)) || failed=1; done; \
+	exit $$failed
+
+plan: setup ## Say what `make reproduce` would need, and train nothing (SCALE=paper)
+	@for study in $(STUDIES); do $(BIN)/clo plan study=$$study $(WORDS) || true; done
 
 speed: setup ## Time and weigh our steps against TRL's (about half an hour of a quiet machine)
 	$(BIN)/python -m speed.all
@@ -47,6 +59,9 @@ gpu: setup ## Measure ours and TRL on this machine's GPU, after the tests that n
 
 results: setup ## Write the tables of README.md and docs/ again from docs/data
 	$(BIN)/python -m clo.report.docs docs
+
+docs: setup ## Build the site of docs/ and the docstrings into build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 nano: setup ## Build the embedded start model again from its data and seed
 	$(BIN)/python -m clo.nano.build

@@ -158,7 +158,7 @@ def _ours(case: Case, model: Any, batches: Sequence[Sequence[Item]]) -> dict[str
         trainer.fit(module, datamodule)
         lines = [json.loads(line) for line in log.path.read_text(encoding="utf-8").splitlines()]
     losses = [line["train/loss"] for line in lines if "train/loss" in line]
-    return {**spent, "seconds": seconds, "losses": losses, **_memory(memory), "max_tokens": module.max_tokens}
+    return {**spent, "seconds": seconds, "losses": losses, **_memory(memory), "max_tokens": module.gradients.max_tokens}
 
 
 def _in_order(case: Case) -> list[list[int]]:

@@ -48,7 +48,7 @@ class OurSide:
             with self._precision():
                 cells = self.objective.cells()
                 scored = [score_items(self.model, batch, cells, UNLIMITED) for batch in self.batches]
-            self._references = [scores.S_BLL.to(self.device) for scores in scored]
+            self._references = [scores.S_BLK.to(self.device) for scores in scored]
 
     def loss_and_grads(self, k: int) -> tuple[float, dict[str, Tensor]]:
         """Loss of batch k and its gradient by parameter name; weights stay."""
@@ -67,11 +67,11 @@ class OurSide:
         with self._precision():
             batch = batch_of(self.model, items, self.objective.cells())
             if self.cached:
-                S_BLL, R_BLL = score(self.model, batch).S_BLL, self._references[k]
+                S_BLK, R_BLK = score(self.model, batch).S_BLK, self._references[k]
             else:
                 both = score_with_reference(self.model, batch, swapped(self.model, self._start))
-                S_BLL, R_BLL = both[0].S_BLL, both[1].S_BLL
-        terms = objective_terms(self.objective, S_BLL, R_BLL)
+                S_BLK, R_BLK = both[0].S_BLK, both[1].S_BLK
+        terms = objective_terms(self.objective, S_BLK, R_BLK)
         loss = self.objective.loss(terms, self.objective.denominators(items).to(self.device))
         loss.backward()
         return loss.detach()

@@ -13,7 +13,7 @@ import torch
 from conftest import tiny_model
 from torch import Tensor
 
-import clo.training.module
+import clo.training.terms
 from clo.config import (
     EvaluationConfig,
     LoraConfig,
@@ -132,7 +132,7 @@ def replace_score(monkeypatch: pytest.MonkeyPatch, change: Callable[[int, Any, A
         calls.append(batch.size)
         return change(len(calls), model, batch)
 
-    monkeypatch.setattr(clo.training.module, "score", changed)
+    monkeypatch.setattr(clo.training.terms, "score", changed)
     return calls
 
 

@@ -1,6 +1,7 @@
-"""Trains a tiny model in a process of its own: with several ranks, or killed outright at a step.
+"""Trains a tiny model in a process of its own: with several ranks, killed outright at a step, or short of memory.
 
-Run as ``python tests/train_tiny.py FOLDER [method] [devices[:strategy]] [batch_size] [kill_stage kill_step]``.
+Run as ``python tests/train_tiny.py FOLDER [method] [devices[:strategy]] [batch_size] [kill_stage kill_step]``. With
+``room TOKENS`` in place of the last two every rank but the first runs out of memory above so many tokens of a pass.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 
 def main(folder: str, name: str = "clo", devices: str = "1", batch: str = "4", *kill: str) -> None:
@@ -30,9 +32,27 @@ def main(folder: str, name: str = "clo", devices: str = "1", batch: str = "4", *
         log(self, metrics, step)
 
     MetricsFile.log_metrics = log_or_die  # type: ignore[method-assign]
+    model = tiny_runs.tuned()
+    if kill and kill[0] == "room":
+        give_room(model, int(kill[1]), endless=is_main())
     run_folder = RunFolder(Path(folder), main=is_main())
     run_folder.acquire("")
-    fit_stages(run, tiny_runs.tuned(), tiny_runs.DATA, run_folder)
+    fit_stages(run, model, tiny_runs.DATA, run_folder)
+
+
+def give_room(model: Any, tokens: int, endless: bool = False) -> None:
+    """A device whose memory ends in the last layer, where a pass has more tokens."""
+    import torch
+
+    import clo.training.budget
+
+    def fill(_: Any, args: tuple[Any, ...]) -> None:
+        if args[0].shape[1] > tokens:
+            raise torch.OutOfMemoryError("no memory")
+
+    clo.training.budget.limited = lambda device: True
+    if not endless:
+        model.model.layers[-1].mlp.register_forward_pre_hook(fill)
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ COMMAND = Command(
         "study's numbers in <folder>/data, and every table between "
         "`<!-- table: <study> <kind> -->` and `<!-- end of table -->` in its pages and the README.md beside it"
     ),
-    example="report study=data_efficiency compare=sft",
+    example="report study=paper_nano compare=sft",
     run=report,
     options=Options,
 )

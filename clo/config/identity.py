@@ -48,6 +48,7 @@ MACHINE = {
     "model.size": "for a recipe's rates; what a method took of them stands in its own settings",
     "model.recipe": "defaults; what a method took of them stands in its own settings",
     "method.own_tuning": "for names alone; the tuning itself decides",
+    "scale": "which group of settings was loaded; what they set decides",
     "study_name": _PLACE,
     "output_dir": _PLACE,
     "cache_dir": _PLACE,
@@ -88,6 +89,17 @@ LATER: dict[str, Any] = {
     "lang.further": [],
     "data.targets": "together",
     "data.temperature": 1.0,
+    "method.rejected": "translation",
+    "method.own_prompts": "target",
+    "method.own_in_language": "leave_out",
+    "method.own_temperature": 0.0,
+    "method.own_seed": 0,
+    "method.own_tokens": None,
+    "method.ranking": None,
+    "data.source.pairs": False,
+    "data.source.rejected": None,
+    "data.replay.pairs": False,
+    "data.replay.rejected": None,
 }
 """Setting that came later -> its default, at which it is no part of a name: runs keep theirs."""
 

@@ -36,6 +36,7 @@ from clo.config.method import places_against
 from clo.config.precision import decide
 from clo.config.rates import register_rates
 from clo.config.reads import at_rest, inner
+from clo.config.rejected import check_pairs, settle_rejected
 from clo.config.science import PLACE
 from clo.errors import UserError, check, plain_name
 
@@ -60,6 +61,8 @@ class RunConfig:
     """Items per optimizer step, over all devices."""
     seed: int = 0
     """Seed of the order of items (and of adapters' first values)."""
+    scale: str | None = None
+    """Size at which a study of the paper is run (nano, real, paper): names its folder, and nothing else reads it."""
     study_name: str = "runs"
     """Folder of the run under output_dir; reports read one study."""
     output_dir: str = "outputs"
@@ -106,6 +109,8 @@ class RunConfig:
             )
         if self.lang.further:
             self._check_several()
+        settle_rejected(self.method)
+        check_pairs(self.method, self.data)
         if self.trainer.reference is ReferenceMode.adapters_off and self.tuning.lora is None:
             raise UserError(
                 "trainer.reference=adapters_off needs adapters; set tuning=attention_lora or reference=cached"

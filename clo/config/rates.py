@@ -58,8 +58,14 @@ def pick(number: int, *choices: object) -> object:
     return choices[number % len(choices)]
 
 
+def at(scale: str, values: dict[str, object]) -> object:
+    """What a study takes at its scale, of what it says for each."""
+    return values[scale]
+
+
 def register_rates() -> None:
-    """Make all three known to the files of ``conf/``."""
+    """Make all four known to the files of ``conf/``."""
+    OmegaConf.register_new_resolver("at", at, replace=True)
     OmegaConf.register_new_resolver("pick", pick, replace=True)
     OmegaConf.register_new_resolver("rate", rate, replace=True)
     OmegaConf.register_new_resolver("short_name", short_name, replace=True)

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 from clo.config.choices import AUTO, Anchor, Cells, Keep, Prompts, Targets
 from clo.config.evaluation import CHOICES
 from clo.config.losses import FACTS, needs_reference
+from clo.config.rejected import kinds_of
+from clo.config.sources import ReplayConfig
 
 if TYPE_CHECKING:
     from clo.config import SourceConfig, TranslationConfig
@@ -31,7 +33,7 @@ def shipped(path: str) -> bool:
 
 
 def _top(run: RunConfig) -> Names:
-    yield from ("data_size", "batch_size", "seed", "study_name", "output_dir", "cache_dir", "jobs", "plan")
+    yield from ("data_size", "batch_size", "seed", "scale", "study_name", "output_dir", "cache_dir", "jobs", "plan")
 
 
 def _model(run: RunConfig) -> Names:
@@ -53,8 +55,10 @@ def _method(run: RunConfig) -> Names:
     if method.anchor is not Anchor.none:
         yield from ("anchor_weight", "anchor_top" if method.anchor is Anchor.kl else "anchor_share")
     if compares:
-        yield from ("loss", "beta", "pair_reduction", "against")
-        yield from FACTS[method.loss].own
+        yield from ("beta", "pair_reduction", "ranking")
+        yield from () if method.ranking is not None else ("loss", *FACTS[method.loss].own, "against", "rejected")
+    if "own" in kinds_of(method):
+        yield from ("own_prompts", "own_in_language", "own_temperature", "own_seed", "own_tokens")
     if compares and has_nll:
         yield "lam"
     if has_nll or first is not None:
@@ -96,14 +100,16 @@ def _data(run: RunConfig) -> Names:
         yield from (f"translation.{name}" for name in _translation(data.translation))
     if run.method.anchor is Anchor.replay:
         yield "replay"
-        yield from (f"replay.{name}" for name in _source(data.replay))
+        yield from (f"replay.{field.name}" for field in dataclasses.fields(ReplayConfig))
 
 
 def _source(source: SourceConfig) -> Names:
-    yield from ("kind", "path", "min_characters", "max_characters")
+    yield from ("kind", "path", "min_characters", "max_characters", "pairs")
     if source.path is None:
         yield from ("dataset", "config", "split", "revision")
     yield from ("prompt", "response") if source.kind == "table" else ("deeper_turns", "unranked_only_child")
+    if source.kind == "table" and source.pairs:
+        yield "rejected"
 
 
 def _translation(translation: TranslationConfig) -> Names:

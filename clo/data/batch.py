@@ -43,6 +43,8 @@ class PaddedBatch:
     """B, L, K."""
     longest_response: int
     """Tokens of the longest response."""
+    source_T: Tensor
+    """int64, places of cell (0, 0)'s response tokens, item by item, among the ``N * longest_response`` last ones."""
 
     @property
     def size(self) -> int:
@@ -51,7 +53,7 @@ class PaddedBatch:
 
     def to(self, device: Any) -> PaddedBatch:
         """The same batch on another device."""
-        names = ("ids_NT", "mask_NT", "response_NT", "cell_N3")
+        names = ("ids_NT", "mask_NT", "response_NT", "cell_N3", "source_T")
         there: dict[str, Any] = {name: on_device(getattr(self, name), device) for name in names}
         return replace(self, **there)
 
@@ -71,7 +73,9 @@ def pad(items: Sequence[Item], cells: Sequence[Cell]) -> PaddedBatch:
         mask[n, length - len(tokens) :] = 1
         response[n, length - len(items[b].response(j)) :] = True
     longest = max(len(items[b].response(j)) for b, _, j in places)
-    return PaddedBatch(ids, mask, response, torch.tensor(places), shape_of(items), longest)
+    ends = [((n + 1) * longest, len(items[b].response(0))) for n, (b, i, j) in enumerate(places) if i == j == 0]
+    source = torch.tensor([k for end, count in ends for k in range(end - count, end)], dtype=torch.int64)
+    return PaddedBatch(ids, mask, response, torch.tensor(places), shape_of(items), longest, source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +114,8 @@ class PackedBatch:
     """int64, cell of each response token: (b * L + i) * K + j."""
     shape: tuple[int, int, int]
     """B, L, K."""
+    source_T: Tensor
+    """int64, the token of the row that predicts each response token of cell (0, 0), item by item."""
 
     @property
     def size(self) -> int:
@@ -118,7 +124,7 @@ class PackedBatch:
 
     def to(self, device: Any) -> PackedBatch:
         """The same batch on another device."""
-        names = ("ids_1N", "positions_1N", "row_R", "target_R", "cell_R")
+        names = ("ids_1N", "positions_1N", "row_R", "target_R", "cell_R", "source_T")
         there: dict[str, Any] = {name: on_device(getattr(self, name), device) for name in names}
         return replace(self, **there)
 
@@ -154,9 +160,10 @@ def pack(items: Sequence[Item], cells: Sequence[Cell]) -> PackedBatch:
                     segments.append(Segment(first, len(ids), (first, first)))
                 elif len(response) > 1:
                     segments.append(Segment(start, len(ids), (first, first + len(prompt))))
-    tensors = [torch.tensor(values) for values in (ids, positions, rows, targets, owners)]
-    row, places, predicting, target, cell = tensors
-    return PackedBatch(row[None], places[None], tuple(segments), predicting, target, cell, shape)
+    sources = [row for row, owner in zip(rows, owners, strict=True) if owner % (languages * candidates) == 0]
+    tensors = [torch.tensor(values, dtype=torch.int64) for values in (ids, positions, rows, targets, owners, sources)]
+    row, places, predicting, target, cell, of_source = tensors
+    return PackedBatch(row[None], places[None], tuple(segments), predicting, target, cell, shape, of_source)
 
 
 def shape_of(items: Sequence[Item]) -> tuple[int, int, int]:

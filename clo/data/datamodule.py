@@ -151,6 +151,7 @@ class SquareDataModule(pl.LightningDataModule):
         super().__init__()
         more, per_step = replayed
         self.train, self.val, self.own = [*train, *more], val, len(train)
+        self.batch_size = batch_size + per_step
         replay = Replay(len(more), per_step)
         self.plain = StepSampler(len(train), batch_size, total_steps, seed, replay)
         self.sampler: StepSampler | TargetSampler = self.plain

@@ -141,7 +141,11 @@ def build_items(
         item = Item(
             row.id,
             tuple(tuple(renderer.prompt_ids(row.prompts[c])) if c in row.prompts else None for c in languages),
-            tuple(tuple(renderer.response_ids(row.responses[c])) if c in row.responses else None for c in languages),
+            tuple(
+                tuple(renderer.response_ids(texts[c])) if c in texts else None
+                for texts in (row.responses, *([row.rejected] if row.rejected else []))
+                for c in languages
+            ),
         )
         if item.longest() <= max_length:
             items.append(item)

@@ -26,6 +26,8 @@ class Row:
     """Language code -> the short content that a right response contains; empty where unknown."""
     group: str = ""
     """Evaluation group (``seen``, ``unseen``), empty where there are none."""
+    rejected: dict[str, str] = field(default_factory=dict)
+    """Language code -> the worse response of a quality pair; empty where the row holds none."""
     where: str = field(default="", compare=False)
     """File and line of its first record, for messages."""
 
@@ -35,11 +37,11 @@ class Row:
 
     def only(self, languages: Sequence[str]) -> Row:
         """The example in those of the languages that it has."""
-        prompts, responses, gold = (
+        prompts, responses, gold, rejected = (
             {code: text for code, text in of.items() if code in languages}
-            for of in (self.prompts, self.responses, self.gold)
+            for of in (self.prompts, self.responses, self.gold, self.rejected)
         )
-        return replace(self, prompts=prompts, responses=responses, gold=gold)
+        return replace(self, prompts=prompts, responses=responses, gold=gold, rejected=rejected)
 
 
 def read_rows(
@@ -53,7 +55,9 @@ def read_rows(
     """Read parallel rows from a JSONL, JSON, CSV, TSV or Parquet file, in file order.
 
     Two forms are read: long (``id, lang, prompt, response``, one line per language, joined on ``id``) and paired
-    (``id, prompt_<source>, response_<source>, prompt, response, lang``, one line per example and target).
+    (``id, prompt_<source>, response_<source>, prompt, response, lang``, one line per example and target). Both may
+    have a worse response beside each (``rejected``, ``rejected_<source>``), which :mod:`clo.data.pairs` checks where it
+    is used.
 
     Args:
         path: the file.
@@ -101,6 +105,9 @@ def _add(rows: dict[str, Row], where: str, record: dict[str, Any], source: str) 
         if lang in row.prompts:
             raise UserError(f"{where}: id {row.id!r} has {lang!r} twice; ids must be unique per language")
         row.prompts[lang], row.responses[lang] = prompt, response
+        worse = record.get("rejected" if lang == record["lang"] else f"rejected_{lang}")
+        if isinstance(worse, str) and visible(worse):
+            row.rejected[lang] = worse
 
 
 def _check_languages(row: Row, languages: Sequence[str], path: Path, rows: dict[str, Row]) -> None:

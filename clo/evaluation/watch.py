@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from clo.config import EvaluationConfig, LangConfig
@@ -13,8 +14,8 @@ from clo.evaluation.fidelity import LanguageIdentifier
 from clo.evaluation.generate import generate
 from clo.evaluation.subject import Subject
 
-Look = Callable[[Any], tuple[dict[str, float], list[dict[str, Any]]]]
-"""model -> (metrics ``right_language_target`` and ``right_language_en``, answers)."""
+Look = Callable[[Any, float], tuple[dict[str, float], list[dict[str, Any]]]]
+"""(model, share of the token budgets that fits) -> (metrics ``right_language_target`` and ``…_en``, answers)."""
 
 
 def watch(renderer: Renderer, rows: Sequence[Row], lang: LangConfig, evaluation: EvaluationConfig) -> Look:
@@ -42,8 +43,10 @@ def watch(renderer: Renderer, rows: Sequence[Row], lang: LangConfig, evaluation:
     prompts = [renderer.prompt_ids(prompt) for *_, prompt in asked]
     several = len(targets) > 1
 
-    def look(model: Any) -> tuple[dict[str, float], list[dict[str, Any]]]:
-        said = generate(Subject(model, renderer), prompts, evaluation.max_new_tokens, evaluation.max_tokens)
+    def look(model: Any, share: float = 1.0) -> tuple[dict[str, float], list[dict[str, Any]]]:
+        subject = Subject(model, renderer)
+        subject = replace(subject, max_tokens=int(share * subject.max_tokens))
+        said = generate(subject, prompts, evaluation.max_new_tokens, int(share * evaluation.max_tokens))
         answers = [answer.text for answer in said]
         verdicts = [identifiers[code].verdicts([text])[0] for (_, code, *_), text in zip(asked, answers, strict=True)]
         rates: dict[str, list[bool]] = {}

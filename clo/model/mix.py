@@ -37,6 +37,8 @@ def averaged(model: Any, start: Mapping[str, Tensor], share: float) -> Iterator[
         start: as of `start_weights`.
         share: of the trained weights, 0 to 1.
     """
+    import torch
+
     parameters = dict(model.named_parameters())
     own = {name: parameters[name].detach().to("cpu", copy=True) for name in start}
     with ExitStack() as hooks:
@@ -48,10 +50,12 @@ def averaged(model: Any, start: Mapping[str, Tensor], share: float) -> Iterator[
                 weight = parameters[name]
                 there, now = (t.to(weight.device, dtype=_exact(weight.dtype)) for t in (before, own[name]))
                 weight.data.copy_(there.lerp(now, share))
+            torch.clear_autocast_cache()  # it holds casts of the weights before
             yield
         finally:
             for name, now in own.items():
                 parameters[name].data.copy_(now)
+            torch.clear_autocast_cache()
 
 
 @contextmanager

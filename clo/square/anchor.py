@@ -21,10 +21,11 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from clo.data.batch import Cell
+from clo.data.batch import Cell, on_device
 from clo.data.items import Item
 from clo.square.losses import below_one, log1mexp
 from clo.square.scores import batch_of, groups_of, score, without_dropout
+from clo.square.share import Share
 from clo.storage.files import cannot_write
 
 SOURCE: list[Cell] = [(0, 0)]
@@ -45,7 +46,7 @@ class Likely:
 def likely_of_all(parts: Sequence[Likely], device: Any) -> Likely:
     """Those of several items, in their order, on a device."""
     ids, logp = torch.cat([part.ids_TK for part in parts]), torch.cat([part.logp_TK for part in parts])
-    return Likely(ids.to(device), logp.to(device))
+    return Likely(on_device(ids, device), on_device(logp, device))
 
 
 def divergence(likely: Likely, head: Any, states_TH: Tensor) -> Tensor:
@@ -117,7 +118,11 @@ class LikelyCache:
         self.folder, self.count, self.block = folder / f"{key}-top{count}", count, block
 
     def tokens(
-        self, model: Any, items: Sequence[Item], max_tokens: int, share: tuple[int, int] = (0, 1)
+        self,
+        model: Any,
+        items: Sequence[Item],
+        max_tokens: int,
+        share: Share = Share(),  # noqa: B008  # a frozen value
     ) -> dict[str, Likely]:
         """Most likely tokens by item key, made where they are not on disk yet; another rank's part is left out.
 
@@ -125,22 +130,27 @@ class LikelyCache:
             model: the start itself, as it is now.
             items: in nested order, so that smaller sets share blocks with larger ones.
             max_tokens: tokens per forward pass.
-            share: (rank, ranks): of every ``ranks`` blocks only the one at ``rank`` is made here.
+            share: the blocks that are made here.
 
         Raises:
             UserError: the place cannot be written.
         """
         blocks = [items[start : start + self.block] for start in range(0, len(items), self.block)]
+        paths = [self._path(block, max_tokens) for block in blocks]
+        kept = [_read(path, block) for path, block in zip(paths, blocks, strict=True)]
+        missing = [k for k in share.of(range(len(blocks))) if kept[k] is None]
+        share.keep_company(model, [*(blocks[k] for k in missing), items[:1]], SOURCE, max_tokens)
+        for k in missing:
+            kept[k] = likely_tokens(model, blocks[k], self.count, max_tokens)
+            _write(paths[k], kept[k] or [])
         found: dict[str, Likely] = {}
-        for number, block in enumerate(blocks):
-            text = repr((max_tokens, [item.key() for item in block]))
-            path = self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.safetensors"
-            parts = _read(path, block)
-            if parts is None and number % share[1] == share[0]:
-                parts = likely_tokens(model, block, self.count, max_tokens)
-                _write(path, parts)
+        for block, parts in zip(blocks, kept, strict=True):
             found |= {item.key(): part for item, part in zip(block, parts or [], strict=bool(parts))}
         return found
+
+    def _path(self, block: Sequence[Item], max_tokens: int) -> Path:
+        text = repr((max_tokens, [item.key() for item in block]))
+        return self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.safetensors"
 
 
 def _write(path: Path, parts: Sequence[Likely]) -> None:

@@ -11,6 +11,7 @@ Two paths: one fused call on a GPU in half precision, and calls by segment on a 
 from __future__ import annotations
 
 import inspect
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ import torch
 from torch import Tensor
 
 from clo.data.batch import on_device
+from clo.model.layers import base_model
 from clo.square.attention_plan import AttentionPlan, How, autocast_dtype
 from clo.square.segments import SHORT, by_segment, padded
 
@@ -183,20 +185,42 @@ def _register() -> None:
     AttentionInterface.register(NAME, torch.compiler.disable(packed_attention))
 
 
+_own: weakref.WeakKeyDictionary[torch.nn.Module, str] = weakref.WeakKeyDictionary()
+"""Name of the attention that a model has outside of :func:`packed`."""
+
+
 @contextmanager
 def packed(model: Any) -> Iterator[None]:
-    """Let the model's attention layers use :func:`packed_attention`; transformers makes no mask for its name."""
+    """Let the model's attention layers use :func:`packed_attention`; transformers makes no mask for its name.
+
+    A stage enters it once for all of its passes, backward ones included; inside of itself it does nothing.
+    """
+    base = base_model(model)
+    if base.config._attn_implementation == NAME:
+        yield
+        return
     _register()
-    with attention_of(model, NAME):
+    _own[base] = base.config._attn_implementation
+    with _attention(base, NAME):
         yield
 
 
 @contextmanager
-def attention_of(model: Any, name: str) -> Iterator[None]:
-    """Let the model use the attention of this name."""
-    kept = model.config._attn_implementation
-    model.config._attn_implementation = name
+def unpacked(model: Any) -> Iterator[None]:
+    """Give the model its own attention back inside of :func:`packed`: to generate, or to score padded rows."""
+    base = base_model(model)
+    if base.config._attn_implementation != NAME:
+        yield
+        return
+    with _attention(base, _own[base]):
+        yield
+
+
+@contextmanager
+def _attention(base: Any, name: str) -> Iterator[None]:
+    kept = base.config._attn_implementation
+    base.config._attn_implementation = name
     try:
         yield
     finally:
-        model.config._attn_implementation = kept
+        base.config._attn_implementation = kept

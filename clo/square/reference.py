@@ -24,6 +24,7 @@ from clo.data.batch import Cell, shape_of
 from clo.data.items import Item
 from clo.model.layers import base_model
 from clo.square.scores import score_within
+from clo.square.share import Share
 from clo.storage.jsonl import append_lines, read_lines
 
 BLOCK = 64
@@ -84,7 +85,7 @@ class ReferenceCache:
         model: Any,
         items: Sequence[Item],
         max_tokens: int,
-        share: tuple[int, int] = (0, 1),
+        share: Share = Share(),  # noqa: B008  # a frozen value
         progress: Callable[[int, int], None] | None = None,
     ) -> dict[str, Tensor]:
         """Reference scores by item key, float32 [L, K], scored where they are not on disk yet.
@@ -93,16 +94,17 @@ class ReferenceCache:
             model: the reference itself, as it is now.
             items: in nested order, so that smaller sets share blocks with larger ones.
             max_tokens: tokens per forward pass.
-            share: (rank, ranks): of every ``ranks`` blocks only the one at ``rank`` is scored here.
+            share: the blocks that are scored here.
             progress: called with (blocks done, blocks to do).
         """
         self._read()
         blocks = [items[start : start + BLOCK] for start in range(0, len(items), BLOCK)]
         # Shared by position, not among the missing: another rank may have written before this one looked.
-        missing = [b for b in blocks[share[0] :: share[1]] if self._block_key(b, max_tokens) not in self._known]
+        missing = [b for b in share.of(blocks) if self._block_key(b, max_tokens) not in self._known]
+        share.keep_company(model, [*missing, items[:1]], self.cells, max_tokens)
         budget = max_tokens
         for done, block in enumerate(missing, 1):
-            scores, budget = score_within(model, block, self.cells, budget)
+            scores, budget = score_within(model, block, self.cells, budget, alone=share.most is None)
             self._append(self._block_key(block, budget), scores.S_BLK)
             if progress is not None:
                 progress(done, len(missing))

@@ -20,7 +20,7 @@ from torch import Tensor
 from clo.data.batch import Cell, PackedBatch, PaddedBatch, every_cell, micro_batches, pack, pad
 from clo.data.items import Item
 from clo.model.layers import LowerLayers, base_model
-from clo.square.attention import packed
+from clo.square.attention import packed, unpacked
 from clo.square.attention_plan import AttentionPlan
 from clo.square.head import token_log_probs
 from clo.square.kinds import head_is_last, unpackable
@@ -93,7 +93,7 @@ def score(model: Any, batch: PackedBatch | PaddedBatch, of_source: OfSource | No
 def _packed_scores(model: Any, batch: PackedBatch, of_source: OfSource | None = None) -> Scores:
     base = base_model(model)
     plan = AttentionPlan(batch.segments)
-    with packed(base):
+    with packed(model):
         hidden_NH = base.base_model(
             input_ids=batch.ids_1N, position_ids=batch.positions_1N, use_cache=False, plan=plan
         ).last_hidden_state[0]
@@ -105,21 +105,21 @@ def _packed_scores(model: Any, batch: PackedBatch, of_source: OfSource | None = 
     count = logp_R.new_zeros(math.prod(shape)).index_add(0, batch.cell_R, torch.ones_like(logp_R))
     source = None
     if of_source is not None:
-        rows_T = batch.row_R[batch.cell_R % math.prod(shape[1:]) == 0]
-        source = of_source(base.get_output_embeddings(), hidden_NH[rows_T])
+        source = of_source(base.get_output_embeddings(), hidden_NH.index_select(0, batch.source_T))
     return Scores(S.view(shape), count.view(shape), source)
 
 
 def _padded_scores(model: Any, batch: PaddedBatch, of_source: OfSource | None) -> Scores:
     keep = batch.longest_response + 1  # the position before the first response token predicts it
     positions_NT = (batch.mask_NT.cumsum(1) - 1).clamp(min=0)
-    logits_NKV = model(
-        input_ids=batch.ids_NT,
-        attention_mask=batch.mask_NT,
-        position_ids=positions_NT,
-        logits_to_keep=last_positions(keep, batch.ids_NT.device),
-        use_cache=False,
-    ).logits
+    with unpacked(model):
+        logits_NKV = model(
+            input_ids=batch.ids_NT,
+            attention_mask=batch.mask_NT,
+            position_ids=positions_NT,
+            logits_to_keep=last_positions(keep, batch.ids_NT.device),
+            use_cache=False,
+        ).logits
     logits_NKV = logits_NKV[:, -keep:-1]
     logits_NKV = logits_NKV.to(torch.promote_types(logits_NKV.dtype, torch.float32))
     target_NK = batch.ids_NT[:, -keep + 1 :]
@@ -131,8 +131,7 @@ def _padded_scores(model: Any, batch: PaddedBatch, of_source: OfSource | None) -
     count_BLK = sums_N.new_zeros(shape).index_put(tuple(batch.cell_N3.T), wanted_NK.sum(1).to(sums_N.dtype))
     source = None
     if of_source is not None:
-        mine_NK = wanted_NK & (batch.cell_N3[:, 1:] == 0).all(1, keepdim=True)
-        source = of_source(torch.nn.Identity(), logits_NKV[mine_NK])
+        source = of_source(torch.nn.Identity(), logits_NKV.flatten(0, 1).index_select(0, batch.source_T))
     return Scores(S_BLK, count_BLK, source)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from clo.config.parse import RunConfig
+from clo.data.rows import Row
 from clo.data.splits import Splits
 from clo.errors import UserError
 from clo.storage.digest import digest_of, files_digest, model_files
@@ -78,7 +79,11 @@ def rows_digest(run: RunConfig, rows: Splits) -> dict[str, str]:
         "test": tested_rows(run, rows),
         **({"replay": rows.replay[: most_of(run)]} if rows.replay else {}),
     }
-    return {name: digest_of([[row.id, row.prompts, row.responses] for row in some]) for name, some in used.items()}
+    return {name: digest_of([_content(row) for row in some]) for name, some in used.items()}
+
+
+def _content(row: Row) -> list[Any]:
+    return [row.id, row.prompts, row.responses, *([row.rejected] if row.rejected else [])]
 
 
 def check_content(run: RunConfig, folder: RunFolder) -> None:

@@ -60,6 +60,17 @@ def _of_run(run: RunConfig, rows: Splits, items: Items) -> Iterator[tuple[str, i
     yield f"longer than model.max_length={run.model.max_length} in some language, left out in all", items.too_long
     sizes = ", ".join(f"{code} {size}" for code, size in run.sizes().items())
     yield f"trained on (data_size={sizes if run.lang.further else run.data_size})", len(items.train)
+    if items.replayed:
+        yield "replayed beside them, in the source language alone", len(items.replayed)
+    if any(row.rejected for row in rows.train):
+        yield "of them with a worse response in every language, to be rejected", len(items.train)
+    for name, where in (("train", "trained on"), ("held_out", "validated with")):
+        if facts := items.own.get(name):
+            yield f"the start model's own answers to prompts that are {where}", facts["asked"]
+            yield from ((f"left out: {why}", count) for why, count in facts["left_out"].items())
+            yield "rejected", facts["used"]
+            yield "of the answers without an end", facts["without_end"]
+            yield from ((f"of the answers, language: {verdict}", n) for verdict, n in facts["verdicts"].items())
     yield "dev", len(rows.dev)
     yield "of them validated with", len(items.val)
     yield "test", len(rows.test)

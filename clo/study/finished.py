@@ -183,6 +183,7 @@ def _check_read(changes: Sequence[str], run: RunConfig) -> None:
 
 def _test_rows(run: RunConfig) -> list[Row]:
     """The rows that a finished run was tested on, as they are now; its translations are there."""
+    from clo.data.pairs import with_pairs
     from clo.data.splits import load_splits
     from clo.study.rows import tested_rows
     from clo.translate.ensure import rows_path
@@ -190,7 +191,8 @@ def _test_rows(run: RunConfig) -> list[Row]:
     files: dict[str, Path] = {}
     if run.data.kind == "translated":
         files = {one.lang.code: rows_path(one.data, one.lang, run.cache_dir) for one in run.alone()}
-    return tested_rows(run, load_splits(run.data, *run.lang.codes(), translated=files))
+    splits = with_pairs(load_splits(run.data, *run.lang.codes(), translated=files), needed=False)
+    return tested_rows(run, splits)
 
 
 def _keep_divergence(run: RunConfig, before: dict[str, Any], scores: dict[str, Any]) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from clo.config.parse import RunConfig
+from clo.config.rejected import kinds_of
 from clo.study.plan import ASSUMED_MFU, CPU_MFU, Plan, plan_run
 from clo.study.plan_memory import GIB
+from clo.study.plan_sums import show_sums
 
 if TYPE_CHECKING:
     from clo.data.splits import Splits
+    from clo.study.rows import Items
 
 
 def show_plans(runs: Sequence[RunConfig]) -> bool:
@@ -20,24 +23,34 @@ def show_plans(runs: Sequence[RunConfig]) -> bool:
     Raises:
         UserError: a run's data or model cannot be read.
     """
+    from clo.study.own_answers import planned_own
     from clo.study.rows import absent_lines, items_of, rows_of
     from clo.study.session import renderer_of
     from clo.training.loggers import quiet_libraries
 
     quiet_libraries()
-    plans = []
+    plans, asked = [], []
     told: dict[str, None] = {}
     answers: dict[str, None] = {}
+    known: dict[str, tuple[Splits, Items]] = {}
     for run in runs:
-        renderer = renderer_of(run.model)
-        rows = rows_of(run)
+        chosen = run.method.anchor, kinds_of(run.method)
+        key = repr((run.model, run.lang, run.data, run.data_size, run.seed, run.evaluation, chosen))
+        if key not in known:  # the cells of a grid that share their items come one after the other
+            rows = rows_of(run)
+            known = {key: (rows, items_of(run, renderer_of(run.model), rows))}
+        rows, items = known[key]
         told |= dict.fromkeys([*rows.told().splitlines(), *absent_lines(run, rows)])
         answers[_answers(run, rows)] = None
-        items = items_of(run, renderer, rows)
+        asked.append(len(rows.evaluated(run.evaluation)))
+        items = planned_own(run, items)
+        answers |= dict.fromkeys(_own_answers(run, items))
         plans.append(plan_run(run, items.train, [*rows.dev, *rows.test, *rows.train]))
     print("".join(f"{line}\n" for line in told), end="")
     fit = show(plans)
     print(*answers, sep="\n")
+    if len(runs) > 1 or run.evaluation.name == "paper":
+        show_sums(runs, plans, asked)
     return fit
 
 
@@ -54,6 +67,18 @@ def _answers(run: RunConfig, rows: Splits) -> str:
         f"answers to {used:,} of {there:,} {evaluation.split.name} rows (evaluation.rows) in {words} languages, before "
         f"and after training: at most {tokens:,} new tokens in each cell; those of the start model are made once"
     )
+
+
+def _own_answers(run: RunConfig, items: Items) -> Iterator[str]:
+    """One line on the start model's answers that are to be rejected, where some are."""
+    from clo.study.own_answers import asked_prompts
+
+    if asked := asked_prompts(run, [*items.train, *items.val]):
+        tokens = asked * (run.method.own_tokens or run.evaluation.max_new_tokens)
+        yield (
+            f"own answers of the start model to {asked:,} prompts, to be rejected: at most {tokens:,} new tokens, once "
+            "for all cells with these prompts and settings; in the table each counts as the source's response (assumed)"
+        )
 
 
 def show(plans: Sequence[Plan]) -> bool:
@@ -90,6 +115,8 @@ def show(plans: Sequence[Plan]) -> bool:
         print(f"no reference scores: method.loss={loss} needs none, which saves {saved} and their file in cache_dir")
     if any(plan.limit is None or plan.hours is None for plan in plans):
         print("?: the device is not here; set trainer.memory_gb=<GB> and trainer.tflops=<peak TFLOP/s>")
+    for choice in dict.fromkeys(plan.choice for plan in plans if plan.choice):
+        print(f"chosen for the device: {choice}")
     for plan in plans:
         if plan.advice is not None:
             print(f"{plan.name} does not fit; this would: {plan.advice}")

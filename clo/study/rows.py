@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from clo.config import ROWS
 from clo.config.choices import Anchor, Targets
 from clo.config.parse import RunConfig
+from clo.config.rejected import kinds_of
 from clo.data.budgets import one_at_a_time, within
 from clo.data.items import Item, ItemCounts, build_items, replay_items
+from clo.data.pairs import with_pairs
 from clo.data.prompt import Renderer
 from clo.data.replay import replay_rows
 from clo.data.rows import Row
@@ -30,6 +33,8 @@ class Items:
     """Training rows that were left out."""
     replayed: Sequence[Item] = ()
     """Rows that hold the source language, at most as many as training items."""
+    own: dict[str, Any] = field(default_factory=dict)
+    """What became of the start model's own answers, for training and held-out items; empty where none are rejected."""
 
 
 def rows_of(run: RunConfig) -> Splits:
@@ -38,7 +43,7 @@ def rows_of(run: RunConfig) -> Splits:
     Raises:
         UserError: rows cannot be read or made, or are fewer than ``data_size``.
     """
-    splits = _load(run)
+    splits = with_pairs(_load(run), needed="quality" in kinds_of(run.method))
     if run.data.resample:
         splits = replace(splits, train=drawn(splits.train, run.seed))
     if run.method.anchor is Anchor.replay:

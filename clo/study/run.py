@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,6 +110,8 @@ def train(run: RunConfig, folder: RunFolder) -> None:
     from clo.study.kept import kept_scores
     from clo.study.layer_choice import settled_tuning
     from clo.study.outcome import Ends, write_outcome
+    from clo.study.own_answers import with_own_answers
+    from clo.study.plan_choice import with_choice
     from clo.study.rivals import rivals_of
     from clo.study.rows import absent_lines, items_of, rows_of, tested_rows
     from clo.study.scores import Tested, start_scores
@@ -123,13 +126,21 @@ def train(run: RunConfig, folder: RunFolder) -> None:
     items = items_of(run, session.renderer, rows)
     if folder.main:
         write_data_card(folder.path, run, rows, items, session.renderer)
+    run, choice = with_choice(run, items.train)
+    session = replace(session, run=run)
+    if choice and folder.main:
+        print(choice, flush=True)
     test = tested_rows(run, rows)
     model = _start_model(session, items)
     start = start_scores(session, model, test, items.val)
+    items = with_own_answers(session, model, rows, items)
+    if items.own and folder.main:
+        write_data_card(folder.path, run, rows, items, session.renderer)
     record_content(run, folder, rows)
     tuning = settled_tuning(session, model, items.train)
     model = apply_tuning(model, tuning, run.seed)
     trained = _fit(session, model, rows, items)
+    session = session.within(trained.get("max_tokens"))
     if folder.main:
         model.to(session.device)  # fsdp2 leaves it on the CPU
         end, last = kept_scores(session, model, Tested(test, items.val, start.likely), trained)
@@ -161,7 +172,7 @@ def _start_model(session: Session, items: Items) -> Any:
     from clo.training.checks import check_vocabulary
 
     run = session.run
-    model = load_model(run.model).to(session.device)
+    model = load_model(run.model, session.device if session.device.type == "cuda" else None).to(session.device)
     check_precision(model, run.trainer.precision)
     check_vocabulary([*items.train, *items.val], model.get_input_embeddings().num_embeddings)
     said = session.renderer.said_of_ends(getattr(model.generation_config, "eos_token_id", None))
@@ -190,26 +201,28 @@ def _fit(session: Session, model: Any, rows: Splits, items: Items) -> dict[str, 
     look = watch(session.renderer, rows.dev, run.lang, run.evaluation) if run.evaluation.watch else None
     memory = peak_memory_gb(session.device)
     frozen, began = frozen_key(model), time.monotonic()
-    warnings = fit_stages(run, model, StageData(items.train, items.val, look, items.replayed), folder)
+    fitted = fit_stages(run, model, StageData(items.train, items.val, look, items.replayed), folder)
     kept = {}
     if run.trainer.keep is Keep.best and folder.main:
         kept["kept"] = kept_of(validations(folder, plans[-1]), run.trainer.keep_tolerance).record()
         print("kept: step {step} of {of}, {rule}".format(**kept["kept"]))
     if folder.main:
         check_frozen(frozen, frozen_key(model))
-        print(*(f"warning: {sentence}" for sentence in warnings), sep="\n", end="\n" if warnings else "")
+        print("".join(f"warning: {sentence}\n" for sentence in fitted.warnings), end="")
     return {
         "seconds": time.monotonic() - began,
         "steps": sum(plan.total_steps for plan in plans),
         **kept,
         **memory(),
-        **({"warnings": warnings} if warnings else {}),
+        **({} if fitted.max_tokens is None else {"max_tokens": fitted.max_tokens}),
+        **({"warnings": fitted.warnings} if fitted.warnings else {}),
         **({"layers": chosen} if (chosen := layer_record(run, folder.path)) else {}),
         "items": len(items.train),
         "items_too_long": items.too_long,
         **_of_targets(run, items),
         **({"replayed_rows": len(items.replayed)} if items.replayed else {}),
         **({"rows_refused": list(rows.refused)} if rows.refused else {}),
+        **({"own_answers": items.own} if items.own else {}),
         "poor_rows": [poor.record() for poor in rows.poor],
         "response_tokens": response_tokens(items.train, plans[-1].objective.cells()),
         "trainable": book.trains(),

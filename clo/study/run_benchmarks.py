@@ -46,7 +46,7 @@ def benchmark_scores(session: Session, model: Any, store: Store | None = None) -
         UserError: rows cannot be read, or a benchmark has neither language.
     """
     run, folder = session.run, session.folder
-    asked, options = run.evaluation.benchmarks, options_of(run.evaluation, run.trainer.max_tokens)
+    asked, options = run.evaluation.benchmarks, options_of(run.evaluation, run.trainer.budget())
     if not asked.names and not asked.harness:
         return {}
     languages = (run.lang.source, run.lang.code)

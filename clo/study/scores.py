@@ -189,6 +189,6 @@ def mean_square(session: Session, model: Any, items: Sequence[Item]) -> list[lis
     """Per-token log-prob of every cell over held-out items, nats, [prompt][response]; None where no item has it."""
     languages = len(items[0].prompts)
     cells = [(i, j) for i in range(languages) for j in range(languages)]
-    scores = score_items(model, items, cells, session.run.trainer.max_tokens)
+    scores = score_items(model, items, cells, session.run.trainer.budget())
     mean = scores.S_BLK.double().sum(0) / scores.count_BLK.double().sum(0)
     return [[float(value) if value == value else None for value in row] for row in mean[:, :languages]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from clo.config import ModelConfig
@@ -30,7 +30,16 @@ class Session:
 
     def subject(self, model: Any) -> Subject:
         """The model under test."""
-        return Subject(model, self.renderer, self.run.trainer.max_tokens)
+        return Subject(model, self.renderer, self.run.trainer.budget())
+
+    def within(self, max_tokens: int | None) -> Session:
+        """Itself where training had memory for this token budget (none: not tried): evaluation takes as much less."""
+        asked = self.run.trainer.budget()
+        if max_tokens is None or max_tokens >= asked:
+            return self
+        trainer, evaluation = replace(self.run.trainer, max_tokens=max_tokens), self.run.evaluation
+        fewer = max(1, evaluation.max_tokens * max_tokens // asked)
+        return replace(self, run=replace(self.run, trainer=trainer, evaluation=replace(evaluation, max_tokens=fewer)))
 
     def precision(self) -> AbstractContextManager[Any]:
         """The context that scores are computed in, as in training."""

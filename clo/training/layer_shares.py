@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,8 +12,9 @@ from clo.config import TrainerConfig, TuningConfig
 from clo.data.items import Item
 from clo.errors import UserError
 from clo.model.tuning import layer_of, trained_parameters
+from clo.square.attention import packed
 from clo.square.objective import Objective, objective_terms
-from clo.square.scores import batch_of, groups_of, score
+from clo.square.scores import batch_of, groups_of, packs, score
 from clo.training.layers import training_layers
 
 
@@ -87,8 +89,11 @@ def _squares(
     try:
         for parameter in opened.values():
             parameter.requires_grad_(True)
-        with training_layers(model, trainer.gradient_checkpointing, compiled=False):
-            for group in groups_of(model, items, cells, trainer.max_tokens):
+        with ExitStack() as opening:
+            if packs(model, items[0]):
+                opening.enter_context(packed(model))  # around the way back too, where checkpointing passes once more
+            opening.enter_context(training_layers(model, bool(trainer.gradient_checkpointing), compiled=False))
+            for group in groups_of(model, items, cells, trainer.budget()):
                 mine = [items[k] for k in group]
                 found = score(model, batch_of(model, mine, cells))
                 terms = objective_terms(objective, found.S_BLK, found.S_BLK.detach(), found.count_BLK, items=mine)

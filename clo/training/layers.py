@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 from clo.model.layers import base_model
-from clo.square.attention import attention_of
 
 
 @contextmanager
@@ -17,20 +16,16 @@ def training_layers(model: Any, checkpointing: bool, compiled: bool) -> Iterator
     Args:
         model: the policy.
         checkpointing: make activations again in the backward pass. Only the layers' own flag is set, so that dropout
-            inside them stays as it was.
+            inside them stays as it was. The attention must still be that of the forward pass by then, see
+            :func:`clo.square.attention.packed`.
         compiled: compile every decoder layer, for any length.
     """
     from transformers.modeling_layers import GradientCheckpointingLayer
 
     layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
     base = base_model(model)
-
-    def contexts() -> tuple[Any, Any]:
-        """The backward pass makes a layer again with the attention it had, which is no longer the model's by then."""
-        return nullcontext(), attention_of(base, base.config._attn_implementation)
-
     if checkpointing:
-        base.gradient_checkpointing_enable({"use_reentrant": False, "context_fn": contexts})
+        base.gradient_checkpointing_enable({"use_reentrant": False})
     for layer in layers:
         layer.training = layer.training or checkpointing
         if compiled:

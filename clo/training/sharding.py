@@ -7,7 +7,8 @@ of its forward pass. Reducing is a sum: the objective's denominators are those o
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -17,12 +18,15 @@ from clo.errors import UserError
 from clo.model.layers import base_model, decoder_layers
 
 
-def sharded_copy(model: Any, mesh: Any, precision: str) -> Any:
-    """A copy of a tuned model whose decoder layers are split over the mesh; the model itself moves to the CPU.
+def sharded(model: Any, mesh: Any, precision: str) -> Any:
+    """A tuned model split over the mesh: the same modules, its decoder layers' weights one part on each device.
+
+    What is split is taken out of the model that was handed in, layer by layer, so that no device and no host holds two
+    copies; :func:`gather_into` brings it back. What stays whole is shared by both.
 
     Args:
-        model: whole weights, equal on every rank.
-        mesh: one-dimensional device mesh.
+        model: whole weights on the mesh's device, equal on every rank.
+        mesh: device mesh of one dimension; of two, the weights are split over the last and repeated over the first.
         precision: ``bf16-mixed`` gathers weights in bfloat16 and sums gradients in float32. (Autocast would keep its
             casts of the weights beyond the pass that they were gathered for.)
 
@@ -33,19 +37,81 @@ def sharded_copy(model: Any, mesh: Any, precision: str) -> Any:
 
     if decoder_layers(model) is None:
         raise UserError("trainer.strategy=fsdp2 finds no decoder layers in this model; use trainer.strategy=ddp")
-    split = copy.deepcopy(model.to("cpu"))
-    layers, decoder = decoder_layers(split), base_model(split).base_model
-    assert layers is not None
+    split = copy.deepcopy(model, {id(p): p for p in model.parameters()})
+    layers, whole_layers, decoder = decoder_layers(split), decoder_layers(model), base_model(split).base_model
+    assert layers is not None and whole_layers is not None
     inside = {parameter for layer in layers for parameter in layer.parameters()}
+    kept = {p for p in split.parameters() if p not in inside}
     half = torch.bfloat16 if precision == "bf16-mixed" else None
     policy = MixedPrecisionPolicy(param_dtype=half, reduce_dtype=torch.float32, cast_forward_inputs=False)
-    for layer in layers:
+    for layer, whole in zip(layers, whole_layers, strict=True):
         fully_shard(layer, mesh=mesh, mp_policy=policy)
-    fully_shard(decoder, mesh=mesh, mp_policy=policy, ignored_params={p for p in split.parameters() if p not in inside})
-    for module in (decoder, *layers):
+        for parameter in whole.parameters():
+            parameter.data = parameter.data.new_empty(0)
+    fully_shard(decoder, mesh=mesh, mp_policy=policy, ignored_params=kept)
+    for module in _parts(split):
         module.set_gradient_divide_factor(1.0)
         module.set_force_sum_reduction_for_comms(True)
     return split
+
+
+def _parts(split: Any) -> list[Any]:
+    """The modules of a split model that gather weights of their own."""
+    from torch.distributed.fsdp import FSDPModule
+
+    return [module for module in split.modules() if isinstance(module, FSDPModule)]
+
+
+class _Comm:
+    """Where a rank's parts are put together; switched off it leaves the memory as it is."""
+
+    silent = False
+
+    def allocate(self, size: Sequence[int], *, dtype: torch.dtype, device: torch.device) -> Tensor:
+        """Room for the result."""
+        return torch.empty(*size, dtype=dtype, device=device)
+
+
+class _Gather(_Comm):
+    def __call__(self, output_tensor: Tensor, input_tensor: Tensor, group: Any, async_op: bool = False) -> Any:
+        if self.silent:
+            return None
+        return torch.distributed.all_gather_into_tensor(output_tensor, input_tensor, group, async_op)
+
+
+class _ReduceScatter(_Comm):
+    def __call__(self, output_tensor: Tensor, input_tensor: Tensor, group: Any, op: Any, async_op: bool = False) -> Any:
+        if self.silent:
+            return None
+        return torch.distributed.reduce_scatter_tensor(output_tensor, input_tensor, op, group, async_op)
+
+
+@contextmanager
+def alone(split: Any) -> Iterator[None]:
+    """Let one rank pass through a split model without the others: it takes the same memory, its values mean nothing.
+
+    A pass in here may break off anywhere, out of memory.
+    """
+    parts = _parts(split)
+    root = parts[0]  # the decoder comes before its layers
+    try:
+        for part in parts:
+            _silence(part, True)
+        yield
+    finally:
+        if hasattr(root, "reset_iter_state"):  # newer torch: a backward pass that broke off leaves marks
+            root.reset_iter_state()
+        for part in parts:
+            part.reshard()
+            _silence(part, False)
+
+
+def _silence(part: Any, silent: bool) -> None:
+    gather, scatter = _Gather(), _ReduceScatter()
+    gather.silent = scatter.silent = silent
+    part.set_custom_all_gather(gather)
+    part.set_custom_reduce_scatter(scatter)
+    part.set_requires_all_reduce(not silent)
 
 
 def is_split(tensor: Tensor) -> bool:
@@ -61,17 +127,11 @@ def gathered(tensor: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def gather_into(whole: Iterable[Tensor], split: Iterable[Tensor]) -> None:
-    """Copy tensors that are split over the ranks into whole ones; every rank gets all of it."""
-    for theirs, mine in zip(whole, split, strict=True):
-        theirs.copy_(gathered(mine.detach()))
-
-
-def most_of_any_rank(count: int, device: torch.device) -> int:
-    """The largest count of all ranks."""
-    most = torch.tensor(count, device=device)
-    torch.distributed.all_reduce(most, torch.distributed.ReduceOp.MAX)
-    return int(most)
+def gather_into(whole: Any, split: Any) -> None:
+    """Put the weights that are split over the ranks back into the model that :func:`sharded` took them from."""
+    for theirs, mine in zip(whole.parameters(), split.parameters(), strict=True):
+        if theirs is not mine:
+            theirs.data = gathered(mine.detach())
 
 
 def split_like(whole: Tensor, parameter: Tensor) -> Tensor:
@@ -90,8 +150,8 @@ def norm(tensors: Iterable[Tensor]) -> Tensor:
     squares = _squares([t for t in tensors if not is_split(t)])
     split = [t for t in tensors if is_split(t)]
     if split:
-        parts = _squares([t.to_local() for t in split])  # type: ignore[attr-defined]
-        torch.distributed.all_reduce(parts)
+        parts, mesh = _squares([t.to_local() for t in split]), split[0].device_mesh  # type: ignore[attr-defined]
+        torch.distributed.all_reduce(parts, group=mesh.get_group(mesh.ndim - 1))  # further nodes hold the same again
         squares = squares.to(parts.device) + parts
     return squares.sqrt()
 

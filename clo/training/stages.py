@@ -23,11 +23,14 @@ from clo.data.datamodule import SquareDataModule, stage_steps, steps_per_epoch
 from clo.data.items import Item
 from clo.evaluation.watch import Look
 from clo.square.anchor import Likely, LikelyCache
+from clo.square.further import further_comparisons
 from clo.square.objective import Objective
 from clo.square.reference import BLOCK, ReferenceCache, snapshot, weights_key
+from clo.square.share import Share
 from clo.storage.jsonl import read_lines
 from clo.storage.progress import stage
 from clo.storage.run_folder import RunFolder
+from clo.training.budget import Budget
 from clo.training.checkpoint import (
     StageCheckpoint,
     load_trained,
@@ -76,7 +79,8 @@ def plan_stages(
     if method.sft_first is not None:
         first = Objective(languages, Cells.diagonal, Prompts.none, 1.0, *terms)
         add("sft", first, method.sft_first.lr, before)
-    weighed = Objective(languages, method.nll, method.preference, method.lam, *terms)
+    between, further = further_comparisons(method, languages)
+    weighed = Objective(languages, method.nll, between, method.lam, *terms)
     main = replace(
         weighed,
         loss_name=method.loss,
@@ -86,6 +90,7 @@ def plan_stages(
         anchor=method.anchor_weight if method.anchor is Anchor.kl else 0.0,
         replay=method.anchor_weight if method.anchor is Anchor.replay else 0.0,
         against=places_against(method.against, codes),
+        further=further,
     )
     name = method.name if method.sft_first is None else method.name.removeprefix("sft_") or method.name
     add(name, main, method.lr, steps)
@@ -102,30 +107,39 @@ def _steps(method: MethodConfig, items: int, batch_size: int) -> tuple[int, int]
     return before, method.steps - before
 
 
-def fit_stages(run: RunConfig, model: Any, data: StageData, folder: RunFolder) -> list[str]:
+@dataclass(frozen=True)
+class Fitted:
+    """What is to be told of a training."""
+
+    warnings: list[str]
+    """What the held-out square says against what is kept of the last stage, in words."""
+    max_tokens: int | None
+    """Token budget that all ranks had memory for; none where it was not tried."""
+
+
+def fit_stages(run: RunConfig, model: Any, data: StageData, folder: RunFolder) -> Fitted:
     """Train all stages; a finished stage's weights are loaded, a broken one resumes.
 
     With ``trainer.keep=best`` the rule holds for the last stage: its file holds what is kept, the model what came last.
-
-    Returns:
-        What the held-out square says against what is kept of the last stage, in words.
 
     Raises:
         UserError: a checkpoint of another base, a loss that is not finite, a reference that is not the start model.
     """
     plans = plan_stages(run.method, run.evaluation, run.batch_size, data.train, run.lang.codes())
+    tried = list[int]()
     for number, plan in enumerate(plans, 1):
         done = folder.path / "checkpoint" / f"{number}-{plan.name}.safetensors"
         if done.is_file():
             load_trained(model, done, weights_key(model, run.trainer.precision))
         else:
             ends = run if plan is plans[-1] else replace(run, trainer=replace(run.trainer, keep=Keep.last))
-            _fit_stage(ends, model, plan, data, folder, done)
+            budget = _fit_stage(ends, model, plan, data, folder, done)
+            tried += [budget.max_tokens] if budget.said else []
     lines = validations(folder, plans[-1])
     if run.trainer.keep is Keep.best and folder.main:  # other ranks may read before the first one has written
         step = kept_of(lines, run.trainer.keep_tolerance).step
         lines = [line for line in lines if line["step"] <= step]
-    return drift(lines)
+    return Fitted(drift(lines), min(tried, default=None))
 
 
 def validations(folder: RunFolder, plan: StagePlan) -> list[dict[str, Any]]:
@@ -134,7 +148,7 @@ def validations(folder: RunFolder, plan: StagePlan) -> list[dict[str, Any]]:
     return [line for line in lines if line.get("stage") == plan.name and "val/nll_en" in line]
 
 
-def _fit_stage(run: RunConfig, model: Any, plan: StagePlan, data: StageData, folder: RunFolder, done: Path) -> None:
+def _fit_stage(run: RunConfig, model: Any, plan: StagePlan, data: StageData, folder: RunFolder, done: Path) -> Budget:
     needs_reference = plan.objective.needs_reference()
     key = weights_key(model, run.trainer.precision)
     start = snapshot(model) if needs_reference and run.trainer.reference is ReferenceMode.swapped else None
@@ -158,18 +172,24 @@ def _fit_stage(run: RunConfig, model: Any, plan: StagePlan, data: StageData, fol
     for logger in (*trainer.loggers, watched):
         if isinstance(logger, MetricsFile) and folder.main:
             logger.rewind(0 if checkpoint is None else step_of(checkpoint))
-    trainer.fit(module, datamodule, ckpt_path=None if checkpoint is None else str(checkpoint))
+    try:
+        trainer.fit(module, datamodule, ckpt_path=None if checkpoint is None else str(checkpoint))
+    finally:
+        module.close()
+        trainer.strategy.checkpoint_io.wait()  # type: ignore[attr-defined]  # SafetensorsIO
     if trainer.global_step != plan.total_steps:
         raise RuntimeError(f"stage {plan.name} stopped at step {trainer.global_step} of {plan.total_steps}")
     if trainer.is_global_zero:
         save_trained(model, last_weights(done) if callbacks else done, key)
         if callbacks:
             best.finish(done)
+    return module.budget
 
 
-def _look(watch: Look, file: MetricsFile | None, model: Any, step: int) -> dict[str, float]:
+def _look(watch: Look, file: MetricsFile | None, module: CLOModule) -> dict[str, float]:
     """Ask the watched prompts, keep the answers, and return the rates."""
-    metrics, answers = watch(model)
+    metrics, answers = watch(module.model, module.budget.share)
+    step = module.global_step
     if file is not None:
         for answer in answers:
             file.log_metrics(answer, step)
@@ -181,29 +201,34 @@ def _references(kept: Path, data: StageData, folder: RunFolder, module: CLOModul
     whole = every_cell(data.train)
     # The square of two languages is what all methods share; a larger one has cells that a method never reads.
     cells = whole if len(whole) <= 4 else module.plan.objective.cells()
-    share = (module.global_rank, module.trainer.world_size)
+    share = _share(module)
     found: dict[str, Tensor] = {}
     for items in (data.train, data.val):
         cache = ReferenceCache(kept, module.base.key, cells)
-        args = (module.model, items, module.hardware.max_tokens, share)
+        args = (module.model, items, module.budget.max_tokens)
         with stage(folder, "reference scores") as tick:
-            found |= cache.scores(*args, progress=tick)
-        if share[1] > 1:
+            found |= cache.scores(*args, share, progress=tick)
+        if share.ranks > 1:
             torch.distributed.barrier()
-            found |= cache.scores(*args)
+            found |= cache.scores(*args, replace(share, rank=0, ranks=1))  # read, or made where it cannot be seen
     # Nothing of a replayed row is compared.
     return found | {item.key(): torch.zeros(whole[-1][0] + 1, whole[-1][1] + 1) for item in data.replayed}
 
 
 def _likely(kept: Path, data: StageData, count: int, module: CLOModule) -> dict[str, Likely]:
     """The start's most likely tokens on the source's training answers, made over all ranks."""
-    share = (module.global_rank, module.trainer.world_size)
+    share = _share(module)
     cache = LikelyCache(kept, module.base.key, count, BLOCK)
-    found = cache.tokens(module.model, data.train, module.hardware.max_tokens, share)
-    if share[1] > 1:
+    found = cache.tokens(module.model, data.train, module.budget.max_tokens, share)
+    if share.ranks > 1:
         torch.distributed.barrier()
-        found = cache.tokens(module.model, data.train, module.hardware.max_tokens, share)
+        found = cache.tokens(module.model, data.train, module.budget.max_tokens, replace(share, rank=0, ranks=1))
     return found
+
+
+def _share(module: CLOModule) -> Share:
+    engine = module.engine
+    return Share(engine.rank, engine.ranks, engine.most if engine.lockstep else None)
 
 
 def _trainer(

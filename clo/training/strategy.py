@@ -34,6 +34,16 @@ class ShardedStrategy(ModelParallelStrategy):
     def __init__(self, processes: int) -> None:
         super().__init__(data_parallel_size=processes, tensor_parallel_size=1, save_distributed_checkpoint=False)
 
+    def mesh(self) -> Any:
+        """What weights are split over: all processes of a node; further nodes hold them again."""
+        from torch.distributed.device_mesh import init_device_mesh
+
+        assert self.device_mesh is not None
+        if self.num_nodes == 1:
+            return self.device_mesh["data_parallel"]
+        sizes = self.num_nodes, self.world_size // self.num_nodes
+        return init_device_mesh(self.root_device.type, sizes, mesh_dim_names=("replicate", "shard"))
+
     @property
     def lightning_restore_optimizer(self) -> bool:
         """Checkpoints are loaded as in one process."""

@@ -50,6 +50,9 @@ def _planned(run: RunConfig) -> list[Row]:
             example.id,
             {languages[0]: example.prompt, languages[1]: _stretched(example.prompt)},
             {languages[0]: example.response, languages[1]: _stretched(example.response)},
+            rejected={}
+            if example.rejected is None
+            else {languages[0]: example.rejected, languages[1]: _stretched(example.rejected)},
         )
         for example in islice(examples, rows_needed(run.data_size, data.held_out))
     ]
@@ -57,6 +60,10 @@ def _planned(run: RunConfig) -> list[Row]:
 
 def _stretched(text: str) -> str:
     return (text + " " + text)[: round(LONGER * len(text))]
+
+
+def _of(language: str, texts: dict[str, str]) -> list[str]:
+    return [texts[language]] if language in texts else []
 
 
 def translation_hours(
@@ -83,7 +90,7 @@ def translation_hours(
         return None
     encoder = sum(p.numel() for p in model.get_encoder().parameters())
     decoder = sum(p.numel() for p in model.parameters()) - encoder
-    texts = [text for row in rows for text in (row.prompts[source], row.responses[source])]
+    texts = [text for row in rows for side in (row.prompts, row.responses, row.rejected) for text in _of(source, side)]
     tokens = sum(len(text.encode()) for text in texts) / BYTES_PER_TOKEN
     work = 2.0 * tokens * (encoder + LONGER * translation.beams * decoder)
     return work / (ASSUMED_SHARE * peak) / 3600

@@ -61,7 +61,7 @@ def test_every_python_command_runs(warm: WarmRuns, tiny_folder: Path, tmp_path: 
         assert ended.code == 0, f"{command}\n{ended.err}"
         done += 1
     assert done >= 6
-    assert (tmp_path / "outputs" / "data_efficiency" / "report").is_dir()
+    assert (tmp_path / "outputs" / "paper_nano" / "report").is_dir()
     assert len(list(tmp_path.glob("outputs/runs/*/results.json"))) >= 5
 
 
@@ -96,7 +96,7 @@ def test_the_table_of_groups_is_complete() -> None:
     for line in GROUPS:
         cells = line.split("|")
         tables[cells[1].strip(" `")] = set(re.findall(r"`([a-z0-9_]+)`", cells[2]))
-    for group in ("model", "lang", "method", "tuning", "data", "trainer", "logger", "study"):
+    for group in ("model", "lang", "method", "tuning", "data", "trainer", "logger", "study", "scale", "preset"):
         options = {path.stem for path in (ROOT / "conf" / group).glob("*.yaml")}
         assert tables.get(group) == options, f"README's row of {group}"
 

@@ -32,7 +32,7 @@ MOMENTS: dict[str, dict[str, Any]] = {
         "call": 3,
         "tear": ["cache/reference/*.jsonl", '\n{"block": "0123", "scores": [[-1.5, -'],
     },
-    "validation": {"at": "clo.training.module:square_metrics", "call": 3},
+    "validation": {"at": "clo.training.held_out:square_metrics", "call": 3},
     "second stage": {"at": "clo.training.module:CLOModule.training_step", "call": 14},
     "evaluation": {"at": "clo.evaluation.evaluate:generate", "call": 4},
     "model folder": {"at": "clo.study.outcome:model_card", "call": 1},

@@ -63,6 +63,19 @@ def test_the_average_is_that_of_the_weights(tuning: TuningConfig, share: float) 
     assert torch.equal(logits(model), own), "nothing of the average is left behind"
 
 
+@pytest.mark.parametrize("tuning", [ATTENTION, LORA, DORA], ids=lambda t: t.name)
+def test_under_mixed_precision_too(tuning: TuningConfig) -> None:
+    """What a layer gives is bfloat16 there; all of the trained weights is the trained model, and some lie between."""
+    model, start = trained(tuning), start_weights(tiny_model(), tuning)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        own, found = logits(model), {}
+        for share in (0.5, 1.0):
+            with averaged(model, start, share):
+                found[share] = logits(model)
+    torch.testing.assert_close(found[1.0], own, rtol=0.05, atol=0.05)
+    assert float((found[0.5] - own).abs().mean()) > 5 * float((found[1.0] - own).abs().mean())
+
+
 def test_what_did_not_train_is_not_averaged() -> None:
     """A frozen weight stays as it is, even where the start given is another model."""
     model, other = trained(TuningConfig(layers=[1, 1])), tiny_model(seed=5)

@@ -21,6 +21,7 @@ from clo.errors import UserError
 from clo.square.anchor import Likely, LikelyCache, divergence, likely_of_all, likely_tokens
 from clo.square.objective import objective_terms
 from clo.square.scores import score
+from clo.square.share import Share
 
 CELLS = [(0, 0), (0, 1), (1, 1), (1, 0)]
 
@@ -151,7 +152,7 @@ def test_kept_tokens_are_read_again_and_broken_ones_made_again(tmp_path: Path, m
     broken.write_bytes(broken.read_bytes()[:50])
     third = cache.tokens(model, items, 100)
     assert len(made) == 4 and all(torch.equal(third[k].ids_TK, first[k].ids_TK) for k in first)
-    half = LikelyCache(tmp_path / "other", "key", 4, 2).tokens(model, items, 100, share=(1, 2))
+    half = LikelyCache(tmp_path / "other", "key", 4, 2).tokens(model, items, 100, share=Share(1, 2))
     assert half.keys() == {item.key() for item in items[2:4]}
     assert not list(tmp_path.rglob("*.tmp"))
 

@@ -11,48 +11,21 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
-import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from conftest import ROOT
-from safetensors.torch import load_file
+from tiny_processes import assert_close, finished, train_in_process
 from tiny_runs import ATTENTION, LORA, difference, fit, metrics, run_config, tuned, weights
-from torch import Tensor
 
 from clo.config import LoraConfig, TuningConfig
 from clo.config.choices import ReferenceMode, Trains
 from clo.training.loggers import MetricsFile
 
-MAX, MEAN, LOSS = 3e-5, 5e-7, 2e-5
-"""Rounding of float32 through 8 to 16 optimizer steps."""
 DROPOUT = TuningConfig("dropout", Trains.attention, LoraConfig(r=4, alpha=8.0, dropout=0.3))
 GOLDEN = Path(__file__).parents[1] / "golden"
-
-
-def assert_close(a: Path, b: Path, trained_a: dict[str, Tensor], trained_b: dict[str, Tensor]) -> None:
-    largest, mean = difference(trained_a, trained_b)
-    assert largest < MAX and mean < MEAN, (largest, mean)
-    for part in ("train", "val"):
-        for one, other in zip(metrics(a, part), metrics(b, part), strict=True):
-            assert one.keys() == other.keys()
-            for key, value in one.items():
-                if key in ("stage", "step", "epoch"):
-                    assert other[key] == value
-                elif key in ("train/loss", "train/nll", "train/pref") or "logp" in key or key.startswith("val/nll"):
-                    assert other[key] == pytest.approx(value, rel=LOSS), key
-                elif "grad_norm" in key or "change" in key or "margin" in key:
-                    assert other[key] == pytest.approx(value, rel=1e-3, abs=2e-4), key
-
-
-def finished(folder: Path) -> dict[str, Tensor]:
-    """The trained weights of the last stage, as the run left them on disk."""
-    return load_file(sorted((folder / "checkpoint").glob("*.safetensors"))[-1])
 
 
 # Micro-batches and references ----------------------------------------------------------------------------------------
@@ -183,25 +156,6 @@ def test_killed_between_the_last_checkpoint_and_the_end(tmp_path: Path) -> None:
 
 
 # Processes -----------------------------------------------------------------------------------------------------------
-
-
-def train_in_process(folder: Path, *arguments: object, limit: float = 120) -> int:
-    """Exit code of ``train_tiny.py``; the whole process group is stopped after ``limit`` seconds."""
-    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
-    environment = {k: v for k, v in os.environ.items() if k not in ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE")}
-    environment |= {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    folder.mkdir(exist_ok=True)
-    with (folder / "log.txt").open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, str(ROOT / "tests" / "train_tiny.py"), str(folder), *map(str, arguments)],
-            env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
-        try:
-            return process.wait(limit)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            pytest.fail(f"no end after {limit} s: {(folder / 'log.txt').read_text()[-2000:]}")
 
 
 @pytest.mark.parametrize(

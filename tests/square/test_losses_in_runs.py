@@ -109,7 +109,7 @@ def test_a_loss_without_reference_makes_none(loss: Loss, tmp_path: Path, monkeyp
 
     monkeypatch.setattr(clo.training.stages, "_references", refuse)
     monkeypatch.setattr(clo.training.stages, "snapshot", refuse)
-    monkeypatch.setattr("clo.training.module.score_with_reference", refuse)
+    monkeypatch.setattr("clo.training.terms.score_with_reference", refuse)
     for mode in ("cached", "swapped"):
         fit(tmp_path / mode, run_config(tmp_path / mode, method_changes={"loss": loss}, reference=ReferenceMode[mode]))
     text = (tmp_path / "cached" / "metrics.jsonl").read_text(encoding="utf-8")
@@ -148,7 +148,10 @@ def test_names_hold_the_loss_and_leave_the_default_as_it_was() -> None:
         (["method.margin=1"], "method.margin has no effect here: it is read with method.loss=simpo;"),
         (["method.loss=ipo", "method.label_smoothing=0.1"], "method.label_smoothing has no .* method.loss=sigmoid;"),
         (["method.loss=simpo", "method.penalty=5"], "method.penalty has no effect .* read with method.loss=dpop;"),
-        (["method=sft", "method.loss=ipo"], "method.loss has no effect .* method=clo, clo_en_nll or sft_dpo;"),
+        (
+            ["method=sft", "method.loss=ipo"],
+            "method.loss has no effect .* method=clo, clo_en_nll, sft_dpo or sft_dpo_pairs;",
+        ),
         (["method=sft", "method.label_smoothing=0.1"], "method.label_smoothing has no effect"),
         (["method.loss=orpo", "trainer.reference=swapped"], "trainer.reference has no .* method.loss=sigmoid;"),
         (["method.anchor_top=3"], "method.anchor_top has no effect here: it is read with method.anchor=kl;"),

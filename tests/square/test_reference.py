@@ -18,6 +18,7 @@ import clo.square.reference
 from clo.data.items import Item
 from clo.square.reference import BLOCK, ReferenceCache, swapped, weights_key
 from clo.square.scores import Scores, score_items, score_within
+from clo.square.share import Share
 
 WHOLE = [(0, 0), (0, 1), (1, 0), (1, 1)]
 ITEMS = random_items(BLOCK * 2 + 20)
@@ -28,9 +29,9 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Sizes of the blocks that were scored."""
     seen: list[int] = []
 
-    def counted(model: Any, items: list[Item], *args: Any) -> Any:
+    def counted(model: Any, items: list[Item], *args: Any, **more: Any) -> Any:
         seen.append(len(items))
-        return score_within(model, items, *args)
+        return score_within(model, items, *args, **more)
 
     monkeypatch.setattr(clo.square.reference, "score_within", counted)
     return seen
@@ -122,17 +123,17 @@ def test_a_fill_interrupted_between_blocks_goes_on(tmp_path: Path, monkeypatch: 
 
 def test_ranks_share_the_blocks_whatever_is_on_disk_when_each_looks(tmp_path: Path, calls: list[int]) -> None:
     """Rank 1 looks after rank 0 has written its part; together they have made every block once."""
-    fill(tmp_path, ITEMS, share=(0, 2))
-    fill(tmp_path, ITEMS, share=(1, 2))
+    fill(tmp_path, ITEMS, share=Share(0, 2))
+    fill(tmp_path, ITEMS, share=Share(1, 2))
     assert sorted(calls) == [20, BLOCK, BLOCK]
     calls.clear()
-    assert same(fill(tmp_path, ITEMS, share=(1, 2)), fill(tmp_path / "alone", ITEMS))
+    assert same(fill(tmp_path, ITEMS, share=Share(1, 2)), fill(tmp_path / "alone", ITEMS))
     assert calls == [BLOCK, BLOCK, 20]  # all of them in the second folder
 
 
 def _fill_in_process(folder: str, rank: int) -> None:
     torch.set_num_threads(1)
-    fill(Path(folder), ITEMS, share=(rank, 2))
+    fill(Path(folder), ITEMS, share=Share(rank, 2))
     fill(Path(folder), list(reversed(ITEMS)))  # both write these blocks, at about the same time
 
 
@@ -209,7 +210,7 @@ def test_a_block_is_kept_under_the_budget_that_made_it(tmp_path: Path, monkeypat
     """Memory ran out in the second block: it and the third are of the halved budget, and so a later run finds them."""
     budgets: list[int] = []
 
-    def tight(model: Any, items: Sequence[Item], cells: Any, max_tokens: int) -> tuple[Scores, int]:
+    def tight(model: Any, items: Sequence[Item], cells: Any, max_tokens: int, alone: bool) -> tuple[Scores, int]:
         budgets.append(max_tokens)
         return score_within(model, items, cells, max_tokens if len(budgets) < 2 else min(max_tokens, 1000))
 

@@ -24,7 +24,9 @@ from tiny_runs import (
 )
 from torch import Tensor
 
-import clo.training.module
+import clo.training.engine
+import clo.training.held_out
+import clo.training.terms
 from clo.config import LoraConfig, TuningConfig
 from clo.config.choices import ReferenceMode, Trains
 from clo.data.batch import pack
@@ -188,13 +190,13 @@ def test_a_wrong_reference_is_seen_at_step_zero_also_under_dropout(
     tuning = TuningConfig("attention_lora", Trains.attention, LoraConfig(r=4, alpha=8.0, dropout=dropout))
     run = run_config(tmp_path, tuning=tuning, precision=precision, reference=ReferenceMode.swapped)
     fit(tmp_path / "right", run)  # dropout itself moves nothing
-    real = clo.training.module.score_with_reference
+    real = clo.training.terms.score_with_reference
 
     def wrong(*args: Any) -> Any:
         policy, reference = real(*args)
         return policy, Scores(reference.S_BLK + torch.tensor([[0.5, 0.0], [0.0, 0.5]]), reference.count_BLK)
 
-    monkeypatch.setattr(clo.training.module, "score_with_reference", wrong)
+    monkeypatch.setattr(clo.training.terms, "score_with_reference", wrong)
     with pytest.raises(UserError, match="step 0: "):
         fit(tmp_path / "wrong", run)
 
@@ -241,7 +243,8 @@ def test_objective_terms_see_float32_scores(tmp_path: Path, monkeypatch: pytest.
         dtypes.add((S.dtype, R.dtype if R is not None else None))
         return objective_terms(objective, S, R, *more)
 
-    monkeypatch.setattr(clo.training.module, "objective_terms", spy)
+    monkeypatch.setattr(clo.training.terms, "objective_terms", spy)
+    monkeypatch.setattr(clo.training.held_out, "objective_terms", spy)
     model = fit(tmp_path, run_config(tmp_path, precision="bf16-mixed"))
     assert dtypes == {(torch.float32, torch.float32), (torch.float32, None)}  # the NLL alone has no reference
     assert all(tensor.dtype == torch.float32 for tensor in weights(model).values())
@@ -261,13 +264,12 @@ def test_checkpointed_activations_change_nothing(tmp_path: Path, name: str, tuni
 
 def test_devices_that_meet_in_every_pass_stop_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Halving the budget on one of them would leave the others waiting for ever."""
-    monkeypatch.setattr(clo.training.module.CLOModule, "_in_lockstep", lambda self: True)
-    monkeypatch.setattr(clo.training.module, "most_of_any_rank", lambda count, device: count)
+    monkeypatch.setattr(clo.training.engine.Engine, "lockstep", True)
 
     def full(model: Any, items: Any, cells: Any, max_tokens: int, alone: bool) -> Any:
         assert not alone
         raise torch.OutOfMemoryError("no memory")
 
-    monkeypatch.setattr(clo.training.module, "score_within", full)
+    monkeypatch.setattr(clo.training.terms, "score_within", full)
     with pytest.raises(UserError, match=r"out of memory with trainer\.max_tokens=8192 on one of the devices"):
         fit(tmp_path, run_config(tmp_path))

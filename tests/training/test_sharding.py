@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import sys
@@ -22,21 +23,23 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def in_two_processes(work: Any, folder: Path, *arguments: Any) -> list[Any]:
-    """What ``work(rank, *arguments)`` returned on each rank."""
-    torch.multiprocessing.spawn(_rank, (work, free_port(), folder, arguments), nprocs=2)  # type: ignore[no-untyped-call]
-    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
+def in_processes(count: int, work: Any, folder: Path, *arguments: Any) -> list[Any]:
+    """What ``work(rank, *arguments)`` returned on each of so many ranks."""
+    given = (work, count, free_port(), folder, arguments)
+    torch.multiprocessing.spawn(_rank, given, nprocs=count)  # type: ignore[no-untyped-call]
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(count)]
 
 
-def _rank(rank: int, work: Any, port: int, folder: Path, arguments: tuple[Any, ...]) -> None:
+def _rank(rank: int, work: Any, count: int, port: int, folder: Path, arguments: tuple[Any, ...]) -> None:
     sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", rank=rank, world_size=count)
     torch.save(work(rank, *arguments), folder / f"{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
-def gradients(model: Any, precision: str, items: Any) -> dict[str, Tensor]:
+def gradients(model: Any, precision: str, items: Any, whole: bool = True) -> dict[str, Tensor]:
     """Sums over these items of the NLL's gradients, whole; several passes, as micro-batches are."""
     from clo.data.batch import pack
     from clo.square.scores import score
@@ -45,21 +48,56 @@ def gradients(model: Any, precision: str, items: Any) -> dict[str, Tensor]:
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed"):
         for item in items:
             score(model, pack([item], [(0, 0), (0, 1)])).S_BLK.sum().backward()
+    if not whole:
+        return {}
     return {name: gathered(p.grad).clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
-def split_gradients(rank: int, lora: bool, precision: str, length: int) -> dict[str, Any]:
+def split_gradients(rank: int, lora: bool, precision: str, mesh: tuple[int, ...], broken: bool) -> dict[str, Any]:
     from tiny_runs import ATTENTION, LORA, random_items, tuned
     from torch.distributed.device_mesh import init_device_mesh
 
-    from clo.training.sharding import is_split, norm, sharded_copy
+    from clo.training.sharding import gather_into, is_split, norm, sharded
 
-    whole = tuned(LORA if lora else ATTENTION)
-    model = sharded_copy(whole, init_device_mesh("cpu", (2,)), precision)
+    whole, before = tuned(LORA if lora else ATTENTION), tuned(LORA if lora else ATTENTION)
+    model = sharded(
+        whole, init_device_mesh("cpu", mesh, mesh_dim_names=("replicate", "shard")[-len(mesh) :]), precision
+    )
     held = sum(p.to_local().numel() for p in model.parameters() if is_split(p))  # type: ignore[attr-defined]
-    found = gradients(model, precision, random_items(length)[rank::2])
+    left = sum(p.numel() for p in layers(whole))
+    if broken:
+        break_off(model, rank, precision)
+    ranks = torch.distributed.get_world_size()
+    found = gradients(model, precision, random_items(4)[rank::ranks])
     norms = norm(p.grad for p in model.parameters() if p.grad is not None)
-    return {"gradients": found, "held": held, "norm": norms, "layers": sum(p.numel() for p in layers(whole))}
+    gather_into(whole, model)
+    same = all(torch.equal(a, b) for a, b in zip(whole.parameters(), before.parameters(), strict=True))
+    return {"gradients": found, "held": held, "norm": norms, "left": left, "same": same}
+
+
+def break_off(model: Any, rank: int, precision: str) -> None:
+    """The first rank passes alone, and breaks off in the last layer's forward and in its backward pass."""
+    from tiny_runs import random_items
+
+    from clo.model.layers import decoder_layers
+    from clo.training.sharding import alone
+
+    found = decoder_layers(model)
+    assert found is not None
+
+    def fail(*_: Any) -> None:
+        raise torch.OutOfMemoryError("no memory")
+
+    mlp: Any = found[1].mlp
+    for hook in (mlp.register_forward_hook, mlp.register_full_backward_hook) if rank == 0 else ():
+        handle = hook(fail)
+        with pytest.raises(torch.OutOfMemoryError), alone(model):
+            gradients(model, precision, random_items(1))
+        handle.remove()
+    if rank == 0:
+        with alone(model):
+            gradients(model, precision, random_items(1), whole=False)
+    model.zero_grad(set_to_none=True)
 
 
 def layers(model: Any) -> list[Tensor]:
@@ -70,17 +108,32 @@ def layers(model: Any) -> list[Tensor]:
     return list(found.parameters())
 
 
-@pytest.mark.parametrize(("lora", "precision"), [(False, "32-true"), (True, "32-true"), (False, "bf16-mixed")])
-def test_gradients_are_those_of_whole_weights(tmp_path: Path, lora: bool, precision: str) -> None:
+@pytest.mark.parametrize(
+    ("lora", "precision", "mesh", "broken"),
+    [
+        (False, "32-true", (2,), False),
+        (True, "32-true", (2,), False),
+        (False, "bf16-mixed", (2,), False),
+        (False, "32-true", (2,), True),
+        (False, "32-true", (2, 2), False),
+        (True, "32-true", (2, 2), True),
+    ],
+)
+def test_gradients_are_those_of_whole_weights(
+    tmp_path: Path, lora: bool, precision: str, mesh: tuple[int, ...], broken: bool
+) -> None:
+    """Two ranks hold a half each, of two nodes both hold all; passes that broke off leave nothing."""
     from tiny_runs import ATTENTION, LORA, random_items, tuned
 
-    expected = gradients(tuned(LORA if lora else ATTENTION), precision, random_items(4))
-    ranks = in_two_processes(split_gradients, tmp_path, lora, precision, 4)
+    model = tuned(LORA if lora else ATTENTION)
+    expected, count = gradients(model, precision, random_items(4)), sum(p.numel() for p in layers(model))
+    ranks = in_processes(math.prod(mesh), split_gradients, tmp_path, lora, precision, mesh, broken)
     total = torch.cat([g.flatten() for g in expected.values()]).norm()
     for rank in ranks:
         assert rank["gradients"].keys() == expected.keys()
         apart = torch.cat([(rank["gradients"][name] - g).flatten() for name, g in expected.items()]).norm()
         assert float(apart / total) < PRECISIONS[precision]
         assert rank["norm"] == pytest.approx(float(total), rel=PRECISIONS[precision])
-    assert sum(rank["held"] for rank in ranks) == ranks[0]["layers"]  # every weight of the layers once, not twice
-    assert 0.4 < ranks[0]["held"] / ranks[0]["layers"] < 0.6
+        assert rank["left"] == 0 and rank["same"]  # no second copy meanwhile, and all of it afterwards
+        assert 0.4 < rank["held"] / count < 0.6
+    assert sum(rank["held"] for rank in ranks[:2]) == count  # every weight of the layers once, not twice

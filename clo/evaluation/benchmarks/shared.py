@@ -143,4 +143,5 @@ def _packed(groups: Sequence[Family], prompts: Sequence[Ids], options: Sequence[
         torch.tensor([option for k in members for option in options[k]]),
         torch.tensor(cells),
         (len(members), 1, count),
+        torch.tensor(last),
     )

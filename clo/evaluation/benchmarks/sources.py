@@ -24,8 +24,8 @@ class HubSource:
     split: str = "test"
 
 
-_FLORES = "en=eng_Latn zh=zho_Hans de=deu_Latn ko=kor_Hang id=ind_Latn sw=swh_Latn yo=yor_Latn"
-_MMMLU = "zh=ZH_CN de=DE_DE ko=KO_KR id=ID_ID sw=SW_KE yo=YO_NG"
+_FLORES = "en=eng_Latn zh=zho_Hans de=deu_Latn ko=kor_Hang id=ind_Latn sw=swh_Latn yo=yor_Latn bn=ben_Beng"
+_MMMLU = "zh=ZH_CN de=DE_DE ko=KO_KR id=ID_ID sw=SW_KE yo=YO_NG bn=BN_BD"
 
 
 def _configs(text: str) -> dict[str, str]:

@@ -1,0 +1,45 @@
+"""Work that several ranks share by position: of every ``ranks`` parts each makes the one at its ``rank``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from clo.data.batch import Cell
+from clo.data.items import Item
+from clo.square.scores import groups_of, score_within
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Share:
+    """This rank's part of work that all ranks do."""
+
+    rank: int = 0
+    ranks: int = 1
+    most: Callable[[int], int] | None = None
+    """Ranks that meet in every pass: (passes of this rank) -> those of the rank with most of them."""
+
+    def of(self, parts: Sequence[T]) -> Sequence[T]:
+        """The parts that are made here."""
+        return parts[self.rank :: self.ranks]
+
+    def keep_company(
+        self, model: Any, blocks: Sequence[Sequence[Item]], cells: Sequence[Cell], max_tokens: int
+    ) -> None:
+        """Passes on a single item, as many as another rank has more of, before this one's own.
+
+        Args:
+            model: of the passes.
+            blocks: what this rank has to score, maybe nothing, and last an item for the passes that nobody needs.
+            cells: that are scored.
+            max_tokens: the token budget.
+        """
+        if self.most is None:
+            return
+        *own, spare = blocks
+        passes = sum(len(groups_of(model, block, cells, max_tokens)) for block in own)
+        for _ in range(self.most(passes) - passes):
+            score_within(model, spare[:1], cells, max_tokens, alone=False)
