@@ -37,11 +37,11 @@ class Row:
 
     def only(self, languages: Sequence[str]) -> Row:
         """The example in those of the languages that it has."""
-        prompts, responses, gold = (
+        prompts, responses, gold, rejected = (
             {code: text for code, text in of.items() if code in languages}
-            for of in (self.prompts, self.responses, self.gold)
+            for of in (self.prompts, self.responses, self.gold, self.rejected)
         )
-        return replace(self, prompts=prompts, responses=responses, gold=gold)
+        return replace(self, prompts=prompts, responses=responses, gold=gold, rejected=rejected)
 
 
 def read_rows(

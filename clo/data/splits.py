@@ -176,7 +176,8 @@ def _one(a: Row, b: Row) -> Row:
                 f"id {a.id!r} stands for two examples: its {lang!r} text at {a.where or 'one place'} is another than "
                 f"at {b.where or 'the other'}; give every example an id of its own"
             )
-    return replace(a, prompts=a.prompts | b.prompts, responses=a.responses | b.responses, gold=a.gold | b.gold)
+    whole = {name: getattr(a, name) | getattr(b, name) for name in ("prompts", "responses", "gold", "rejected")}
+    return replace(a, **whole)
 
 
 def _apart(splits: Splits, files: dict[str, str], languages: Sequence[str], poor: Sequence[Poor]) -> Splits:
