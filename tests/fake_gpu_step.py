@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,7 +21,11 @@ LLAMA_3_8B: dict[str, Any] = dict(
 )  # fmt: skip
 
 
-def main(layers: int, tokens: int, checkpointing: bool = False, anchored: bool = False, lora: bool = False) -> None:
+def main(layers: int, checkpointing: bool = False, anchored: bool = False, asking: bool = False) -> None:
+    """A step of two passes over 15 items each; the second has the gradients of the first beside it.
+
+    ``asking`` adds a question to the device within the pass.
+    """
     import torch
     from fake_gpu import ledger
     from torch._subclasses.fake_tensor import FakeTensorMode, is_fake, unset_fake_temporarily
@@ -30,7 +33,7 @@ def main(layers: int, tokens: int, checkpointing: bool = False, anchored: bool =
 
     import clo.data.batch
     import clo.square.anchor
-    from clo.config import LoraConfig, OptimizerConfig, TuningConfig
+    from clo.config import OptimizerConfig, TuningConfig
     from clo.config.choices import Cells, Prompts, ReferenceMode
     from clo.model.tuning import apply_tuning
     from clo.square.anchor import Likely
@@ -69,9 +72,10 @@ def main(layers: int, tokens: int, checkpointing: bool = False, anchored: bool =
         with torch.device("cuda"):
             config = LlamaConfig(**LLAMA_3_8B, num_hidden_layers=layers)
             model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).eval()
-        items = items_of(tokens)
-        tuning = TuningConfig(lora=LoraConfig(r=16, alpha=32.0) if lora else None)
-        model = apply_tuning(model, tuning)
+        items = [item_of(k) for k in range(30)]
+        model = apply_tuning(model, TuningConfig())
+        if asking:
+            model.model.norm.register_forward_hook(lambda _, __, out: out.sum().item())
         with patch("clo.square.scores._agree", return_value=True):  # that compares values
             assert packs(model, items[0])
         objective = Objective(2, Cells.target, Prompts.both, 0.5, 0.1, anchor=1.0 if anchored else 0.0)
@@ -82,67 +86,66 @@ def main(layers: int, tokens: int, checkpointing: bool = False, anchored: bool =
         engine = Engine(model, trainer)
         scorer = Scorer(engine, ReferenceMode.cached, None)
         scorer.references = {item.key(): torch.zeros(2, 2) for item in items}
-        likely = (
-            Likely(torch.zeros(len(i.responses[0]), 64).long(), torch.zeros(len(i.responses[0]), 64)) for i in items
-        )
-        scorer.likely = dict(zip((item.key() for item in items), likely, strict=True))
+        for item in items:
+            wide = torch.zeros(len(item.responses[0]), 64)
+            scorer.likely[item.key()] = Likely(wide.long(), wide)
         optimizer = adamw(engine.trained(), OptimizerConfig(), 1e-5)
-        gradients = Gradients(engine, scorer, "0" * 64, 1 << 30)
-        parts = {}
+        gradients = Gradients(engine, scorer, "0" * 64, 15 * TOKENS)
+        parts: dict[str, int] = {}
         torch.cuda.is_available = torch.cuda.is_bf16_supported = lambda *_: True  # autocast asks
         stack = ExitStack()
         stack.enter_context(patch.object(Objective, "denominators", lambda *_: numbers))  # read by the host alone
         with stack, packed(model), training_layers(model, checkpointing, False), torch.autocast("cuda", torch.bfloat16):
-            for _ in range(2):
-                gradients.of(items, objective, 1, False)
-                with torch.autocast("cuda", enabled=False):
-                    optimizer.step()
+            for parameter in engine.trained():
+                parameter.grad = torch.zeros_like(parameter)
+            with torch.autocast("cuda", enabled=False):
+                optimizer.step()  # makes the moments
             engine.forget()
             torch.clear_autocast_cache()
             parts["static"] = book.held
             book.reset()
-            with passes(model, book) as forward:
-                gradients.of(items, objective, 1, False)
-            parts["peak"] = book.peak
-            parts["kernels"] = sum(book.kernels.values())
-            parts["forward"] = forward["kernels"]
-            parts["kept"] = forward["held"] - parts["static"]
-            parts["names"] = dict(book.kernels)
-    parts["tokens"] = sum(clo.data.batch.packed_tokens(item, objective.cells()) for item in items)
-    parts["responses"] = sum(len(item.responses[j]) for item in items for _, j in objective.cells())
-    print(json.dumps(parts))
+            ends = at_the_end_of_layers(model, book)
+            gradients.of(items, objective, 1, False)
+            assert len(ends) == 2
+    print(
+        json.dumps(
+            {
+                "static": parts["static"],
+                "peak": book.peak,
+                "forward": ends[0]["kernels"],
+                "kept": ends[0]["held"] - parts["static"],
+                "kernels": sum(book.kernels.values()),
+                "names": dict(book.kernels),
+                "tokens": 15 * TOKENS,
+            }
+        )
+    )
 
 
-@contextmanager
-def passes(model: Any, book: Any) -> Iterator[dict[str, int]]:
-    """What the last layer's end of the forward pass has launched and holds."""
-    found: dict[str, int] = {}
+def at_the_end_of_layers(model: Any, book: Any) -> list[dict[str, int]]:
+    """Kernels that were launched and bytes that are held whenever a pass has gone through all layers."""
+    found: list[dict[str, int]] = []
 
     def look(*_: Any) -> None:
-        found["kernels"], found["held"] = sum(book.kernels.values()), book.held
+        found.append({"kernels": sum(book.kernels.values()), "held": book.held})
 
-    hook = model.get_base_model().model if hasattr(model, "get_base_model") else model.model
-    handle = hook.norm.register_forward_pre_hook(look)
-    yield found
-    handle.remove()
+    from clo.model.layers import base_model
+
+    base_model(model).model.norm.register_forward_pre_hook(look)
+    return found
 
 
-def items_of(tokens: int) -> list[Any]:
-    """Items with the lengths of Swahili instructions, as many as fill ``tokens``."""
-    from clo.data.batch import packed_tokens
+LENGTHS = 112, 162, 56, 82
+"""Mean tokens of prompts and responses, English and Swahili, in real instruction rows."""
+TOKENS = 112 + 162 + 2 * (55 + 81)
+
+
+def item_of(number: int) -> Any:
+    """An item of mean lengths."""
     from clo.data.items import Item
 
-    items: list[Any] = []
-    filled = 0
-    while True:
-        k = len(items)
-        lengths = 100 + 7 * (k % 9), 150 + 11 * (k % 7), 60 + 5 * (k % 11), 80 + 6 * (k % 5)
-        ids = [tuple(range(1, n + 1)) for n in lengths]
-        item = Item(f"i{k}", (ids[0], ids[1]), (ids[2], ids[3]))
-        filled += packed_tokens(item, [(0, 0), (0, 1), (1, 0), (1, 1)])
-        if filled > tokens:
-            return items
-        items.append(item)
+    x_en, x_t, y_en, y_t = (tuple(range(1, n + 1)) for n in LENGTHS)
+    return Item(f"i{number}", (x_en, x_t), (y_en, y_t))
 
 
 if __name__ == "__main__":

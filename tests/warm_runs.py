@@ -38,6 +38,7 @@ class Ended:
 
 
 _LR = {"sft": 1e-3, "sft_en": 1e-3, "sft_target": 1e-3, "sft_dpo": 3e-5, "clo": 1e-3, "clo_en_nll": 2e-3}
+_LR |= {"crpo": 1e-3, "sft_dpo_pairs": 1e-3}
 NANO = (
     *("model.name=nano", "model.template=chat", "model.dtype=float32", "model.recipe.nll_reduction=token_sum"),
     *(f"model.recipe.lr.{method}={rate}" for method, rate in _LR.items()),

@@ -48,7 +48,8 @@ papers' main experiments (SimPO's for Llama-3-8B)."""
 
 def needs_reference(method: MethodConfig) -> bool:
     """Whether a method's comparisons refer to the start model."""
-    return method.preference is not Prompts.none and FACTS[method.loss].reference
+    ranks = method.ranking is not None
+    return method.preference is not Prompts.none and (ranks or FACTS[method.loss].reference)
 
 
 def settle_loss(method: MethodConfig) -> None:

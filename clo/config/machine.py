@@ -28,18 +28,19 @@ class TrainerConfig:
     precision: str = "32-true"
     """32-true; bf16-mixed: what trains stays float32, matrix products run in bfloat16; auto: one of them, by the model
     and the processor (`clo.config.precision`). Decides results: part of a run's name, as what auto has become."""
-    max_tokens: int = 8192
-    """Tokens per forward pass."""
+    max_tokens: int | None = 8192
+    """Tokens per forward pass; null is as many as the device has memory for."""
     threads: int = 1
     """CPU threads per process; results are bit-equal only at the same number."""
-    gradient_checkpointing: bool = False
-    """Make each layer's activations again in the backward pass: less memory, about a third more time."""
+    gradient_checkpointing: bool | None = False
+    """Make each layer's activations again in the backward pass: less memory, about a third more time. Null: where the
+    device has no memory for passes of a useful size otherwise."""
     compile: bool = False
     """Compile each layer; the first steps are slow. Decides results: part of a run's name."""
     reference: ReferenceMode = ReferenceMode.cached
     """Reference log-probs: computed once and kept on disk, adapters switched off, or swapped-in start weights."""
-    checkpoints: int = 10
-    """Checkpoints over a stage, evenly spaced."""
+    checkpoints: int = 2
+    """Checkpoints over a stage, evenly spaced, written while it goes on; the latest one stays."""
     keep: Keep = Keep.last
     """Weights that the run keeps of its last stage: ``last``, or ``best``, those of the validation with the lowest
     target NLL among all whose English NLL is within ``keep_tolerance`` of the stage's start (where none is, the lowest
@@ -55,9 +56,15 @@ class TrainerConfig:
     tflops: float | None = None
     """Peak TFLOP/s of one device in this precision for ``plan=true``; null is the device that is here."""
 
+    def budget(self) -> int:
+        """Tokens per forward pass; the usual number where nobody has chosen one, as when nothing trains."""
+        return 8192 if self.max_tokens is None else self.max_tokens
+
     def __post_init__(self) -> None:
-        for name in ("devices", "nodes", "max_tokens", "threads", "checkpoints", "log_every", "grad_norms_every"):
+        for name in ("devices", "nodes", "threads", "checkpoints", "log_every", "grad_norms_every"):
             check(getattr(self, name) >= 1, f"trainer.{name}", "a count of at least 1", getattr(self, name))
+        tokens = self.max_tokens
+        check(tokens is None or tokens >= 1, "trainer.max_tokens", "a count of at least 1, or null", tokens)
         for name in ("memory_gb", "tflops"):
             if getattr(self, name) is not None:
                 positive(f"trainer.{name}", "what one device has", getattr(self, name))

@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from clo.config.choices import Anchor, Cells, Loss, NllReduction, PairReduction, Prompts
 from clo.config.losses import settle_loss
+from clo.config.rejected import KINDS
 from clo.errors import UserError, check, plain_name, positive
 
 
@@ -44,6 +45,22 @@ class MethodConfig:
     against: Any = "all"
     """Responses that comparisons reject: those in ``all`` other languages, in the ``source``, or in a list of codes; a
     prompt in the only one of these is compared with all others. Between two languages they are the same."""
+    rejected: Any = field(default="translation", metadata={"values": KINDS})
+    """What comparisons reject (docs/pairs.md): ``translation``, the response in another language; ``own``, what the
+    start model answers; ``quality``, the worse response of a quality pair; or a list of these."""
+    own_prompts: Prompts = Prompts.target
+    """own: ``target``, its prompts alone, while the source's go on rejecting the translation, or ``both``."""
+    own_in_language: str = field(default="leave_out", metadata={"values": ("leave_out", "use")})
+    """own: what becomes of an answer that is in its prompt's language already."""
+    own_temperature: float = 0.0
+    """own: of sampling; 0 takes the likeliest token."""
+    own_seed: int = 0
+    """own: what a temperature above 0 draws by."""
+    own_tokens: int | None = None
+    """own: longest answer, tokens; null is ``evaluation.max_new_tokens``."""
+    ranking: list[float] | None = None
+    """Gains of four responses to each prompt, which are ranked (LambdaLoss, docs/pairs.md) in place of comparisons by
+    ``loss``: better in the prompt's language, better in the other, worse in the prompt's, worse in the other."""
     lam: float = 0.5
     """Weight of the NLL term, 0 to 1; the comparisons weigh 1 - lam."""
     beta: float = 0.1

@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import MISSING
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
-from clo.config.choices import AUTO, Anchor, Cells, Keep, Prompts
+from clo.config.choices import AUTO, Anchor, Cells, Keep, Prompts, Targets
 from clo.config.evaluation import CHOICES
 from clo.config.losses import FACTS, needs_reference
+from clo.config.rejected import kinds_of
 from clo.config.sources import ReplayConfig
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def _model(run: RunConfig) -> Names:
 
 
 def _lang(run: RunConfig) -> Names:
-    yield from ("code", "name", "tier", "source", "identify")
+    yield from ("code", "name", "tier", "source", "identify", "further")
 
 
 def _method(run: RunConfig) -> Names:
@@ -54,8 +55,10 @@ def _method(run: RunConfig) -> Names:
     if method.anchor is not Anchor.none:
         yield from ("anchor_weight", "anchor_top" if method.anchor is Anchor.kl else "anchor_share")
     if compares:
-        yield from ("loss", "beta", "pair_reduction", "against")
-        yield from FACTS[method.loss].own
+        yield from ("beta", "pair_reduction", "ranking")
+        yield from () if method.ranking is not None else ("loss", *FACTS[method.loss].own, "against", "rejected")
+    if "own" in kinds_of(method):
+        yield from ("own_prompts", "own_in_language", "own_temperature", "own_seed", "own_tokens")
     if compares and has_nll:
         yield "lam"
     if has_nll or first is not None:
@@ -78,6 +81,10 @@ def _tuning(run: RunConfig) -> Names:
 def _data(run: RunConfig) -> Names:
     data, translated = run.data, run.data.kind == "translated"
     yield from ("name", "kind", "length_policy", "resample")
+    if run.lang.further:
+        yield "targets"
+        if data.targets is Targets.apart and run.method.steps is not None:
+            yield "temperature"
     if data.kind == "cldr":
         yield "fold"
     else:
@@ -97,10 +104,12 @@ def _data(run: RunConfig) -> Names:
 
 
 def _source(source: SourceConfig) -> Names:
-    yield from ("kind", "path", "min_characters", "max_characters")
+    yield from ("kind", "path", "min_characters", "max_characters", "pairs")
     if source.path is None:
         yield from ("dataset", "config", "split", "revision")
     yield from ("prompt", "response") if source.kind == "table" else ("deeper_turns", "unranked_only_child")
+    if source.kind == "table" and source.pairs:
+        yield "rejected"
 
 
 def _translation(translation: TranslationConfig) -> Names:

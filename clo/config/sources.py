@@ -30,6 +30,10 @@ class SourceConfig:
     """Column of the prompt; null recognises the common names."""
     response: str | None = None
     """Column of the response; null recognises the common names."""
+    pairs: bool = False
+    """Quality pairs: a worse response beside each response, translated with it (docs/pairs.md)."""
+    rejected: str | None = None
+    """table, pairs: column of the worse response; null recognises the common names."""
     deeper_turns: bool = True
     """oasst: also later questions of a thread, where they can be understood alone; assumed."""
     unranked_only_child: bool = True

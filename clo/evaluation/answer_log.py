@@ -18,6 +18,8 @@ class Answer(NamedTuple):
     """Without the prompt and special tokens."""
     looped: bool = False
     """Whether it fell into a loop: the same block of tokens again and again."""
+    cut: bool = False
+    """Whether it was as long as an answer may be, and had no end."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,8 @@ class AnswerLog:
             with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
                 if line["key"] == self.key:
                     found |= {
-                        int(place): Answer(str(text), bool(loop)) for place, (text, loop) in line["answers"].items()
+                        int(place): Answer(str(text), *map(bool, told))
+                        for place, (text, *told) in line["answers"].items()
                     }
         return found
 

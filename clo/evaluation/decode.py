@@ -1,4 +1,4 @@
-"""Greedy decoding of many prompts at once: a row that is done leaves the batch, and a waiting prompt enters.
+"""Decoding many prompts at once, greedily or drawn: a row that is done leaves the batch, a waiting prompt enters.
 
 For decoders whose whole memory is the keys and values of attention, full or with a sliding window. Rows are aligned at
 their last token; what lies left of a row's first one is masked.
@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from clo.evaluation.loops import go_round, loop_of
+from clo.evaluation.sampling import Sampling, drawn
 from clo.model.layers import base_model, text_config
 from clo.square.scores import last_positions
 
@@ -36,6 +37,8 @@ class Limits:
     """Tokens of the rows at work, each at its longest; a row beyond it is alone."""
     forward: int
     """Padded tokens of prompts in one forward pass; a prompt beyond it is alone."""
+    sampling: Sampling | None = None
+    """How tokens are drawn; none takes the likeliest. Drawn answers are never taken for loops."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ def decodes(model: Any) -> bool:
 def decode(
     model: Any, prompts: Sequence[Sequence[int]], limits: Limits, ended: Callable[[int], None] | None = None
 ) -> list[Said]:
-    """The greedy continuation of every prompt.
+    """The continuation of every prompt.
 
     Args:
         model: one that `decodes`, in evaluation mode and without gradients.
@@ -110,6 +113,7 @@ class _Batch:
         takes_last = "logits_to_keep" in inspect.signature(self._base.forward).parameters
         self._keep = {"logits_to_keep": last_positions(1, self._device)} if takes_last else {}
         self._ends = frozenset(limits.ends)
+        self._draws = [] if limits.sampling is None else [limits.sampling.draws(prompt) for prompt in prompts]
         self._sizes = [len(prompt) + room for prompt, room in zip(prompts, limits.rooms, strict=True)]
         self._next = 0
         self._rows: list[int] = []
@@ -145,7 +149,7 @@ class _Batch:
             fit = max(1, self._limits.forward // width)
             chunk = list(range(self._next, min(last, self._next + fit)))
             self._next = chunk[-1] + 1
-            cache, tokens = self._read([self._prompts[k] for k in chunk])
+            cache, tokens = self._read(chunk)
             stay = self._hear(chunk, tokens)
             if stay:
                 staying, columns = [chunk[k] for k in stay], width
@@ -163,7 +167,7 @@ class _Batch:
         lengths = torch.tensor([self._length(k) + 1 for k in self._rows], device=self._device)
         self._columns += 1
         ids = torch.tensor([[self.said[k][-1]] for k in self._rows], device=self._device)
-        tokens = self._forward(ids, lengths, self._cache)
+        tokens = self._next_tokens(self._rows, self._forward(ids, lengths, self._cache))
         stay = self._hear(self._rows, tokens)
         if len(stay) < len(self._rows):
             self._rows = [self._rows[k] for k in stay]
@@ -175,19 +179,26 @@ class _Batch:
         """Tokens of a row that are in the cache: all but its newest."""
         return len(self._prompts[k]) + len(self.said[k]) - 1
 
-    def _read(self, prompts: Sequence[Sequence[int]]) -> tuple[Any, list[int]]:
+    def _read(self, rows: Sequence[int]) -> tuple[Any, list[int]]:
         from transformers import DynamicCache
 
+        prompts = [self._prompts[k] for k in rows]
         width = max(map(len, prompts))
         ids = torch.full((len(prompts), width), self._limits.ends[0])
         for row, prompt in enumerate(prompts):
             ids[row, width - len(prompt) :] = torch.tensor(prompt)
         lengths = torch.tensor(list(map(len, prompts)), device=self._device)
         cache = DynamicCache(config=self._base.config)
-        return cache, self._forward(ids.to(self._device), lengths, cache)
+        return cache, self._next_tokens(rows, self._forward(ids.to(self._device), lengths, cache))
 
-    def _forward(self, ids_rt: Tensor, lengths_r: Tensor, cache: Any) -> list[int]:
-        """The next token of every row, whose last tokens are given; all of it lies in the cache afterwards."""
+    def _next_tokens(self, rows: Sequence[int], logits_rv: Tensor) -> list[int]:
+        how = self._limits.sampling
+        if how is None:
+            return _likeliest(logits_rv)
+        return drawn(logits_rv, how.temperature, [self._draws[k].random() for k in rows])
+
+    def _forward(self, ids_rt: Tensor, lengths_r: Tensor, cache: Any) -> Tensor:
+        """Logits of every row's next token, whose last tokens are given; all of it lies in the cache afterwards."""
         new = ids_rt.shape[1]
         columns = cache.get_seq_length() + new
         places_rc = torch.arange(columns, device=self._device) - (columns - lengths_r[:, None])
@@ -199,7 +210,8 @@ class _Batch:
             use_cache=True,
             **self._keep,
         )
-        return _likeliest(out.logits[:, -1])
+        logits_rv: Tensor = out.logits[:, -1]
+        return logits_rv
 
     def _hear(self, rows: Sequence[int], tokens: Sequence[int]) -> list[int]:
         """Write down one token of each row; places of the rows that are not done."""
@@ -208,7 +220,7 @@ class _Batch:
             said, room = self.said[k], self._limits.rooms[k]
             if token not in self._ends:
                 said.append(token)
-                if loop_of(said):
+                if not self._draws and loop_of(said):
                     self.loops[k] = True
                     said[:] = go_round(said, room)
                 if len(said) < room:

@@ -1,4 +1,4 @@
-"""Batched greedy decoding."""
+"""Batched decoding, greedy unless the subject draws its answers."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from clo.evaluation.answer_log import Answer, AnswerLog
+from clo.evaluation.sampling import Sampling
 from clo.evaluation.subject import Subject
 
 if TYPE_CHECKING:
+    from clo.data.prompt import Renderer
     from clo.evaluation.decode import Limits, Said
 
 Progress = Callable[[int, int], None]
@@ -28,7 +30,7 @@ def generate(
     progress: Progress | None = None,
     log: AnswerLog | None = None,
 ) -> list[Answer]:
-    """The greedy continuation of every prompt, as text without prompt and special tokens, in the order given.
+    """The continuation of every prompt, as text without prompt and special tokens, in the order given.
 
     Sampling and penalty settings that come with the checkpoint are not used: scores must not depend on them. Its end
     tokens are: an answer stops where servers stop that read them. An answer that falls into a loop (`loops`) is not
@@ -64,12 +66,13 @@ def generate(
             missing = not all(k in known for k in group)
             if missing:
                 asked = [prompt_ids[k] for k in group]
-                limits = Limits(ends, _rooms(model, asked, max_new_tokens), max_tokens, subject.max_tokens)
+                rooms = _rooms(model, asked, max_new_tokens)
+                limits = Limits(ends, rooms, max_tokens, subject.max_tokens, subject.sampling)
                 tick = _shifted(progress, done, len(prompt_ids))
                 said = decode(model, asked, limits, tick) if stepwise else _decode_batch(model, asked, limits)
                 made = {
-                    k: Answer(str(renderer.tokenizer.decode(one.ids, skip_special_tokens=True)).strip(), one.looped)
-                    for k, one in zip(group, said, strict=True)
+                    k: Answer(_text(renderer, one.ids), one.looped, len(one.ids) >= room)
+                    for k, one, room in zip(group, said, rooms if stepwise else [min(rooms)] * len(rooms), strict=True)
                 }
                 known |= made
                 if log is not None:
@@ -78,6 +81,10 @@ def generate(
             if progress is not None and not (missing and stepwise):  # which tells as rows end
                 progress(done, len(prompt_ids))
     return [known[k] for k in range(len(prompt_ids))]
+
+
+def _text(renderer: Renderer, ids: list[int]) -> str:
+    return str(renderer.tokenizer.decode(ids, skip_special_tokens=True)).strip()
 
 
 def _batches(lengths: Sequence[int], max_new_tokens: int, max_tokens: int) -> list[list[int]]:
@@ -125,22 +132,26 @@ def _decode_batch(model: Any, prompts: Sequence[Sequence[int]], limits: Limits) 
     for row, prompt in enumerate(prompts):
         ids[row, width - len(prompt) :] = torch.tensor(prompt)
         mask[row, width - len(prompt) :] = 1
-    device = next(model.parameters()).device
-    out = model.generate(
-        input_ids=ids.to(device),
-        attention_mask=mask.to(device),
-        generation_config=_greedy(ends, min(limits.rooms)),
-    )
+    device, how = next(model.parameters()).device, limits.sampling
+    with torch.random.fork_rng(enabled=how is not None):
+        if how is not None:
+            torch.manual_seed(how.seed_of(prompts))
+        out = model.generate(
+            input_ids=ids.to(device),
+            attention_mask=mask.to(device),
+            generation_config=_settings(ends, min(limits.rooms), how),
+        )
     new = out[:, width:].tolist()
     said = [row[: next((k for k, token in enumerate(row) if token in ends), len(row))] for row in new]
-    return [Said(row, looped(row)) for row in said]
+    return [Said(row, how is None and looped(row)) for row in said]
 
 
-def _greedy(ends: Sequence[int], max_new_tokens: int) -> Any:
+def _settings(ends: Sequence[int], max_new_tokens: int, how: Sampling | None) -> Any:
     from transformers import GenerationConfig
 
+    drawn = {"do_sample": False} if how is None else {"do_sample": True, "temperature": how.temperature, "top_k": 0}
     return GenerationConfig(
-        do_sample=False,
+        **drawn,
         num_beams=1,
         use_cache=True,
         max_new_tokens=max_new_tokens,

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from typing import Any
 
 from clo.data.prompt import Renderer
+from clo.evaluation.sampling import Sampling
 from clo.storage.digest import digest_of
 
 
@@ -20,6 +21,8 @@ class Subject:
     """Its tokenizer, prompt template and end-of-turn token."""
     max_tokens: int = 8192
     """Tokens of a forward pass that scores given texts."""
+    sampling: Sampling | None = None
+    """How its answers are drawn; none takes the likeliest token."""
 
     def key(self, precision: str) -> str:
         """Content hash of all that its scores and answers depend on beside the texts: every cache goes by it.

@@ -26,8 +26,13 @@ def load_tokenizer(config: ModelConfig) -> PreTrainedTokenizerBase:
     return _load(AutoTokenizer, config)
 
 
-def load_model(config: ModelConfig) -> Any:
+def load_model(config: ModelConfig, device: Any = None) -> Any:
     """Load the weights, in the stored dtype or the one asked for, in evaluation mode.
+
+    Args:
+        config: what to load.
+        device: read the files straight onto it, so that no process of a machine with several holds a copy on the host;
+            null is the CPU.
 
     Raises:
         UserError: not found, gated, offline, or broken; weights that are missing or not finite; or ``max_length`` is
@@ -43,6 +48,8 @@ def load_model(config: ModelConfig) -> Any:
     options = {"dtype": config.dtype, "output_loading_info": True, "ignore_mismatched_sizes": True}
     if config.quantize is not None:
         options["quantization_config"] = _quantization(config)
+    elif device is not None:
+        options["device_map"] = {"": device}
     model, found = _load(AutoModelForCausalLM, config, **options)
     bad = sorted({*found["missing_keys"], *(name for name, *_ in found["mismatched_keys"])})
     if bad:  # transformers would draw them at random

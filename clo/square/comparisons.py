@@ -24,6 +24,8 @@ class Comparison(NamedTuple):
     rejected: int
     name: str = ""
     """What its values in the log are called; without one they are its prompt's, ``_en`` or ``_target``."""
+    gap: float = 0.0
+    """In a ranking: how far the chosen one's gain is above the rejected one's; 0 where each pair stands for itself."""
 
     def cells(self) -> tuple[Cell, Cell]:
         """The chosen one and the rejected one."""
@@ -84,6 +86,10 @@ class Present:
         tokens = (None, None) if count_BLK is None else self._sides(count_BLK)
         return Pairs(chosen, rejected, *reference, *tokens)
 
+    def kept(self, values_BC: Tensor) -> Tensor:
+        """Values of all comparisons, without those of absent ones, [B, C] or [P]."""
+        return values_BC if self._places_P is None else values_BC.flatten()[self._places_P]
+
     def of(self, name: str, values: Tensor) -> list[Tensor]:
         """The values, one per comparison, that are pooled under a name of the log."""
         if self._places_P is None:
@@ -94,6 +100,4 @@ class Present:
         # By number, not by an index tensor: a copy to the device, and a question back, in every micro-batch.
         chosen_BC = torch.stack([values_BLK[:, one.prompt, one.chosen] for one in self.comparisons], 1)
         rejected_BC = torch.stack([values_BLK[:, one.prompt, one.rejected] for one in self.comparisons], 1)
-        if self._places_P is None:
-            return chosen_BC, rejected_BC
-        return chosen_BC.flatten()[self._places_P], rejected_BC.flatten()[self._places_P]
+        return self.kept(chosen_BC), self.kept(rejected_BC)

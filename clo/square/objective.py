@@ -23,7 +23,8 @@ from clo.config.choices import Cells, Loss, NllReduction, PairReduction, Prompts
 from clo.config.losses import FACTS
 from clo.data.batch import on_device, response_tokens
 from clo.square.comparisons import Comparison, Present
-from clo.square.losses import LOSSES, Settings
+from clo.square.losses import LOSSES, Compared, Pairs, Settings
+from clo.square.ranking import exchange_costs, ranked
 
 if TYPE_CHECKING:
     from clo.data.batch import Cell
@@ -88,9 +89,13 @@ class Objective:
         named = others if self.against is None else [j for j in others if j in self.against]
         return named or others
 
+    def ranks(self) -> bool:
+        """Whether each prompt's comparisons are one ranking, and count as one."""
+        return any(one.gap for one in self.further)
+
     def needs_reference(self) -> bool:
         """Whether its comparisons refer to the start model."""
-        return bool(self.comparisons()) and FACTS[self.loss_name].reference
+        return bool(self.comparisons()) and (self.ranks() or FACTS[self.loss_name].reference)
 
     def settings(self) -> Settings:
         """The numbers of its loss."""
@@ -120,7 +125,8 @@ class Objective:
             nll = response_tokens(items, cells)
         else:
             nll = sum(len(item.present(cells)) for item in items)
-        there = [sum(one.is_in(item) for one in comparisons) for item in items]
+        units = [[one.prompt for one in comparisons if one.is_in(item)] for item in items]
+        there = [len({*found} if self.ranks() else found) for found in units]
         pairs = sum(there) if self.pair_reduction is PairReduction.mean else sum(map(bool, there))
         held = replayed if self.replay else items
         anchored = [response_tokens(held, [(0, 0)])] if self.anchor or self.replay else []
@@ -207,7 +213,10 @@ def objective_terms(
         return Terms(nll, zero, kept, anchor)
     present = Present(comparisons, items, objective.codes, S_BLK.device)
     pairs = present.pairs(S_BLK, R_BLK if objective.needs_reference() else None, count_BLK)
-    loss, margin, pull = LOSSES[objective.loss_name](pairs, objective.settings())
+    if objective.ranks():
+        loss, margin, pull = _ranked(objective, present, pairs, S_BLK, R_BLK, count_BLK)
+    else:
+        loss, margin, pull = LOSSES[objective.loss_name](pairs, objective.settings())
     logged = {"margin": margin, "accuracy": (margin > 0).float()}
     if objective.needs_reference():
         logged["chosen_change"], logged["rejected_change"] = pairs.changes()
@@ -215,6 +224,15 @@ def objective_terms(
     for direction in present.names:
         metrics |= {f"{name}_{direction}": _sum_and_count(present.of(direction, v)) for name, v in logged.items()}
     return Terms(nll, loss.sum(), metrics, anchor)
+
+
+def _ranked(objective: Objective, present: Present, pairs: Pairs, *scores: Tensor | None) -> Compared:
+    S_BLK, R_BLK, count_BLK = scores
+    if S_BLK is None or R_BLK is None:
+        raise ValueError("a ranking needs reference scores")
+    there_BLK = None if count_BLK is None else count_BLK > 0
+    costs_BC = exchange_costs(present.comparisons, S_BLK - R_BLK, there_BLK)
+    return ranked(pairs, present.kept(costs_BC), objective.beta)
 
 
 def _masks(items: Sequence[Item] | None, S_BLK: Tensor) -> tuple[Tensor | None, Tensor | None]:

@@ -6,18 +6,18 @@ loaded); what they cost is arithmetic, and what is assumed is said.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from clo.config import DataConfig, LangConfig, ModelConfig, TrainerConfig, TuningConfig
-from clo.config.choices import AUTO, Keep, Loss, ReferenceMode
+from clo.config import ModelConfig, TrainerConfig, TuningConfig
+from clo.config.choices import Keep, Loss, ReferenceMode
 from clo.config.parse import RunConfig
 from clo.data.batch import packed_tokens
 from clo.data.items import Item
 from clo.data.rows import Row
 from clo.errors import UserError
+from clo.study.plan_choice import chosen, memory_limit, told, widest
 from clo.study.plan_memory import memory_of, on_cpu, peak_memory
 
 if TYPE_CHECKING:
@@ -52,12 +52,14 @@ class Plan:
     """Training and references, without evaluation; none where the device's peak is not known."""
     disk: float
     """Bytes of the run folder."""
-    translation: tuple[str, float | None] | None
-    """File of the translated rows that are still to be made, and the hours that takes, where they can be known."""
+    translation: Sequence[tuple[str, float | None]]
+    """Files of translated rows that are still to be made, and the hours that takes, where they can be known."""
     advice: str | None
     """What would make it fit; none where it does."""
     spared: tuple[str, float | None] | None = None
     """Loss that needs no reference, and the hours that scoring one would take."""
+    choice: str = ""
+    """What the settings leave open, as it was chosen for this device."""
 
     def needs(self) -> float:
         """Peak memory, bytes."""
@@ -79,16 +81,17 @@ def plan_run(run: RunConfig, train: Sequence[Item], rows: Sequence[Row] = ()) ->
     from clo.model.tuning import apply_tuning, ledger
     from clo.training.stages import plan_stages
 
-    # Which layers auto takes is known once the weights are read: all of them is the most it can be.
-    tuning = replace(run.tuning, layers=None) if run.tuning.layers == AUTO else run.tuning
+    tuning = widest(run.tuning)
     model = apply_tuning(shape_only(run.model), tuning)
     stages = plan_stages(run.method, run.evaluation, run.batch_size, train, run.lang.codes())
-    trainer = run.trainer
+    lengths = [packed_tokens(item, stages[-1].objective.cells()) for item in train]
+    limit = memory_limit(run.trainer)
+    trainer = chosen(run.trainer, model, lengths, limit)
+    choice = told(run.trainer, trainer)
     if not any(stage.objective.needs_reference() for stage in stages):
         trainer = replace(trainer, reference=ReferenceMode.cached)  # no reference: no start weights are kept
     book = ledger(model)
-    peak, limit, share = _peak(trainer), _memory(trainer), run.method.anchor_share
-    lengths = [packed_tokens(item, stages[-1].objective.cells()) for item in train]
+    peak, share = _peak(trainer), run.method.anchor_share
     saved = sum(p.numel() * p.element_size() for p in model.parameters() if run.tuning.lora is None or p.requires_grad)
     hours = None if peak is None else _seconds(trainer, model, stages, train, peak, share) / 3600
     spared = None
@@ -107,9 +110,10 @@ def plan_run(run: RunConfig, train: Sequence[Item], rows: Sequence[Row] = ()) ->
         limit=limit,
         hours=hours,
         disk=saved + (2 + (run.trainer.keep is Keep.best)) * book.checkpoint_bytes,
-        translation=_translation(run.data, run.lang, run.cache_dir, rows, peak),
+        translation=[made for one in run.alone() if (made := _translation(one, rows, peak)) is not None],
         advice=None,
         spared=spared,
+        choice=choice,
     )
     if limit is None or whole.needs() <= limit:
         return whole
@@ -118,7 +122,7 @@ def plan_run(run: RunConfig, train: Sequence[Item], rows: Sequence[Row] = ()) ->
 
 def _passes(stages: Sequence[StagePlan], lengths: Sequence[int], trainer: TrainerConfig) -> float:
     """Forward passes of a run, about: references, and steps with those that measure the norms of their terms."""
-    tokens, budget = sum(lengths), trainer.max_tokens
+    tokens, budget = sum(lengths), trainer.budget()
     found = 1 + tokens / budget
     for stage in stages:
         in_step = 1 + tokens / stage.steps_per_epoch / budget
@@ -155,17 +159,16 @@ def _seconds(
     return work / reached + (moved * CPU_PER_WEIGHT if on_cpu(trainer) else 0.0)
 
 
-def _translation(
-    data: DataConfig, lang: LangConfig, cache_dir: str, rows: Sequence[Row], peak: float | None
-) -> tuple[str, float | None] | None:
+def _translation(run: RunConfig, rows: Sequence[Row], peak: float | None) -> tuple[str, float | None] | None:
+    """Of one target."""
     from clo.translate.ensure import rows_path
     from clo.translate.estimate import translation_hours
 
-    if data.kind != "translated":
+    if run.data.kind != "translated":
         return None
-    assert data.translation is not None
-    path = rows_path(data, lang, cache_dir)
-    return None if path.is_file() else (str(path), translation_hours(data.translation, lang.source, rows, peak))
+    assert run.data.translation is not None
+    path, source = rows_path(run.data, run.lang, run.cache_dir), run.lang.source
+    return None if path.is_file() else (str(path), translation_hours(run.data.translation, source, rows, peak))
 
 
 def _advice(
@@ -180,14 +183,14 @@ def _advice(
     lora = replace(tuning, trains=Trains.attention, lora=LoraConfig())
     for word, tried in (("", tuning), ("tuning=attention_lora", lora)):
         shape = apply_tuning(shape_only(model), tried)
-        for checkpointing in (trainer.gradient_checkpointing, True):
-            tokens = trainer.max_tokens
+        for checkpointing in (bool(trainer.gradient_checkpointing), True):
+            tokens = trainer.budget()
             while tokens >= 64:
                 changed = replace(trainer, max_tokens=tokens, gradient_checkpointing=checkpointing)
                 if peak_memory(memory_of(changed, shape, lengths)) <= limit:
                     settings = [word] if word else []
-                    settings += [f"trainer.max_tokens={tokens}"] if tokens != trainer.max_tokens else []
-                    if checkpointing != trainer.gradient_checkpointing:
+                    settings += [f"trainer.max_tokens={tokens}"] if tokens != trainer.budget() else []
+                    if checkpointing and not trainer.gradient_checkpointing:
                         settings.append("trainer.gradient_checkpointing=true")
                     return " ".join(settings)
                 tokens //= 2
@@ -223,20 +226,3 @@ def _reached(trainer: TrainerConfig, peak: float) -> float:
         return peak * CPU_MFU
     plain = peak_flops(torch.device("cpu"), "32-true")
     return CPU_MFU * (peak if plain is None else min(peak, CPU_HALF * plain))
-
-
-def _memory(trainer: TrainerConfig) -> float | None:
-    """Bytes of one device: as given, else of the one that is here."""
-    import torch
-
-    from clo.model.load import run_device
-
-    if trainer.memory_gb is not None:
-        return trainer.memory_gb * 1e9
-    try:
-        device = run_device(trainer.accelerator)
-    except UserError:
-        return None
-    if device.type == "cuda":
-        return float(torch.cuda.get_device_properties(device).total_memory)
-    return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))

@@ -41,18 +41,23 @@ def memory_of(
     from clo.model.tuning import ledger
 
     book, base, cpu = ledger(model), base_model(model), on_cpu(trainer)
-    tokens = max(max(lengths), min(trainer.max_tokens, sum(lengths)))
+    tokens = max(max(lengths), min(trainer.budget(), sum(lengths)))
     config, width = text_config(model), 2 if trainer.precision == "bf16-mixed" else 4
     layers = config.num_hidden_layers - LowerLayers(model).count
-    layer = _layer_bytes(config, width, trainer.compile)
-    saved = 2 * config.hidden_size * layers + layer if trainer.gradient_checkpointing else layer * layers
-    casts = width * book.trains() if width == 2 else 0
+    casts, head = width * book.trains() if width == 2 else 0, _head_bytes(base.get_output_embeddings(), cpu, width)
+    if width == 2 and not cpu and not trainer.compile:
+        saved, passing = _eager(model, tokens, layers, head, bool(trainer.gradient_checkpointing))
+    else:
+        layer = _layer_bytes(config, width, trainer.compile)
+        again = 2 * config.hidden_size * layers + layer
+        saved = float(tokens * (again if trainer.gradient_checkpointing else layer * layers))
+        passing = tokens * config.hidden_size * width + head
     parts = {
         "weights": float(book.weight_bytes + casts),
         "gradients": float(book.gradient_bytes),
         "optimizer": float(book.optimizer_bytes),
-        "activations": float(tokens * saved),
-        "head": tokens * config.hidden_size * width + _head_bytes(base.get_output_embeddings(), cpu, width),
+        "activations": saved,
+        "head": passing,
     }
     if trainer.reference is ReferenceMode.swapped:
         parts["start weights, for the reference"] = float(book.gradient_bytes)
@@ -84,9 +89,12 @@ def _head_bytes(head: Any, cpu: bool, width: int) -> float:
 
     rows, columns = TILES["cpu" if cpu else "cuda"]
     vocabulary, hidden = head.weight.shape
+    columns = min(columns, vocabulary)
     if head.weight.requires_grad:
         return 2.0 * 4 * rows * vocabulary + width * vocabulary * hidden
-    return 4.0 * rows * min(columns, vocabulary)
+    if cpu:
+        return 4.0 * rows * columns
+    return rows * (6.0 * columns + 8 * hidden)  # in bfloat16 too, and two sums over the vocabulary
 
 
 def _held() -> float:
@@ -97,6 +105,41 @@ def _held() -> float:
         return float(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, IndexError, ValueError):
         return 0.0
+
+
+SHARED = 1.5
+"""Keys that the segments of a packed row see, per token of it: prompts of half a row, seen by two responses."""
+
+
+def _eager(model: Any, tokens: int, layers: int, head: float, checkpointing: bool) -> tuple[float, float]:
+    """Bytes that are saved for the backward pass, and that pass at its beginning, in bfloat16 on a GPU, not compiled.
+
+    Of a token in a layer: both norms' inputs in float32, queries, gathered keys and values, the attention's output and
+    its log-sum, the MLP's gate, its activation and its other half; and the input of every matrix that trains. At the
+    beginning of the backward pass, the last norm takes five times its input in float32, or the last MLP three times its
+    width; the end of the forward pass is the head's.
+
+    Returns:
+        Saved activations, and what comes on top for a moment.
+    """
+    from clo.model.layers import decoder_layers, text_config
+    from clo.model.tuning import ledger
+
+    config, book = text_config(model), ledger(model)
+    hidden, mlp = config.hidden_size, getattr(config, "intermediate_size", 4 * config.hidden_size)
+    queries = config.num_attention_heads * (getattr(config, "head_dim", None) or hidden // config.num_attention_heads)
+    keys = queries * (getattr(config, "num_key_value_heads", None) or config.num_attention_heads)
+    keys //= config.num_attention_heads
+    trains = {name for layer in decoder_layers(model) or () for name, p in layer.named_parameters() if p.requires_grad}
+    layer = 8 * hidden + 4 * queries + 4 * config.num_attention_heads + 4 * SHARED * keys + 6 * mlp
+    layer += 2 * hidden if any("attn" in name or "attention" in name for name in trains) else 0
+    layer += 2 * hidden + 2 * mlp if any("mlp" in name for name in trains) else 0
+    end = 8 * hidden * tokens + head
+    if not checkpointing:
+        return float(layer * layers * tokens), max(end, tokens * max(20 * hidden, 6 * mlp - 2 * hidden))
+    # A layer is made again, and goes back with its own casts alone: torch forgets the others when the first is made.
+    made, back = tokens * (layer + 2 * mlp + 6 * hidden), tokens * (layer + 6 * mlp + 2 * hidden)
+    return float(2 * hidden * layers * tokens), max(end, made, back - 2 * book.trains() * (1 - 1 / layers))
 
 
 def _layer_bytes(config: Any, width: int, compiled: bool) -> float:

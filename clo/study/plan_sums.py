@@ -90,7 +90,7 @@ def show_sums(runs: Sequence[RunConfig], plans: Sequence[Plan], rows: Sequence[i
         for plan, a, b, one in zip(plans, trained, asked, more, strict=True):
             table.add_row(plan.name, _said(a), _said(b), f"{one.judge_calls:,}")
         Console(width=None if sys.stdout.isatty() else 140).print(table)
-    made = dict(plan.translation for plan in plans if plan.translation is not None)
+    made = dict(one for plan in plans for one in plan.translation)
     parts = [f"{len(plans)} cells", f"steps and references {_said(_sum(trained))} {unit}"]
     parts += [] if _sum(asked) is None else [f"answers and benchmarks {_said(_sum(asked))}"]
     parts += [f"disk {sum(plan.disk for plan in plans) / GIB:,.1f} GiB"]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from clo.config.parse import RunConfig
+from clo.config.rejected import kinds_of
 from clo.study.plan import ASSUMED_MFU, CPU_MFU, Plan, plan_run
 from clo.study.plan_memory import GIB
 from clo.study.plan_sums import show_sums
@@ -22,7 +23,8 @@ def show_plans(runs: Sequence[RunConfig]) -> bool:
     Raises:
         UserError: a run's data or model cannot be read.
     """
-    from clo.study.rows import items_of, rows_of
+    from clo.study.own_answers import planned_own
+    from clo.study.rows import absent_lines, items_of, rows_of
     from clo.study.session import renderer_of
     from clo.training.loggers import quiet_libraries
 
@@ -32,14 +34,17 @@ def show_plans(runs: Sequence[RunConfig]) -> bool:
     answers: dict[str, None] = {}
     known: dict[str, tuple[Splits, Items]] = {}
     for run in runs:
-        key = repr((run.model, run.lang, run.data, run.data_size, run.seed, run.evaluation))
+        chosen = run.method.anchor, kinds_of(run.method)
+        key = repr((run.model, run.lang, run.data, run.data_size, run.seed, run.evaluation, chosen))
         if key not in known:  # the cells of a grid that share their items come one after the other
             rows = rows_of(run)
             known = {key: (rows, items_of(run, renderer_of(run.model), rows))}
         rows, items = known[key]
-        told |= dict.fromkeys(rows.told().splitlines())
+        told |= dict.fromkeys([*rows.told().splitlines(), *absent_lines(run, rows)])
         answers[_answers(run, rows)] = None
         asked.append(len(rows.evaluated(run.evaluation)))
+        items = planned_own(run, items)
+        answers |= dict.fromkeys(_own_answers(run, items))
         plans.append(plan_run(run, items.train, [*rows.dev, *rows.test, *rows.train]))
     print("".join(f"{line}\n" for line in told), end="")
     fit = show(plans)
@@ -51,13 +56,29 @@ def show_plans(runs: Sequence[RunConfig]) -> bool:
 
 def _answers(run: RunConfig, rows: Splits) -> str:
     """One line on what is generated, which the time in the table leaves out."""
+    from clo.study.rows import tested_rows
+
     evaluation = run.evaluation
-    used, there = len(rows.evaluated(evaluation)), len(rows.held_out(evaluation))
-    tokens = 4 * used * evaluation.max_new_tokens
+    used, there = len(tested_rows(run, rows)), len(rows.held_out(evaluation))
+    languages = len(run.lang.codes())
+    tokens = 2 * languages * used * evaluation.max_new_tokens
+    words = "two" if languages == 2 else str(languages)
     return (
-        f"answers to {used:,} of {there:,} {evaluation.split.name} rows (evaluation.rows) in two languages, before and "
-        f"after training: at most {tokens:,} new tokens in each cell; those of the start model are made once"
+        f"answers to {used:,} of {there:,} {evaluation.split.name} rows (evaluation.rows) in {words} languages, before "
+        f"and after training: at most {tokens:,} new tokens in each cell; those of the start model are made once"
     )
+
+
+def _own_answers(run: RunConfig, items: Items) -> Iterator[str]:
+    """One line on the start model's answers that are to be rejected, where some are."""
+    from clo.study.own_answers import asked_prompts
+
+    if asked := asked_prompts(run, [*items.train, *items.val]):
+        tokens = asked * (run.method.own_tokens or run.evaluation.max_new_tokens)
+        yield (
+            f"own answers of the start model to {asked:,} prompts, to be rejected: at most {tokens:,} new tokens, once "
+            "for all cells with these prompts and settings; in the table each counts as the source's response (assumed)"
+        )
 
 
 def show(plans: Sequence[Plan]) -> bool:
@@ -86,15 +107,16 @@ def show(plans: Sequence[Plan]) -> bool:
     known = duration(sum(plan.hours for plan in plans if plan.hours is not None))
     shares = f"{100 * ASSUMED_MFU:.0f} % of a GPU's peak, {100 * CPU_MFU:.0f} % of a CPU's (assumed)"
     print(f"all cells: {known} on one machine at {shares}, without evaluation")
-    for path in sorted({plan.translation[0] for plan in plans if plan.translation is not None}):
-        _say_translation(
-            path, [plan.translation[1] for plan in plans if plan.translation and plan.translation[0] == path]
-        )
+    translations = [made for plan in plans for made in plan.translation]
+    for path in sorted({path for path, _ in translations}):
+        _say_translation(path, [hours for other, hours in translations if other == path])
     for loss, hours in dict(plan.spared for plan in plans if plan.spared is not None).items():
         saved = "their forward passes" if hours is None else f"about {duration(hours)} a cell"
         print(f"no reference scores: method.loss={loss} needs none, which saves {saved} and their file in cache_dir")
     if any(plan.limit is None or plan.hours is None for plan in plans):
         print("?: the device is not here; set trainer.memory_gb=<GB> and trainer.tflops=<peak TFLOP/s>")
+    for choice in dict.fromkeys(plan.choice for plan in plans if plan.choice):
+        print(f"chosen for the device: {choice}")
     for plan in plans:
         if plan.advice is not None:
             print(f"{plan.name} does not fit; this would: {plan.advice}")

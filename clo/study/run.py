@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from omegaconf import OmegaConf
 
 from clo.config.choices import Keep
 from clo.config.parse import RunConfig, plain
+from clo.data.items import absences
 from clo.errors import UserError, was_stopped
 from clo.storage.ranks import is_main
 from clo.storage.run_folder import RunFolder
@@ -108,8 +110,10 @@ def train(run: RunConfig, folder: RunFolder) -> None:
     from clo.study.kept import kept_scores
     from clo.study.layer_choice import settled_tuning
     from clo.study.outcome import Ends, write_outcome
+    from clo.study.own_answers import with_own_answers
+    from clo.study.plan_choice import with_choice
     from clo.study.rivals import rivals_of
-    from clo.study.rows import items_of, rows_of
+    from clo.study.rows import absent_lines, items_of, rows_of, tested_rows
     from clo.study.scores import Tested, start_scores
     from clo.study.session import open_session
     from clo.training.checks import check_places
@@ -117,14 +121,21 @@ def train(run: RunConfig, folder: RunFolder) -> None:
     check_places(run.logger.name, run.cache_dir)
     rows = rows_of(run)
     if folder.main:
-        print(rows.told(), _fewer(run, rows), sep="", end="")
+        print(rows.told(), *(f"{line}\n" for line in absent_lines(run, rows)), _fewer(run, rows), sep="", end="")
     session = open_session(run, folder)
     items = items_of(run, session.renderer, rows)
     if folder.main:
         write_data_card(folder.path, run, rows, items, session.renderer)
-    test = rows.evaluated(run.evaluation)
+    run, choice = with_choice(run, items.train)
+    session = replace(session, run=run)
+    if choice and folder.main:
+        print(choice, flush=True)
+    test = tested_rows(run, rows)
     model = _start_model(session, items)
     start = start_scores(session, model, test, items.val)
+    items = with_own_answers(session, model, rows, items)
+    if items.own and folder.main:
+        write_data_card(folder.path, run, rows, items, session.renderer)
     record_content(run, folder, rows)
     tuning = settled_tuning(session, model, items.train)
     model = apply_tuning(model, tuning, run.seed)
@@ -148,12 +159,20 @@ def _fewer(run: RunConfig, rows: Splits) -> str:
     return f"evaluation.rows={evaluation.rows} is beyond the {used} rows of {split}; all of them are used\n"
 
 
+def _of_targets(run: RunConfig, items: Items) -> dict[str, Any]:
+    """With several targets: training items by target, and how many of all lack each."""
+    if not run.lang.further:
+        return {}
+    lacking = dict(zip(run.lang.codes(), absences(items.train)[1], strict=False))
+    return {"sizes": run.sizes(), "absent": {code: lacking[code] for code in run.sizes()}}
+
+
 def _start_model(session: Session, items: Items) -> Any:
     from clo.model.load import check_precision, load_model
     from clo.training.checks import check_vocabulary
 
     run = session.run
-    model = load_model(run.model).to(session.device)
+    model = load_model(run.model, session.device if session.device.type == "cuda" else None).to(session.device)
     check_precision(model, run.trainer.precision)
     check_vocabulary([*items.train, *items.val], model.get_input_embeddings().num_embeddings)
     said = session.renderer.said_of_ends(getattr(model.generation_config, "eos_token_id", None))
@@ -200,8 +219,10 @@ def _fit(session: Session, model: Any, rows: Splits, items: Items) -> dict[str, 
         **({"layers": chosen} if (chosen := layer_record(run, folder.path)) else {}),
         "items": len(items.train),
         "items_too_long": items.too_long,
+        **_of_targets(run, items),
         **({"replayed_rows": len(items.replayed)} if items.replayed else {}),
         **({"rows_refused": list(rows.refused)} if rows.refused else {}),
+        **({"own_answers": items.own} if items.own else {}),
         "poor_rows": [poor.record() for poor in rows.poor],
         "response_tokens": response_tokens(items.train, plans[-1].objective.cells()),
         "trainable": book.trains(),

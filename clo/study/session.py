@@ -24,17 +24,17 @@ class Session:
     """torch.device of this process."""
 
     @property
-    def languages(self) -> tuple[str, str]:
-        """Codes of the source and the target language."""
-        return self.run.lang.source, self.run.lang.code
+    def languages(self) -> tuple[str, ...]:
+        """Codes of the source and the target language, or the targets."""
+        return self.run.lang.codes()
 
     def subject(self, model: Any) -> Subject:
         """The model under test."""
-        return Subject(model, self.renderer, self.run.trainer.max_tokens)
+        return Subject(model, self.renderer, self.run.trainer.budget())
 
     def within(self, max_tokens: int | None) -> Session:
         """Itself where training had memory for this token budget (none: not tried): evaluation takes as much less."""
-        asked = self.run.trainer.max_tokens
+        asked = self.run.trainer.budget()
         if max_tokens is None or max_tokens >= asked:
             return self
         trainer, evaluation = replace(self.run.trainer, max_tokens=max_tokens), self.run.evaluation

@@ -8,7 +8,7 @@ training, scoring and generation alike.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -77,7 +77,7 @@ def agreed(scorer: Scorer, objective: Objective, items: Sequence[Item], asked: i
 def largest_group(
     model: Any, items: Sequence[Item], cells: Sequence[Cell], max_tokens: int, batch_size: int
 ) -> list[Item]:
-    """The micro-batch with most tokens that any step can make of the items, or close to it: groups of similar length.
+    """A micro-batch as large as any that a step can make of the items: groups of similar length, filled up.
 
     Args:
         model: decides how items share a pass.
@@ -88,7 +88,24 @@ def largest_group(
     """
     groups = [group[:batch_size] for group in groups_of(model, items, cells, max_tokens)]  # the longest come first
     sizes = [sum(packed_tokens(items[k], cells) for k in group) for group in groups]
-    return [items[k] for k in groups[sizes.index(max(sizes))]]
+    largest = [items[k] for k in groups[sizes.index(max(sizes))]]
+    longest = sorted(items, key=lambda item: -packed_tokens(item, cells))[:batch_size]
+    room = min(max_tokens, sum(packed_tokens(item, cells) for item in longest)) - max(sizes)
+    return [*largest, _cut(longest[0], cells, room)] if len(largest) < batch_size and room > LEAST else largest
+
+
+LEAST = 8
+"""Tokens that are not worth a filler."""
+
+
+def _cut(item: Item, cells: Sequence[Cell], tokens: int) -> Item:
+    """An item whose texts are cut so that together they have so many tokens at most, or hardly more."""
+    share = min(1.0, tokens / packed_tokens(item, cells))
+    prompts, responses = (
+        tuple(None if ids is None else ids[: max(1, int(share * len(ids)))] for ids in texts)
+        for texts in (item.prompts, item.responses)
+    )
+    return replace(item, id=f"{item.id} cut", prompts=prompts, responses=responses)
 
 
 def _fits(scorer: Scorer, objective: Objective, items: Sequence[Item]) -> bool:

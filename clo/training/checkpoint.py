@@ -6,6 +6,7 @@ import json
 import os
 from collections import defaultdict
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,24 +23,59 @@ SUFFIX = ".safetensors"
 
 
 class SafetensorsIO(CheckpointIO):
-    """Lightning's checkpoints as safetensors: the tensors by number, everything else as JSON in the header."""
+    """Lightning's checkpoints as safetensors: the tensors by number, everything else as JSON in the header.
+
+    They are copied at once and written while the training goes on; the one before is awaited first.
+    """
+
+    def __init__(self) -> None:
+        self._worker = ThreadPoolExecutor(1, "checkpoint")
+        self._written: Future[None] | None = None
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Write whole or not at all."""
+        """Write whole or not at all.
+
+        Raises:
+            UserError: the one before could not be written.
+        """
+        self.wait()
         tensors: dict[str, Tensor] = {}
-        write_tensors(Path(path), tensors, {"checkpoint": json.dumps(_plain(checkpoint, tensors))})
+        header = {"checkpoint": json.dumps(_plain(checkpoint, tensors))}
+        self._written = self._worker.submit(write_tensors, Path(path), tensors, header)
+
+    def wait(self) -> None:
+        """Until everything lies on disk.
+
+        Raises:
+            UserError: it could not be written.
+        """
+        written, self._written = self._written, None
+        if written is not None:
+            written.result()
+
+    def teardown(self) -> None:
+        """Lightning's end."""
+        self.wait()
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
         """The checkpoint, its tensors on the CPU."""
+        self.wait()
         tensors, header = read_tensors(Path(path))
         found: dict[str, Any] = _restored(json.loads(header["checkpoint"]), tensors)
         return found
 
     def remove_checkpoint(self, path: str | Path) -> None:
-        """Delete the file."""
-        Path(path).unlink(missing_ok=True)
+        """Delete the file, once what takes its place is written."""
+        before = self._written
+
+        def delete() -> None:
+            if before is not None:
+                before.result()  # done by now; the only copy stays where this raises
+            Path(path).unlink(missing_ok=True)
+
+        self._written = self._worker.submit(delete)
 
 
 class StageCheckpoint(ModelCheckpoint):
@@ -61,7 +97,7 @@ def _plain(value: Any, tensors: dict[str, Tensor]) -> Any:
     """JSON for ``value``; its tensors move to ``tensors`` and leave their names."""
     if isinstance(value, Tensor):
         name = f"t{len(tensors)}"
-        tensors[name] = value.detach().cpu().contiguous()
+        tensors[name] = value.detach().to("cpu", copy=True).contiguous()
         return {"tensor": name}
     if isinstance(value, Mapping):
         return {"items": [[_plain(k, tensors), _plain(v, tensors)] for k, v in value.items()]}

@@ -129,6 +129,7 @@ class BestWeights(Callback):
             if trainer.is_global_zero:
                 write_tensors(self._path(choice), tensors, {"base": self.base})
         if trainer.is_global_zero:
+            trainer.strategy.checkpoint_io.wait()  # type: ignore[attr-defined]  # what knows of the later choice
             for path in self.folder.glob(f"kept*{SUFFIX}"):
                 if path not in (self._path(choice), self._path(self.safe)):
                     path.unlink()

@@ -72,8 +72,8 @@ class CLOModule(pl.LightningModule):
         with self.trainer.precision_plugin.forward_context():
             if packs(self.model, data.val[0]):
                 self._open.enter_context(packed(self.model))
-            with training_layers(self.model, options.gradient_checkpointing, options.compile):
-                self.budget = agreed(self.scorer, self.plan.objective, data.train, options.max_tokens, data.batch_size)
+            with training_layers(self.model, bool(options.gradient_checkpointing), options.compile):
+                self.budget = agreed(self.scorer, self.plan.objective, data.train, options.budget(), data.batch_size)
             if self.budget.said and self.trainer.is_global_zero:
                 print(self.budget.said, flush=True)
             self.gradients = Gradients(self.engine, self.scorer, self.base.key, self.budget.max_tokens)
@@ -83,7 +83,7 @@ class CLOModule(pl.LightningModule):
     def configure_model(self) -> None:
         """Prepare the layers for training."""
         options = self.hardware
-        self._open.enter_context(training_layers(self.model, options.gradient_checkpointing, options.compile))
+        self._open.enter_context(training_layers(self.model, bool(options.gradient_checkpointing), options.compile))
 
     def close(self) -> None:
         """Leave the model as it was handed in, trained or not."""

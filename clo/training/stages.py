@@ -23,6 +23,7 @@ from clo.data.datamodule import SquareDataModule, stage_steps, steps_per_epoch
 from clo.data.items import Item
 from clo.evaluation.watch import Look
 from clo.square.anchor import Likely, LikelyCache
+from clo.square.further import further_comparisons
 from clo.square.objective import Objective
 from clo.square.reference import BLOCK, ReferenceCache, snapshot, weights_key
 from clo.square.share import Share
@@ -78,7 +79,8 @@ def plan_stages(
     if method.sft_first is not None:
         first = Objective(languages, Cells.diagonal, Prompts.none, 1.0, *terms)
         add("sft", first, method.sft_first.lr, before)
-    weighed = Objective(languages, method.nll, method.preference, method.lam, *terms)
+    between, further = further_comparisons(method, languages)
+    weighed = Objective(languages, method.nll, between, method.lam, *terms)
     main = replace(
         weighed,
         loss_name=method.loss,
@@ -88,6 +90,7 @@ def plan_stages(
         anchor=method.anchor_weight if method.anchor is Anchor.kl else 0.0,
         replay=method.anchor_weight if method.anchor is Anchor.replay else 0.0,
         against=places_against(method.against, codes),
+        further=further,
     )
     name = method.name if method.sft_first is None else method.name.removeprefix("sft_") or method.name
     add(name, main, method.lr, steps)
@@ -163,6 +166,8 @@ def _fit_stage(run: RunConfig, model: Any, plan: StagePlan, data: StageData, fol
     per_step = max(1, round(run.method.anchor_share * run.batch_size))
     replayed = (data.replayed, per_step) if plan.objective.replay else ((), 0)
     datamodule = SquareDataModule(data.train, data.val, run.batch_size, plan.total_steps, run.seed, replayed)
+    if run.data.temperature > 1:
+        datamodule.by_temperature(run.data.temperature)
     checkpoint = newest_checkpoint(done.with_suffix(""), key)
     for logger in (*trainer.loggers, watched):
         if isinstance(logger, MetricsFile) and folder.main:
@@ -171,6 +176,7 @@ def _fit_stage(run: RunConfig, model: Any, plan: StagePlan, data: StageData, fol
         trainer.fit(module, datamodule, ckpt_path=None if checkpoint is None else str(checkpoint))
     finally:
         module.close()
+        trainer.strategy.checkpoint_io.wait()  # type: ignore[attr-defined]  # SafetensorsIO
     if trainer.global_step != plan.total_steps:
         raise RuntimeError(f"stage {plan.name} stopped at step {trainer.global_step} of {plan.total_steps}")
     if trainer.is_global_zero:

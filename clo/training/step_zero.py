@@ -66,8 +66,8 @@ def check_step_zero(metrics: Mapping[str, float], rounded: float, items: Sequenc
     longest = max(len(response) for item in items for response in item.responses if response)
     apart = max(LEAST, FACTOR * rounded * math.sqrt(longest))
     for name, value in metrics.items():
-        kind = name.rpartition("_")[0]
-        allowed = {"margin": 2 * beta * apart, "chosen_change": apart, "rejected_change": apart}.get(kind)
+        bounds = {"margin_": 2 * beta * apart, "chosen_change_": apart, "rejected_change_": apart}
+        allowed = next((bound for kind, bound in bounds.items() if name.startswith(kind)), None)
         if allowed is not None and not abs(value) <= allowed:  # refuses NaN too
             raise UserError(
                 f"step 0: {name} is {value:.4g}, not 0 (rounding explains {allowed:.2g}), so the reference is not the "

@@ -13,6 +13,7 @@ from clo.storage.jsonl import read_lines
 from clo.translate.pipeline import Translated
 
 EXAMPLES = 5
+PARTS = ("prompt", "response", "rejected")
 
 
 def write_card(
@@ -38,8 +39,8 @@ def write_card(
     first, target = languages
     rows = read_lines(path)
     texts = {
-        first: [row[f"{part}_{first}"] for row in rows for part in ("prompt", "response")],
-        target: [row[part] for row in rows for part in ("prompt", "response")],
+        first: [row[f"{part}_{first}"] for row in rows for part in PARTS if part in row],
+        target: [row[part] for row in rows for part in PARTS if part in row],
     }
     lines = [
         f"# {first} to {target}",

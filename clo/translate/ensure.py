@@ -92,7 +92,9 @@ def rows_path(data: DataConfig, lang: LangConfig, cache_dir: str) -> Path:
     """Where the translated rows lie: by the content of everything they depend on but the number of rows."""
     source, translation = data.source, data.translation
     assert source is not None and translation is not None
-    content = [plain(source), lang.source, *_translator(translation, lang)]
+    later = {"pairs": False, "rejected": None}  # settings that came later: rows made without them are found again
+    settings = {name: value for name, value in plain(source).items() if later.get(name, ...) != value}
+    content = [settings, lang.source, *_translator(translation, lang)]
     if source.path is not None:
         local = Path(source.path)
         if not local.is_file():

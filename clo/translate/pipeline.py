@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 
 from clo.data.instructions.example import Instruction
+from clo.data.texts import key as same
 from clo.translate.cache import SentenceCache
 from clo.translate.checks import Language, wrong_language
 from clo.translate.engines import Engine
@@ -94,16 +95,16 @@ def translate_examples(
         return state
 
 
-def _pieces(example: Instruction) -> tuple[list[Piece], list[Piece]]:
-    """Prompt and response as pieces; nothing of one that is left out anyway."""
-    return ([], []) if is_spoilt(example.prompt) else (pieces(example.prompt), pieces(example.response))
+def _pieces(example: Instruction) -> list[list[Piece]]:
+    """Prompt and response, and a worse response, as pieces; nothing of one that is left out anyway."""
+    return [[] if is_spoilt(example.prompt) else pieces(text) for text in example.texts()]
 
 
 def _write(
     path: Path,
     state: Translated,
     example: Instruction,
-    sides: tuple[list[Piece], list[Piece]],
+    sides: list[list[Piece]],
     found: dict[str, tuple[str | None, str | None]],
     means: Means,
 ) -> None:
@@ -111,6 +112,8 @@ def _write(
     faults = [REASON] if is_spoilt(example.prompt) else [reason for text, reason in texts if text is None]
     if not faults:
         faults = [why for text, _ in texts if (why := wrong_language(str(text), means.language)) is not None]
+    if not faults and len({same(str(text)) for text, _ in texts[1:]}) < len(texts) - 1:
+        faults = ["both responses of a quality pair became the same"]
     source, target = means.languages
     if faults:
         state.dropped[str(faults[0])] += 1
@@ -125,6 +128,8 @@ def _write(
         "response": texts[1][0],
         "lang": target,
     }
+    if example.rejected is not None:
+        row |= {f"rejected_{source}": example.rejected, "rejected": texts[2][0]}
     _append(path, row)
 
 

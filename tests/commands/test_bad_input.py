@@ -12,7 +12,7 @@ import pytest
 from conftest import TEXTS, byte_level_tokenizer, tiny_model
 from warm_runs import WarmRuns, tiny
 
-METHODS = ("sft", "sft_en", "sft_target", "sft_dpo", "clo", "clo_en_nll")
+METHODS = ("sft", "sft_en", "sft_target", "sft_dpo", "sft_dpo_pairs", "clo", "clo_en_nll", "crpo")
 
 
 def refused(warm: WarmRuns, arguments: list[str], place: Path, missing: str = "", also: tuple[str, ...] = ()) -> str:

@@ -18,7 +18,7 @@ from clo.commands.cli import NAMES
 from clo.commands.options import described, dotted, option, read
 from clo.errors import UserError
 
-METHODS = ("sft", "sft_en", "sft_target", "sft_dpo", "clo", "clo_en_nll")
+METHODS = ("sft", "sft_en", "sft_target", "sft_dpo", "sft_dpo_pairs", "clo", "clo_en_nll", "crpo")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--cfg", "job"], ["method.betta=1"]])

@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import itertools
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ CONF = ROOT / "conf"
 COUNTS = {
     "model": 21,
     "lang": 8,
-    "method": 6,
+    "method": 8,
     "tuning": 5,
     "data": 4,
     "evaluation": 3,
@@ -36,7 +37,7 @@ COUNTS = {
     "logger": 2,
     "scale": 3,
     "preset": 1,
-    "study": 23,
+    "study": 25,
 }
 FILES = [(group, path.stem) for group in COUNTS for path in sorted((CONF / group).glob("*.yaml"))]
 STUDIES = [name for group, name in FILES if group == "study"]
@@ -46,6 +47,7 @@ CELLS = {
     "ablation_tuning": 27,
     "anchors": 36,
     "bed": 96,
+    "crpo": 48,
     "data_efficiency": 60,
     "demo": 4,
     "fixed_steps": 72,
@@ -55,6 +57,7 @@ CELLS = {
     "real_model": 32,
     "real_rows": 16,
     "rerun": 36,
+    "targets": 42,
     "tune_anchors": 16,
     "tune_bed": 16,
     "tune_bed_sft": 8,
@@ -66,6 +69,8 @@ CELLS = {
     "tune_real": 9,
 }
 """Runs of every study; a study that grows says so here."""
+PAIRED = ("data=files", "data.train=rows.jsonl")
+"""Rows that may hold quality pairs."""
 ROWS = {"real_rows": ["data.train=rows.jsonl"]}
 """What a study leaves to its user."""
 
@@ -81,6 +86,8 @@ def test_every_file_is_counted() -> None:
 def test_every_file_composes_and_is_named_like_its_value(group: str, name: str) -> None:
     needed = {
         ("data", "files"): ["data.train=rows.jsonl"],
+        ("method", "crpo"): list(PAIRED),
+        ("method", "sft_dpo_pairs"): list(PAIRED),
         ("lang", "any"): ["lang.code=any", "lang.name=Any"],
         ("model", "any"): ["model.path=somebody/any"],
     }
@@ -101,7 +108,7 @@ def test_every_value_of_every_study_parses(study: str) -> None:
     cfg = composed(*given)
     assert cfg.hydra.mode.name == "MULTIRUN"
     assert cfg.study_name == study or cfg.scale  # the paper's: tests/config/test_paper_studies.py
-    params = {key: str(values).split(",") for key, values in cfg.hydra.sweeper.params.items()}
+    params = {key: re.split(r",(?![^\[]*\])", str(values)) for key, values in cfg.hydra.sweeper.params.items()}
     assert math.prod(len(values) for values in params.values()) == CELLS[study]
     first = {key: values[0] for key, values in params.items()}
     axes = [first | {key: value} for key, values in params.items() for value in values]
@@ -116,7 +123,7 @@ def test_every_method_with_every_model_has_its_own_learning_rate() -> None:
         recipe = run_of(*given).model.recipe
         assert sorted(recipe.lr) == sorted(methods)
         for method in methods:
-            run = run_of(*given, f"method={method}")
+            run = run_of(*given, f"method={method}", *PAIRED)
             assert run.method.lr == recipe.lr[method]
             assert run.batch_size == recipe.batch_size
 
@@ -293,7 +300,7 @@ def test_wrong_types_choices_and_keys_are_refused_at_compose(override: str) -> N
 
 def test_a_run_survives_its_config_yaml() -> None:
     for method in (name for group, name in FILES if group == "method"):
-        run = run_of(f"method={method}", "tuning=attention_lora" if method == "clo" else f"method={method}")
+        run = run_of(f"method={method}", "tuning=attention_lora" if method == "clo" else f"method={method}", *PAIRED)
         text = OmegaConf.to_yaml(OmegaConf.create(plain(run)))
         again = parse(OmegaConf.create(text))  # type: ignore[arg-type]
         assert again == run

@@ -24,7 +24,13 @@ from clo.config.reads import COMPOSED, GROUPS, default_of, inner, reads, setting
 from clo.errors import UserError
 
 FILES = sorted(path for path in Path(conf_dir()).glob("*/*.yaml") if path.parent.name in GROUPS)
-GIVEN = {"files": ["data.train=x"], "table": ["data.source.path=x"], "any": ["model.path=a/b-1b"]}
+GIVEN = {
+    "files": ["data.train=x"],
+    "table": ["data.source.path=x"],
+    "any": ["model.path=a/b-1b"],
+    "crpo": ["data=files", "data.train=x"],
+    "sft_dpo_pairs": ["data=files", "data.train=x"],
+}
 OTHERWISE = (
     ["trainer.keep=best"],
     ["method.loss=simpo"],
@@ -38,6 +44,8 @@ OTHERWISE = (
         "evaluation.rivals.base=a/b",
         "evaluation.rivals.adapted=a/c",
     ],
+    ["method.rejected=[translation,own]", "method.own_temperature=1"],
+    ["data=table", "data.source.path=x", "data.source.pairs=true"],
     ["model.recipe.steps=null", "plan=true"],
     ["method=sft_dpo", "model.recipe.steps=null"],
     ["model=any", "model.path=a/b-1b", "model.template=chat"],
@@ -112,7 +120,7 @@ def other_than(value: Any, hint: Any, name: str) -> Any:
     if hasattr(value, "name"):
         return next(other for other in type(value) if other is not value).name
     if "list" in text:
-        return [0.2] if "float" in text else ["answers"]
+        return [2.0, 1.0, 1.0, 1.0] if name.endswith("ranking") else [0.2] if "float" in text else ["answers"]
     if "dict" in text:
         return {"x": 1}
     if "int" in text or "float" in text:
@@ -170,14 +178,14 @@ def test_what_is_not_read_rests_and_is_refused_where_it_is_typed() -> None:
             "data.held_out",
             "dev=null",
         ),
-        (["method=sft", "method.beta=0.2"], "method.beta", "method=clo, clo_en_nll or sft_dpo"),
-        (["method=sft", "method.lam=1"], "method.lam", "method=clo or clo_en_nll"),
+        (["method=sft", "method.beta=0.2"], "method.beta", "method=clo, clo_en_nll, crpo or sft_dpo"),
+        (["method=sft", "method.lam=1"], "method.lam", "method=clo, clo_en_nll, crpo or sft_dpo_pairs"),
         (["method=sft", "model.recipe.lam=1"], "model.recipe.lam", "method=clo or clo_en_nll"),
         (["method.lr=1", "model.recipe.lr.clo=1"], "model.recipe.lr.clo", "method=sft_dpo"),
         (["batch_size=8", "model.recipe.batch_size=8"], "model.recipe.batch_size", "nothing that is read refers to it"),
         (["model.size=3"], "model.size", "model=any"),
         (["method.epochs=3"], "method.epochs", "method.steps=null"),
-        (["method=sft", "trainer.reference=swapped"], "trainer.reference", "method=clo, clo_en_nll or sft_dpo"),
+        (["method=sft", "trainer.reference=swapped"], "trainer.reference", "method=clo, clo_en_nll, crpo or sft_dpo"),
         (["logger.project=x"], "logger.project", "logger=wandb"),
         (["evaluation.benchmarks.shots=2"], "evaluation.benchmarks.shots", "evaluation=lm_eval or paper"),
         (
@@ -190,9 +198,16 @@ def test_what_is_not_read_rests_and_is_refused_where_it_is_typed() -> None:
         (["data=table", "data.source.path=x", "data.translation.timeout=3"], "data.translation.timeout", "engine=chat"),
         (["data=oasst", "data.source.prompt=q"], "data.source.prompt", "data=table"),
         (["model=any", "model.path=a/b-1b", "model.date=2024-01-01"], "model.date", "model.template=chat"),
-        (["-m", "lang=sw,ko", "method=sft", "method.beta=0.1,0.2"], "method.beta", "method=clo, clo_en_nll or sft_dpo"),
+        (
+            ["-m", "lang=sw,ko", "method=sft", "method.beta=0.1,0.2"],
+            "method.beta",
+            "method=clo, clo_en_nll, crpo or sft_dpo",
+        ),
         (["method.nll=none", "method.lam=0"], "method.lam", "method.nll=source"),
         (["method=sft", "method.margin=1"], "method.margin", "method=clo and method.loss=simpo"),
+        (["method=sft", "method.rejected=own"], "method.rejected", "method=clo, clo_en_nll, sft_dpo or sft_dpo_pairs"),
+        (["method.own_tokens=9"], "method.own_tokens", "method.rejected=own"),
+        (["method.own_seed=9"], "method.own_seed", "method.rejected=own"),
         (["jobs=2"], "jobs", "a grid (-m)"),
     ],
 )

@@ -150,3 +150,11 @@ def test_a_spoilt_adapter(tiny_folder: Path, tmp_path: Path) -> None:
             adapted(load_model(config(tiny_folder)), config(tmp_path))
         weights.write_bytes(whole)
         settings.write_text(told)
+
+
+def test_weights_are_read_straight_onto_a_device(tiny_folder: Path) -> None:
+    """The same weights as by way of the host, in a model without wrappers around its layers."""
+    usual, direct = load_model(config(tiny_folder)), load_model(config(tiny_folder), torch.device("cpu"))
+    assert not any(hasattr(module, "_hf_hook") for module in direct.modules()) and not direct.training
+    for (name, a), (other, b) in zip(usual.state_dict().items(), direct.state_dict().items(), strict=True):
+        assert name == other and a.dtype == b.dtype and torch.equal(a, b)

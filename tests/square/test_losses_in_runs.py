@@ -148,7 +148,10 @@ def test_names_hold_the_loss_and_leave_the_default_as_it_was() -> None:
         (["method.margin=1"], "method.margin has no effect here: it is read with method.loss=simpo;"),
         (["method.loss=ipo", "method.label_smoothing=0.1"], "method.label_smoothing has no .* method.loss=sigmoid;"),
         (["method.loss=simpo", "method.penalty=5"], "method.penalty has no effect .* read with method.loss=dpop;"),
-        (["method=sft", "method.loss=ipo"], "method.loss has no effect .* method=clo, clo_en_nll or sft_dpo;"),
+        (
+            ["method=sft", "method.loss=ipo"],
+            "method.loss has no effect .* method=clo, clo_en_nll, sft_dpo or sft_dpo_pairs;",
+        ),
         (["method=sft", "method.label_smoothing=0.1"], "method.label_smoothing has no effect"),
         (["method.loss=orpo", "trainer.reference=swapped"], "trainer.reference has no .* method.loss=sigmoid;"),
         (["method.anchor_top=3"], "method.anchor_top has no effect here: it is read with method.anchor=kl;"),

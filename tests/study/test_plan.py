@@ -45,7 +45,8 @@ def planned(path: Path, *more: str) -> Plan:
 
     run = run_of(
         *("plan=true", "model=llama3_8b", f"model.path={path}", "trainer=gpu"),
-        *("trainer.memory_gb=80", "trainer.tflops=989", *more),
+        *("trainer.memory_gb=80", "trainer.tflops=989"),
+        *("trainer.max_tokens=8192", "trainer.gradient_checkpointing=false", *more),
     )
     return plan_run(run, train_of(run))
 
@@ -130,13 +131,20 @@ def test_what_does_not_fit_says_what_would(llama3_8b: Path, memory: int, advice:
             assert again.advice is None
 
 
+def test_what_is_left_open_is_said(llama3_8b: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    left = "data_size=20", "trainer.max_tokens=null", "trainer.gradient_checkpointing=null"
+    plan = planned(llama3_8b, *left)
+    assert plan.advice is None
+    show([plan])
+    said = "chosen for the device: trainer.max_tokens=8192 trainer.gradient_checkpointing=false"
+    assert said in capsys.readouterr().out
+
+
 def test_checkpointing_saves_memory(llama3_8b: Path) -> None:
     usual = planned(llama3_8b, "data_size=400")
     saved = planned(llama3_8b, "data_size=400", "trainer.gradient_checkpointing=true")
     assert saved.memory["activations"] < 0.15 * usual.memory["activations"]
-    assert {k: v for k, v in saved.memory.items() if k != "activations"} == {
-        k: v for k, v in usual.memory.items() if k != "activations"
-    }
+    assert all(saved.memory[part] == usual.memory[part] for part in ("weights", "gradients", "optimizer"))
 
 
 def test_what_only_a_cpu_holds(llama3_8b: Path) -> None:

@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 from tiny_processes import assert_close, finished, train_in_process
-from tiny_runs import ATTENTION, difference, fit, metrics, random_items, run_config, tuned, weights
+from tiny_runs import ATTENTION, DATA, difference, fit, metrics, random_items, run_config, tuned, weights
 from train_tiny import give_room
 
 import clo.training.budget
 from clo.config.choices import ReferenceMode
 from clo.data.batch import packed_tokens
 from clo.errors import UserError
-from clo.training.budget import largest_group
+from clo.square.scores import packs
+from clo.training.budget import LEAST, largest_group
 
 WHOLE = [(0, 0), (0, 1), (1, 0), (1, 1)]
 
@@ -55,6 +56,7 @@ def test_what_does_not_fit_is_halved_before_the_first_step(
 
 def test_a_single_item_that_does_not_fit_is_said(tmp_path: Path) -> None:
     model = tuned()
+    assert packs(model, DATA.val[0])  # which passes over an item too
     give_room(model, 20)
     with pytest.raises(UserError, match=r"the longest item has \d+ tokens, and a device has no room"):
         fit(tmp_path, run_config(tmp_path, max_tokens=640), model)
@@ -69,20 +71,19 @@ def test_the_try_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("budget", [1, 90, 200, 8192])
 def test_the_largest_micro_batch(budget: int) -> None:
-    """No step has a larger one, over all ways to draw its items in order."""
+    """No step can have a larger one, but for some tokens."""
     items, model = random_items(40), tuned(ATTENTION)
     largest = sum(packed_tokens(item, WHOLE) for item in largest_group(model, items, WHOLE, budget, 4))
     longest = sorted((packed_tokens(item, WHOLE) for item in items), reverse=True)
     assert largest <= max(budget, longest[0])
-    assert largest >= min(0.85 * budget, sum(longest[:4])) or budget < longest[0]
-    assert largest >= longest[0]
+    assert largest >= max(min(budget, sum(longest[:4])) - LEAST, longest[0])
 
 
 @pytest.mark.parametrize("ranks", ["2", "2:fsdp2"])
 def test_the_rank_with_the_least_memory_decides_for_all(tmp_path: Path, ranks: str) -> None:
     """It runs out in the middle of a pass, where others would wait for it."""
     one = weights(fit(tmp_path / "one", run_config(tmp_path / "one")))
-    code = train_in_process(tmp_path / "two", "clo", ranks, 4, "room", 60)
+    code = train_in_process(tmp_path / "two", "clo", ranks, 4, "room", 90)
     said = (tmp_path / "two" / "log.txt").read_text()
     assert code == 0, said[-3000:]
     assert "per forward pass (8,192 did not fit); each of 2 devices has room for the largest micro-batch" in said

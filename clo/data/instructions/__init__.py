@@ -12,6 +12,7 @@ from pathlib import Path
 from clo.config.sources import SourceConfig
 from clo.data.bad_rows import BadRows
 from clo.data.instructions.example import Counts, Instruction
+from clo.data.texts import key as same
 from clo.data.texts import visible
 from clo.errors import UserError
 
@@ -53,11 +54,14 @@ def _clean(
     """Length, language and repetition."""
     seen: set[int] = set()
     for example in examples:
-        lengths = [len(visible(text)) for text in (example.prompt, example.response)]
+        lengths = [len(visible(text)) for text in example.texts()]
         if min(lengths) < config.min_characters or max(lengths) > config.max_characters:
             counts.drop(f"not {config.min_characters} to {config.max_characters} characters")
             continue
-        if not all(is_source([f"{example.prompt}\n{example.response}"])):  # together: short texts mislead
+        if example.rejected is not None and same(example.rejected) == same(example.response):
+            counts.drop("both responses of a quality pair are the same")
+            continue
+        if not all(is_source(["\n".join(example.texts())])):  # together: short texts mislead
             counts.drop("in another language")
             continue
         key = hash(" ".join(example.prompt.casefold().split()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from clo.data.tables import id_of
@@ -40,17 +40,18 @@ def table_examples(config: SourceConfig, records: Records, counts: Counts) -> It
 
     for where, record, name in identified(records, counts.bad):
         counts.read += 1
-        pair: tuple[str, str] | None = None
+        texts: tuple[str, ...] | None = None
         with counts.bad.row():
-            pair = _pair(config, record, where, counts)
-        if pair is None:
+            read = _quality_pair if config.pairs else _pair
+            texts = read(config, record, where, counts)
+        if texts is None:
             counts.drop("refused and skipped")
         elif record.get("label") is False or str(record.get("label")).casefold() == "false":
             counts.drop("its label says that the answer is a bad one")
-        elif not visible(pair[0]) or not visible(pair[1]):
+        elif not all(map(visible, texts)):
             counts.drop("empty prompt or response")
         else:
-            yield Instruction(name, *pair)
+            yield Instruction(name, *texts)
 
 
 def identified(records: Records, bad: BadRows) -> Iterator[tuple[str, dict[str, Any], str]]:
@@ -83,7 +84,8 @@ def identified(records: Records, bad: BadRows) -> Iterator[tuple[str, dict[str, 
 def _pair(config: SourceConfig, record: dict[str, Any], where: str, counts: Counts) -> tuple[str, str]:
     if config.prompt is not None or config.response is not None:
         names = (config.prompt or "prompt", config.response or "response")
-        return _texts(record, names, where)
+        prompt, response = _texts(record, names, where)
+        return prompt, response
     for names in PAIRS:
         if all(name in record for name in names):
             prompt, response = _texts(record, names, where)
@@ -99,11 +101,54 @@ def _pair(config: SourceConfig, record: dict[str, Any], where: str, counts: Coun
     )
 
 
-def _texts(record: dict[str, Any], names: tuple[str, str], where: str) -> tuple[str, str]:
+def _quality_pair(config: SourceConfig, record: dict[str, Any], where: str, counts: Counts) -> tuple[str, str, str]:
+    """Prompt, better and worse response.
+
+    Read are a column for each (``chosen`` or ``response``, and ``rejected``), which may hold chats that begin with the
+    prompt, and UltraFeedback's own list of scored ``completions``, of which the best and the worst are taken.
+    """
+    if isinstance(record.get("completions"), list) and config.rejected is None:
+        return _scored(record, where)
+    worse = config.rejected or "rejected"
+    better = config.response or ("chosen" if "chosen" in record else "response")
+    if record.get(better) is None or record.get(worse) is None:
+        missing = worse if record.get(worse) is None else better
+        raise UserError(
+            f"{where}: one side of a quality pair is missing, the column {missing!r}; the columns are "
+            f"{', '.join(map(str, record))}; name the two with data.source.response= and data.source.rejected="
+        )
+    answers = []
+    for name in (better, worse):
+        if isinstance(record[name], list):
+            prompt, answer = _first_turn(record[name], where, counts)
+            record = {"prompt": prompt, **record}
+        else:
+            (answer,) = _texts(record, (name,), where)
+        answers.append(answer)
+    asked = config.prompt or next((name for name, _ in PAIRS if name in record), "prompt")
+    (prompt,) = _texts(record, (asked,), where)
+    return prompt, answers[0], answers[1]
+
+
+def _scored(record: dict[str, Any], where: str) -> tuple[str, str, str]:
+    """The best and the worst of several scored answers; of equal ones the first, so that all equal are one."""
+    try:
+        found = [(float(one["overall_score"]), str(one["response"])) for one in record["completions"]]
+        best, worst = (choose(found, key=lambda one: one[0])[1] for choose in (max, min))
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{where}: the column 'completions' is no list of answers with 'response' and a number 'overall_score'; "
+            "drop the record, or give columns 'chosen' and 'rejected'"
+        ) from error
+    (prompt,) = _texts(record, ("instruction" if "instruction" in record else "prompt",), where)
+    return prompt, best, worst
+
+
+def _texts(record: dict[str, Any], names: Sequence[str], where: str) -> list[str]:
     for name in names:
         if not isinstance(record.get(name), str):
             raise UserError(f"{where}: the column {name!r} is missing or not a text")
-    return record[names[0]], record[names[1]]
+    return [record[name] for name in names]
 
 
 def _first_turn(messages: list[Any], where: str, counts: Counts) -> tuple[str, str]:

@@ -14,6 +14,12 @@ class Instruction:
     id: str
     prompt: str
     response: str
+    rejected: str | None = None
+    """The worse response of a quality pair, where pairs are read."""
+
+    def texts(self) -> tuple[str, ...]:
+        """Prompt, response, and the worse response where there is one."""
+        return (self.prompt, self.response, *([] if self.rejected is None else [self.rejected]))
 
 
 @dataclass

@@ -67,17 +67,21 @@ def oasst_examples(config: SourceConfig, records: Records, counts: Counts) -> It
         if not question.prompter:
             continue
         counts.read += 1
+        worst: _Message | None = None
         deeper = question.parent is not None
         best = _best(replies.get(question.id, []), config)
         if best is None:
             counts.drop("no valid ranked reply")
+        elif config.pairs and (worst := _worst(replies[question.id], best)) is None:
+            counts.drop("no worse ranked reply beside the best one")
         elif deeper and not config.deeper_turns:
             counts.drop("not the first question of its thread")
         elif deeper and not stands_alone(question.text):
             counts.drop("a later question that leans on what was said before")
         else:
             key = (deeper, -best.quality, hashlib.sha256(question.id.encode()).digest())
-            chosen.append((key, Instruction(question.id, question.text, best.text)))
+            rejected = worst.text if config.pairs and worst is not None else None
+            chosen.append((key, Instruction(question.id, question.text, best.text, rejected)))
     for _, example in sorted(chosen, key=lambda pair: pair[0]):
         yield example
 
@@ -94,6 +98,12 @@ def _best(replies: list[_Message], config: SourceConfig) -> _Message | None:
     if ranked:
         return min(ranked, key=lambda reply: (reply.rank, reply.id))
     return replies[0] if config.unranked_only_child and len(replies) == 1 else None
+
+
+def _worst(replies: list[_Message], best: _Message) -> _Message | None:
+    """The reply of the worst rank: the quality pair of the widest gap (which pairs others take is their choice)."""
+    ranked = [reply for reply in replies if reply.rank is not None and best.rank is not None and reply.rank > best.rank]
+    return max(ranked, key=lambda reply: (reply.rank, reply.id), default=None)
 
 
 def _valid(records: Records, counts: Counts) -> Iterator[_Message]:
