@@ -158,3 +158,5 @@ def test_rows_of_the_report(finished: Path, warm: WarmRuns, tmp_path: Path) -> N
     averaged = rows["CLO: averaged with the start, .5 trained", 16]
     chrf = results(finished)["rivals"]["averaged_0.5"]["target"]["all"]["chrf"]
     assert averaged.cells["target_chrf"].mean == pytest.approx(chrf + 1.0) and averaged.n == 2
+    start = results(finished)["start"]["target"]["all"]["chrf"]
+    assert averaged.cells["target_gain_chrf"].mean == pytest.approx(chrf + 1.0 - start)
