@@ -110,7 +110,7 @@ def train(run: RunConfig, folder: RunFolder) -> None:
     from clo.study.kept import kept_scores
     from clo.study.layer_choice import settled_tuning
     from clo.study.outcome import Ends, write_outcome
-    from clo.study.own_answers import with_own_answers
+    from clo.study.own_answers import planned_own, with_own_answers
     from clo.study.plan_choice import with_choice
     from clo.study.rivals import rivals_of
     from clo.study.rows import absent_lines, items_of, rows_of, tested_rows
@@ -126,7 +126,7 @@ def train(run: RunConfig, folder: RunFolder) -> None:
     items = items_of(run, session.renderer, rows)
     if folder.main:
         write_data_card(folder.path, run, rows, items, session.renderer)
-    run, choice = with_choice(run, items.train)
+    run, choice = with_choice(run, planned_own(run, items).train)
     session = replace(session, run=run)
     if choice and folder.main:
         print(choice, flush=True)

@@ -47,7 +47,7 @@ CELLS = {
     "ablation_tuning": 27,
     "anchors": 36,
     "bed": 96,
-    "crpo": 48,
+    "crpo": 60,
     "data_efficiency": 60,
     "demo": 4,
     "fixed_steps": 72,
