@@ -8,12 +8,13 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from clo.config.parse import RunConfig, conf_dir, parse, register_schema
+from clo.config.targets import with_targets
 
 
 def composed(*overrides: str) -> Any:
     register_schema()
     with initialize_config_dir(conf_dir(), version_base="1.3"):
-        return compose("config", list(overrides), return_hydra_config=True)
+        return with_targets(compose("config", list(overrides), return_hydra_config=True), overrides)
 
 
 def run_of(*overrides: str) -> RunConfig:

@@ -17,6 +17,7 @@ from clo.config.effect import check_effect, check_recipe, read_by, without_unrea
 from clo.config.messages import one_sentence
 from clo.config.parse import RunConfig, conf_dir, parse, register_schema
 from clo.config.precision import told
+from clo.config.targets import with_targets
 from clo.errors import UserError
 from clo.study.grid import Cell, run_grid
 from clo.study.lifeline import GRACE, end_with_parent
@@ -74,8 +75,9 @@ def compose(words: Sequence[str]) -> tuple[list[RunConfig], list[Cell]]:
         here = job.mode == RunMode.RUN or job.launcher["_target_"].endswith("BasicLauncher")
         try:
             for group in GROUPS:
-                if group not in job.runtime.choices:  # a list of options: Hydra lays them over each other
+                if group not in job.runtime.choices and group != "lang":  # Hydra lays options over each other
                     raise UserError(f"{group} needs one option; for a grid: python train.py -m {group}=<one>,<other>")
+            cfg = with_targets(cfg, [*job.overrides.task, *_places(job.overrides.hydra)])
             run = parse(cfg)
             measured = told((cfg.trainer.precision, cfg.model.dtype), run.trainer, run.model)
             notes.update(dict.fromkeys(filter(None, [measured])))
@@ -125,6 +127,11 @@ def compose(words: Sequence[str]) -> tuple[list[RunConfig], list[Cell]]:
     if len(once) < len(cells):
         print(f"{len(cells)} cells are {len(once)} different run{'s' * (len(once) > 1)}; none is counted or run twice")
     return runs, list(once.values())
+
+
+def _places(words: Sequence[str]) -> list[str]:
+    """Those of Hydra's own overrides that say where files are found."""
+    return [word for word in words if word.startswith("hydra.searchpath=")]
 
 
 def _join_tasks() -> None:

@@ -23,7 +23,7 @@ def translate(words: Sequence[str]) -> None:
     from clo.commands.train import compose
 
     runs, cells = compose(words)
-    asked = [*runs, *(cell.run for cell in cells)]
+    asked = [one for run in (*runs, *(cell.run for cell in cells)) for one in run.alone()]
     for run in asked:
         if run.data.kind != "translated":
             raise UserError(f"data={run.data.name} is parallel already; translate data=oasst or data=table")

@@ -5,9 +5,10 @@ here: torch, transformers, any room but ``errors``.
 """
 
 from clo.config.evaluation import ROWS, BenchmarksConfig, EvaluationConfig, RivalsConfig
+from clo.config.lang import LangConfig
 from clo.config.machine import LoggerConfig, OptimizerConfig, TrainerConfig
 from clo.config.method import MethodConfig, SftStage
-from clo.config.science import DataConfig, LangConfig, LoraConfig, ModelConfig, Recipe, TuningConfig
+from clo.config.science import DataConfig, LoraConfig, ModelConfig, Recipe, TuningConfig
 from clo.config.sources import SourceConfig, TranslationConfig
 
 __all__ = [

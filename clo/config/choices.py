@@ -100,6 +100,13 @@ class Keep(Enum):
     best = "best"
 
 
+class Targets(Enum):
+    """With several targets, what an item holds: the source with all that it has, or with one at a time."""
+
+    together = "together"
+    apart = "apart"
+
+
 class LengthPolicy(Enum):
     """What happens to an item longer than the window."""
 

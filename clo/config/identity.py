@@ -86,6 +86,9 @@ LATER: dict[str, Any] = {
     "tuning.auto_items": 16,
     "tuning.auto_share": 0.5,
     "method.against": "all",
+    "lang.further": [],
+    "data.targets": "together",
+    "data.temperature": 1.0,
     "method.rejected": "translation",
     "method.own_prompts": "target",
     "method.own_in_language": "leave_out",
@@ -149,6 +152,10 @@ SINCE_FIRST = (
 """Settings that version 0.1 did not have."""
 
 
+MOST_CODES = 8
+"""Targets that a name spells out; of more it has the first, and how many others."""
+
+
 def first_name_of(tree: dict[str, Any]) -> str:
     """The name that version 0.1 gave to this run; it may be that of a run in another precision."""
     science = _without(tree, {*FIRST_MACHINE, *SINCE_FIRST})
@@ -156,7 +163,10 @@ def first_name_of(tree: dict[str, Any]) -> str:
 
 
 def _cell(tree: dict[str, Any]) -> list[str]:
-    return [tree["lang"]["code"], str(tree["data_size"]), f"s{tree['seed']}"]
+    codes = [tree["lang"]["code"], *(one["code"] for one in tree["lang"].get("further", ()))]
+    langs = "+".join(codes if len(codes) <= MOST_CODES else [codes[0], str(len(codes) - 1)])
+    size = tree["data_size"]
+    return [langs, str(sum(size.values()) if isinstance(size, dict) else size), f"s{tree['seed']}"]
 
 
 def _digest(science: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -28,14 +28,16 @@ from clo.config import (
     TrainerConfig,
     TuningConfig,
 )
-from clo.config.choices import AUTO, Anchor, ReferenceMode
+from clo.config.choices import AUTO, Anchor, ReferenceMode, Targets
 from clo.config.identity import first_name_of, name_of, science_of
+from clo.config.lang import settled_size
 from clo.config.losses import register_losses
 from clo.config.method import places_against
 from clo.config.precision import decide
 from clo.config.rates import register_rates
 from clo.config.reads import at_rest, inner
 from clo.config.rejected import check_pairs, settle_rejected
+from clo.config.science import PLACE
 from clo.errors import UserError, check, plain_name
 
 
@@ -52,8 +54,9 @@ class RunConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)
-    data_size: int = 400
-    """Training items, a prefix of the data: sizes are nested."""
+    data_size: Any = 400
+    """Training items, a prefix of the data: sizes are nested. Of several targets each has as many, or its own number,
+    as in ``{ko: 1600, sw: 400}``."""
     batch_size: int = 64
     """Items per optimizer step, over all devices."""
     seed: int = 0
@@ -72,7 +75,7 @@ class RunConfig:
     """Print what the run would need, and train nothing."""
 
     def __post_init__(self) -> None:
-        check(self.data_size >= 1, "data_size", "a number of training items, at least 1", self.data_size)
+        self.data_size = settled_size(self.data_size, self.lang.codes()[1:])
         check(self.batch_size >= 1, "batch_size", "a number of items, at least 1", self.batch_size)
         check(0 <= self.seed < 2**32, "seed", "a whole number of at least 0 and below 2**32", self.seed)
         check(self.jobs is None or self.jobs >= 1, "jobs", "a count of at least 1, or null", self.jobs)
@@ -99,6 +102,13 @@ class RunConfig:
         for group, rested in at_rest(self).items():
             setattr(self, group, rested)
         places_against(self.method.against, self.lang.codes())
+        if self.data.targets is Targets.apart and self.method.against not in ("all", "source"):
+            raise UserError(
+                f"method.against={self.method.against} compares targets with each other, and data.targets=apart has "
+                "one in an item; set data.targets=together or method.against=source"
+            )
+        if self.lang.further:
+            self._check_several()
         settle_rejected(self.method)
         check_pairs(self.method, self.data)
         if self.trainer.reference is ReferenceMode.adapters_off and self.tuning.lora is None:
@@ -110,6 +120,34 @@ class RunConfig:
                 f"trainer.reference=adapters_off would compare method.name={self.method.name} with the base model, "
                 "but its reference is the first stage's end; set trainer.reference=cached or swapped"
             )
+
+    def _check_several(self) -> None:
+        """Refuse what knows of one target alone."""
+        asked = self.evaluation
+        beside = {"benchmarks": asked.benchmarks.names or asked.benchmarks.harness, "rivals": asked.rivals.names}
+        if one := next((name for name, names in beside.items() if names), None):
+            raise UserError(
+                f"evaluation.{one} asks in one target, and this run has several; leave it out, or give one lang="
+            )
+
+    def sizes(self) -> dict[str, int]:
+        """Training items by the code of a target."""
+        size = self.data_size
+        return {code: size[code] if isinstance(size, dict) else size for code in self.lang.codes()[1:]}
+
+    def alone(self) -> list[RunConfig]:
+        """The runs of one target each that have this run's rows and settings, in the order of the targets."""
+        if not self.lang.further:
+            return [self]
+        method = replace(self.method, against="all")  # between two languages it is the same
+        return [
+            replace(self, lang=one, method=method, data_size=self.sizes()[one.code], data=self._data_of(one.code))
+            for one in self.lang.targets()
+        ]
+
+    def _data_of(self, code: str) -> DataConfig:
+        train, dev, test = (self.data.file(name, code) for name in ("train", "dev", "test"))
+        return replace(self.data, train=train, dev=dev, test=test)
 
     def science(self) -> dict[str, Any]:
         """The part that decides the result, see :mod:`clo.config.identity`."""
@@ -162,6 +200,14 @@ def _unknown_keys(node: Any, cls: type, path: str = "") -> Iterator[str]:
             yield from _unknown_keys(node[key], group, f"{path}{key}.")
 
 
+def _keep_places(cfg: Any) -> None:
+    """Leave ``${lang.code}`` in paths for every target, where it would be read as the first one's."""
+    for name in ("train", "dev", "test"):
+        written = cfg.data._get_node(name)._value()
+        if isinstance(written, str):
+            cfg.data[name] = written.replace("${lang.code}", PLACE)
+
+
 def parse(cfg: DictConfig) -> RunConfig:
     """Check a composed configuration and return it as plain dataclasses, with the precision that `auto` means.
 
@@ -172,7 +218,10 @@ def parse(cfg: DictConfig) -> RunConfig:
     if unknown:
         raise UserError(f"unknown key {', '.join(unknown)}; `python train.py --cfg job` lists the keys there are")
     try:
-        run = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(RunConfig), cfg))
+        whole = OmegaConf.merge(OmegaConf.structured(RunConfig), cfg)
+        if whole.lang.further:
+            _keep_places(whole)
+        run = OmegaConf.to_object(whole)
     except OmegaConfBaseException as error:
         where = f"{error.full_key}: " if error.full_key else ""
         raise UserError(where + str(error).splitlines()[0]) from error

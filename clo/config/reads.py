@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import MISSING
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
-from clo.config.choices import AUTO, Anchor, Cells, Keep, Prompts
+from clo.config.choices import AUTO, Anchor, Cells, Keep, Prompts, Targets
 from clo.config.evaluation import CHOICES
 from clo.config.losses import FACTS, needs_reference
 from clo.config.rejected import kinds_of
@@ -45,7 +45,7 @@ def _model(run: RunConfig) -> Names:
 
 
 def _lang(run: RunConfig) -> Names:
-    yield from ("code", "name", "tier", "source", "identify")
+    yield from ("code", "name", "tier", "source", "identify", "further")
 
 
 def _method(run: RunConfig) -> Names:
@@ -81,6 +81,10 @@ def _tuning(run: RunConfig) -> Names:
 def _data(run: RunConfig) -> Names:
     data, translated = run.data, run.data.kind == "translated"
     yield from ("name", "kind", "length_policy", "resample")
+    if run.lang.further:
+        yield "targets"
+        if data.targets is Targets.apart and run.method.steps is not None:
+            yield "temperature"
     if data.kind == "cldr":
         yield "fold"
     else:

@@ -9,9 +9,12 @@ import datetime
 from dataclasses import dataclass, field
 from typing import Any
 
-from clo.config.choices import AUTO, THIRDS, Identify, LengthPolicy, NllReduction, PoorRows, Trains
+from clo.config.choices import AUTO, THIRDS, LengthPolicy, NllReduction, PoorRows, Targets, Trains
 from clo.config.sources import ReplayConfig, SourceConfig, TranslationConfig
 from clo.errors import UserError, check, plain_name, positive
+
+PLACE = "{lang.code}"
+"""In a path of a run with several targets: the code of each."""
 
 
 @dataclass
@@ -99,43 +102,6 @@ def _is_day(text: str | None) -> bool:
 
 
 @dataclass
-class LangConfig:
-    """The target language."""
-
-    code: str = "sw"
-    """ISO 639 code, lower case; the name of its file in conf/lang, where it has one."""
-    name: str = "Swahili"
-    """English name of the language."""
-    tier: str = "low"
-    """Resource tier of the paper (high, medium, low) or any word of yours."""
-    source: str = "en"
-    """Language that the model speaks well and that the data come from."""
-    identify: Identify = Identify.auto
-    """How the language of answers is told: py3langid, which must know both codes; ``script``; or ``none``."""
-
-    def codes(self) -> tuple[str, ...]:
-        """Of the languages of a run, source first."""
-        return self.source, self.code
-
-    def __post_init__(self) -> None:
-        if not (self.code and self.name):
-            raise UserError("lang=any needs a code and a name, such as lang=any lang.code=ha lang.name=Hausa")
-        check(
-            self.code not in ("False", "True", "None"),
-            "lang.code",
-            'a language code; in YAML write one that reads as another word in quotes, such as code: "no"',
-            self.code,
-        )
-        plain_name("lang.code", self.code)
-        check(
-            self.code != self.source,
-            "lang.code",
-            f"the target and must differ from lang.source={self.source}",
-            self.code,
-        )
-
-
-@dataclass
 class LoraConfig:
     """Low-rank adapters on the matrices that train."""
 
@@ -208,6 +174,10 @@ class DataConfig:
     """translated: the English examples."""
     translation: TranslationConfig | None = None
     """translated: the translator."""
+    targets: Targets = Targets.together
+    """Several targets: an item holds English and all of its targets, or one target (``apart``: an item for each)."""
+    temperature: float = 1.0
+    """apart, at a fixed number of steps: targets are drawn by size ** (1 / temperature), at least 1; 1 is by size."""
     replay: ReplayConfig = field(default_factory=ReplayConfig)
     """With ``method.anchor=replay``: the rows of the source language that are replayed."""
     length_policy: LengthPolicy = LengthPolicy.drop
@@ -228,4 +198,10 @@ class DataConfig:
             )
         check(self.bad_rows in ("stop", "skip"), "data.bad_rows", "stop or skip", self.bad_rows)
         check(self.fold in range(4), "data.fold", "one of 0, 1, 2, 3", self.fold)
+        check(self.temperature >= 1, "data.temperature", "a number of at least 1", self.temperature)
         check(self.held_out >= 1, "data.held_out", "a number of rows, at least 1", self.held_out)
+
+    def file(self, name: str, code: str) -> str | None:
+        """``train``, ``dev`` or ``test`` of one target: where a run has several, the path may hold their codes."""
+        path: str | None = getattr(self, name)
+        return None if path is None else path.replace(PLACE, code)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from clo.data.budgets import shares, targets_of
 from clo.data.items import Item
 
 
@@ -62,6 +64,42 @@ class StepSampler(Sampler[list[int]]):
             yield [*own, *(self.items + k for k in self.replay.of_step(step, self.seed))]
 
 
+class TargetSampler(Sampler[list[int]]):
+    """The items of every step where targets are drawn by shares of their own, each through permutations of its items.
+
+    Args:
+        places: of each item, that of its target among the run's languages.
+        shares: place -> share of the draws.
+        plain: says how long the stage is, how large a step, and what is replayed in it.
+    """
+
+    def __init__(self, places: Sequence[int], shares: Mapping[int, float], plain: StepSampler) -> None:
+        self.places, self.shares, self.plain = places, shares, plain
+        self.batch_size, self.total_steps, self.seed = plain.batch_size, plain.total_steps, plain.seed
+        self.start = 0
+        """First step to yield; set on resume."""
+
+    def __len__(self) -> int:
+        return self.total_steps
+
+    def __iter__(self) -> Iterator[list[int]]:
+        generator = torch.Generator().manual_seed(self.seed << 20)
+        weights = torch.tensor(list(self.shares.values()), dtype=torch.float64)
+        draws = torch.multinomial(weights, self.total_steps * self.batch_size, True, generator=generator).tolist()
+        streams = [self._stream(place) for place in self.shares]
+        for step in range(self.total_steps):  # a resumed run draws what was used before, too
+            batch = [next(streams[draw]) for draw in draws[step * self.batch_size : (step + 1) * self.batch_size]]
+            if step >= self.start:
+                yield [*batch, *(len(self.places) + k for k in self.plain.replay.of_step(step, self.seed))]
+
+    def _stream(self, place: int) -> Iterator[int]:
+        """Items of one target, epoch after epoch."""
+        own = [index for index, target in enumerate(self.places) if target == place]
+        for epoch in count():
+            generator = torch.Generator().manual_seed((self.seed << 20) + (place << 14) + epoch)
+            yield from (own[k] for k in torch.randperm(len(own), generator=generator).tolist())
+
+
 def steps_per_epoch(items: int, batch_size: int) -> int:
     """Steps that see every item once; the last may be smaller."""
     return -(-items // batch_size)
@@ -112,8 +150,16 @@ class SquareDataModule(pl.LightningDataModule):
     ) -> None:
         super().__init__()
         more, per_step = replayed
-        self.train, self.val, self.batch_size = [*train, *more], val, batch_size + per_step
-        self.sampler = StepSampler(len(train), batch_size, total_steps, seed, Replay(len(more), per_step))
+        self.train, self.val, self.own = [*train, *more], val, len(train)
+        self.batch_size = batch_size + per_step
+        replay = Replay(len(more), per_step)
+        self.plain = StepSampler(len(train), batch_size, total_steps, seed, replay)
+        self.sampler: StepSampler | TargetSampler = self.plain
+
+    def by_temperature(self, temperature: float) -> None:
+        """Draw the smaller targets more often than by their size, see `shares`; every item holds one target."""
+        places = [place for item in self.train[: self.own] for place in targets_of(item)]
+        self.sampler = TargetSampler(places, shares(self.train[: self.own], temperature), self.plain)
 
     def train_dataloader(self) -> DataLoader[Item]:
         """One list of items per optimizer step."""

@@ -125,7 +125,7 @@ def build_items(
     policy: LengthPolicy = LengthPolicy.drop,
     limit: int | None = None,
 ) -> tuple[list[Item], ItemCounts]:
-    """Encode rows until ``limit`` items fit the window (all rows without a limit).
+    """Encode rows until ``limit`` items fit the window (all rows without a limit); what a row lacks is absent.
 
     The length policy is symmetric: an item with any cell over ``max_length`` tokens is left out in all languages and
     counted, so no language sees a cut or a smaller set.
@@ -140,11 +140,11 @@ def build_items(
             break
         item = Item(
             row.id,
-            tuple(tuple(renderer.prompt_ids(row.prompts[lang])) for lang in languages),
+            tuple(tuple(renderer.prompt_ids(row.prompts[c])) if c in row.prompts else None for c in languages),
             tuple(
-                tuple(renderer.response_ids(texts[lang]))
+                tuple(renderer.response_ids(texts[c])) if c in texts else None
                 for texts in (row.responses, *([row.rejected] if row.rejected else []))
-                for lang in languages
+                for c in languages
             ),
         )
         if item.longest() <= max_length:

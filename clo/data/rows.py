@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +31,33 @@ class Row:
     where: str = field(default="", compare=False)
     """File and line of its first record, for messages."""
 
+    def texts(self, lang: str) -> tuple[str | None, str | None]:
+        """Prompt and response in a language, None where it has none."""
+        return self.prompts.get(lang), self.responses.get(lang)
+
+    def only(self, languages: Sequence[str]) -> Row:
+        """The example in those of the languages that it has."""
+        prompts, responses, gold, rejected = (
+            {code: text for code, text in of.items() if code in languages}
+            for of in (self.prompts, self.responses, self.gold, self.rejected)
+        )
+        return replace(self, prompts=prompts, responses=responses, gold=gold, rejected=rejected)
+
 
 def read_rows(
-    path: str | Path, source: str, target: str, key: str = "data.train", bad: BadRows | None = None
+    path: str | Path,
+    source: str,
+    target: str,
+    key: str = "data.train",
+    bad: BadRows | None = None,
+    further: Sequence[str] = (),
 ) -> list[Row]:
     """Read parallel rows from a JSONL, JSON, CSV, TSV or Parquet file, in file order.
 
     Two forms are read: long (``id, lang, prompt, response``, one line per language, joined on ``id``) and paired
-    (``id, prompt_<source>, response_<source>, prompt, response, lang``, one line per example). Both may have a worse
-    response beside each (``rejected``, ``rejected_<source>``), which :mod:`clo.data.pairs` checks where it is used.
+    (``id, prompt_<source>, response_<source>, prompt, response, lang``, one line per example and target). Both may
+    have a worse response beside each (``rejected``, ``rejected_<source>``), which :mod:`clo.data.pairs` checks where it
+    is used.
 
     Args:
         path: the file.
@@ -47,12 +65,14 @@ def read_rows(
         target: language code.
         key: the setting that named it, for messages.
         bad: what becomes of rows that cannot be used; None stops at the first.
+        further: other targets; where there are some, an example may lack any target.
 
     Raises:
         UserError: the file is missing, not UTF-8 or malformed; an id is missing, doubled or neither text nor whole
             number; a text is empty; an example lacks one of the two languages.
     """
     path, bad = Path(path), bad or BadRows()
+    needed = (source,) if further else (source, target)
     rows: dict[str, Row] = {}
     refused: set[str] = set()
     for where, record in records(path, key, bad):
@@ -62,11 +82,11 @@ def read_rows(
         if bad.count > before:
             refused.add(str(record.get("id")))
     for row in list(rows.values()):
-        if row.id in refused and not {source, target} <= row.prompts.keys():  # counted already, by its other record
+        if row.id in refused and not {*needed} <= row.prompts.keys():  # counted already, by its other record
             del rows[row.id]
             continue
         with bad.row():
-            _check_languages(row, (source, target), path, rows)
+            _check_languages(row, needed, path, rows)
     if not rows:
         why = f": {bad.count:,} were refused, the first: {bad.first[0]}" if bad.count else ""
         raise UserError(f"{path} holds no rows{why}")
@@ -79,6 +99,8 @@ def _add(rows: dict[str, Row], where: str, record: dict[str, Any], source: str) 
         raise UserError(f"{where}: the field 'id' is missing or empty; give every example an id of its own")
     texts = list(_texts(where, record, source))
     row = rows.setdefault(row_id, Row(row_id, {}, {}, where=where))
+    if len(texts) == 2 and texts[1][0] not in row.prompts and row.texts(source) == texts[0][1:]:
+        del texts[0]  # a paired form with a line for each of several targets repeats the source
     for lang, prompt, response in texts:
         if lang in row.prompts:
             raise UserError(f"{where}: id {row.id!r} has {lang!r} twice; ids must be unique per language")
@@ -88,7 +110,7 @@ def _add(rows: dict[str, Row], where: str, record: dict[str, Any], source: str) 
             row.rejected[lang] = worse
 
 
-def _check_languages(row: Row, languages: tuple[str, str], path: Path, rows: dict[str, Row]) -> None:
+def _check_languages(row: Row, languages: Sequence[str], path: Path, rows: dict[str, Row]) -> None:
     for lang in languages:
         if lang not in row.prompts:
             del rows[row.id]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from clo.config import ROWS, DataConfig, EvaluationConfig
 from clo.config.choices import Split
@@ -29,7 +30,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Splits:
-    """Rows of one language pair. ``train`` is ordered so that every prefix is a fair smaller set."""
+    """Rows of a source with a target or several. ``train`` is ordered so that every prefix is a fair smaller set."""
 
     train: list[Row]
     dev: list[Row]
@@ -64,8 +65,10 @@ def drawn(rows: Sequence[Row], seed: int) -> list[Row]:
     return sorted(rows, key=lambda row: hashlib.sha256(f"{seed}/{row.id}".encode()).digest())
 
 
-def load_splits(data: DataConfig, source: str, target: str, translated: Path | None = None) -> Splits:
-    """Load all rows of a pair of languages.
+def load_splits(
+    data: DataConfig, source: str, *targets: str, translated: Mapping[str, Path] = MappingProxyType({})
+) -> Splits:
+    """Load all rows of a source and its target, or its targets: then a row has the source, and a target at least.
 
     Rows held out of a training file are those with the smallest hash of their id, so they do not depend on the
     order of the file or on what else is in it. Translated rows come best first and their file grows with the sizes that
@@ -74,8 +77,8 @@ def load_splits(data: DataConfig, source: str, target: str, translated: Path | N
     Args:
         data: where the rows come from.
         source: language code.
-        target: language code.
-        translated: the file of ``data.kind=translated``.
+        targets: language codes.
+        translated: code of a target -> its file of ``data.kind=translated``.
 
     Raises:
         UserError: the embedded data lack a language, or a file is wrong (see :func:`clo.data.rows.read_rows`).
@@ -83,25 +86,43 @@ def load_splits(data: DataConfig, source: str, target: str, translated: Path | N
     if data.kind == "cldr":
         from clo.data.cldr import cldr_rows
 
-        train, dev, test = (cldr_rows(split, [source, target], data.fold) for split in ("train", "dev", "test"))
+        train, dev, test = (
+            joined([cldr_rows(split, [source, target], data.fold) for target in targets])
+            for split in ("train", "dev", "test")
+        )
         return Splits(train, dev, test)
+    languages = (source, *targets)
     if data.kind == "translated":
-        assert translated is not None
-        rows, file = read_rows(translated, source, target), str(translated)
-        poor = check_poor(rows, file, (source, target), data.poor_rows)
-        splits = replace(translated_splits(rows, data, file), sources=(Source(file, len(rows), BadRows()),))
-        return _apart(splits, {"train": file}, (source, target), poor)
-    return _file_splits(data, source, target)
+        found = [(str(translated[target]), read_rows(translated[target], source, target)) for target in targets]
+        poor = [
+            one
+            for target, (file, rows) in zip(targets, found, strict=True)
+            for one in check_poor(rows, file, (source, target), data.poor_rows)
+        ]
+        whole, files = joined([rows for _, rows in found]), " and ".join(file for file, _ in found)
+        sources = tuple(Source(file, len(rows), BadRows()) for file, rows in found)
+        return _apart(
+            replace(translated_splits(whole, data, files), sources=sources), {"train": files}, languages, poor
+        )
+    return _file_splits(data, languages)
 
 
-def _file_splits(data: DataConfig, source: str, target: str) -> Splits:
+def _file_splits(data: DataConfig, languages: Sequence[str]) -> Splits:
     """Splits of the user's files."""
-    assert data.train is not None
-    files = {name: path for name in ("train", "dev", "test") if (path := getattr(data, name)) is not None}
-    bad = {name: BadRows(data.bad_rows == "skip") for name in files}
-    given = {name: read_rows(path, source, target, f"data.{name}", bad[name]) for name, path in files.items()}
-    sources = tuple(Source(files[name], len(rows), bad[name]) for name, rows in given.items())
-    poor = [one for n, rows in given.items() for one in check_poor(rows, files[n], (source, target), data.poor_rows)]
+    given: dict[str, list[Row]] = {}
+    sources: list[Source] = []
+    poor: list[Poor] = []
+    files = {}
+    for name in ("train", "dev", "test"):
+        by_file: dict[str, list[str]] = {}
+        for target in languages[1:]:
+            if (path := data.file(name, target)) is not None:
+                by_file.setdefault(path, []).append(target)
+        if by_file:
+            files[name] = " and ".join(by_file)
+            given[name] = joined(
+                [_read(data, name, file, (languages[0], *own), sources, poor) for file, own in by_file.items()]
+            )
     train = given.pop("train")
     for name in ("dev", "test"):
         if name not in given:
@@ -112,12 +133,55 @@ def _file_splits(data: DataConfig, source: str, target: str) -> Splits:
             raise UserError(
                 f"data.{name}: id {min(both)!r} is also in data.train; training rows must not be evaluated on"
             )
-    splits = Splits(train, given["dev"], given["test"], sources=sources)
-    return _apart(splits, files, (source, target), poor)
+    splits = Splits(train, given["dev"], given["test"], sources=tuple(sources))
+    return _apart(splits, files, languages, poor)
 
 
-def _apart(splits: Splits, files: dict[str, str], languages: tuple[str, str], poor: Sequence[Poor]) -> Splits:
-    """The splits without a prompt, in either language, that stands in two of them: test keeps it, then dev.
+def _read(
+    data: DataConfig, name: str, file: str, languages: Sequence[str], sources: list[Source], poor: list[Poor]
+) -> list[Row]:
+    """The rows of one file that have the source and one of the targets; what is known of them joins the lists."""
+    bad, targets = BadRows(data.bad_rows == "skip"), languages[1:]
+    rows = read_rows(file, languages[0], targets[0], f"data.{name}", bad, targets[1:])
+    sources.append(Source(file, len(rows), bad))
+    for target in targets:
+        there = [row for row in rows if target in row.prompts]
+        if not there:
+            raise UserError(f"data.{name}={file} has no row in {target}; bring some, or leave the target out")
+        poor += check_poor(there, file, (languages[0], target), data.poor_rows)
+    return [row for row in rows if not row.prompts.keys().isdisjoint(targets)]
+
+
+def joined(parts: Sequence[list[Row]]) -> list[Row]:
+    """Rows of several targets joined on their ids, each at the first place that it has in any of the lists.
+
+    Raises:
+        UserError: one id stands for two examples.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    places: dict[str, int] = {}
+    found: dict[str, Row] = {}
+    for rows in parts:
+        for place, row in enumerate(rows):
+            places[row.id] = min(place, places.get(row.id, place))
+            found[row.id] = _one(found[row.id], row) if row.id in found else row
+    return sorted(found.values(), key=lambda row: places[row.id])
+
+
+def _one(a: Row, b: Row) -> Row:
+    for lang in a.prompts.keys() & b.prompts.keys():
+        if a.texts(lang) != b.texts(lang):
+            raise UserError(
+                f"id {a.id!r} stands for two examples: its {lang!r} text at {a.where or 'one place'} is another than "
+                f"at {b.where or 'the other'}; give every example an id of its own"
+            )
+    whole = {name: getattr(a, name) | getattr(b, name) for name in ("prompts", "responses", "gold", "rejected")}
+    return replace(a, **whole)
+
+
+def _apart(splits: Splits, files: dict[str, str], languages: Sequence[str], poor: Sequence[Poor]) -> Splits:
+    """The splits without a prompt, in any language, that stands in two of them: test keeps it, then dev.
 
     A model that has been trained (or chosen) on the question is not tested by it, whatever the id.
 
@@ -126,7 +190,7 @@ def _apart(splits: Splits, files: dict[str, str], languages: tuple[str, str], po
     """
 
     def prompts(row: Row) -> set[tuple[str, str]]:
-        return {(lang, key(row.prompts[lang])) for lang in languages}
+        return {(lang, key(row.prompts[lang])) for lang in languages if lang in row.prompts}
 
     def parted(rows: list[Row], *others: list[Row]) -> tuple[list[Row], list[Row]]:
         taken = {prompt for other in others for row in other for prompt in prompts(row)}

@@ -70,7 +70,9 @@ def prose(text: str) -> str:
 class LanguageIdentifier:
     """Tells target, source and other languages apart, offline."""
 
-    def __init__(self, target: str, source: str = "en", by: Identify = Identify.auto) -> None:
+    def __init__(
+        self, target: str, source: str = "en", by: Identify = Identify.auto, further: Sequence[str] = ()
+    ) -> None:
         """Choose the candidates.
 
         Args:
@@ -79,6 +81,7 @@ class LanguageIdentifier:
             source: code of the language whose verdict is ``"en"``.
             by: what decides. By ``script``, a text is in the language whose script most of its letters have, and every
                 text is undecided where target and source share one; by ``none``, every text is undecided.
+            further: codes of other languages that `codes` tells.
 
         Raises:
             UserError: a code is unknown to py3langid where that decides, a script is unknown where it decides, or both
@@ -88,11 +91,12 @@ class LanguageIdentifier:
         self.target, self.source = (_code(target), _code(source)) if by is Identify.auto else (target, source)
         if self.target == self.source:
             raise UserError(f"target and source are both '{target}': name a target other than the source")
+        self._named = {_code(code) if by is Identify.auto else code: code for code in (target, source, *further)}
         self.candidates: tuple[str, ...] = ()
         self._scripts: tuple[frozenset[str], frozenset[str]] | None = None
         if by is Identify.auto:
-            given_way = {RIVALS.get(self.target)} - {self.source}
-            self.candidates = tuple(sorted({*CANDIDATES, self.target, self.source} - given_way))
+            given_way = {RIVALS.get(code) for code in self._named if code != self.source} - self._named.keys()
+            self.candidates = tuple(sorted({*CANDIDATES, *self._named} - given_way))
         elif by is Identify.script:
             scripts = _script(target), _script(source)
             self._scripts = None if scripts[0] & scripts[1] else scripts
@@ -101,6 +105,33 @@ class LanguageIdentifier:
     def of(cls, lang: LangConfig) -> LanguageIdentifier:
         """The identifier of a run's languages; raises as the constructor does."""
         return cls(lang.code, lang.source, lang.identify)
+
+    @classmethod
+    def of_all(cls, lang: LangConfig) -> LanguageIdentifier:
+        """What tells all languages of a run apart; where its targets are not told alike, nothing is told."""
+        first, *rest = lang.targets()
+        by = first.identify if all(one.identify is first.identify for one in rest) else Identify.none
+        return cls(first.code, lang.source, by, [one.code for one in rest])
+
+    def codes(self, texts: Sequence[str]) -> list[str]:
+        """Of every text the code of a language that was named, ``other``, or ``undecided``."""
+        return [self._language(prose(text)) for text in texts]
+
+    def _language(self, text: str) -> str:
+        if self.by is Identify.auto:
+            best = self._best(text)
+            return best if best == "undecided" else self._named.get(best, "other")
+        if self.by is Identify.none:
+            return "undecided"
+        weights = _letters(text)
+        if sum(weights.values()) < MIN_LETTERS:
+            return "undecided"
+        written = {code: sum(weights.get(script, 0) for script in _script(code)) for code in self._named}
+        most, known = max(written.values()), frozenset[str]().union(*map(_script, self._named))
+        if most < sum(weight for script, weight in weights.items() if script not in known):
+            return "other"
+        found = [code for code, weight in written.items() if weight == most]
+        return found[0] if len(found) == 1 else "undecided"
 
     def verdicts(self, texts: Sequence[str]) -> list[Verdict]:
         """The verdict for every text, in order."""
@@ -115,29 +146,31 @@ class LanguageIdentifier:
     def _verdict(self, text: str) -> Verdict:
         if self.by is not Identify.auto:
             return self._by_script(text)
+        best = self._best(text)
+        return "undecided" if best == "undecided" else self._word(best)
+
+    def _best(self, text: str) -> str:
+        """The candidate that a text is in, or ``undecided``."""
         han, kana, hangul = (len(script.findall(text)) for script in (_HAN, _KANA, _HANGUL))
         dense = DENSE_WEIGHT * (han + kana + hangul)
         letters = sum(map(str.isalpha, text)) - (han + kana + hangul) + dense
         if letters < MIN_LETTERS:
             return "undecided"
         if 2 * DENSE_WEIGHT * hangul > letters:
-            return self._word("ko")
+            return "ko"
         if 2 * DENSE_WEIGHT * han > letters and not kana and "zh" in self.candidates:
-            return self._word("zh")
+            return "zh"
         probabilities = dict(_detector(self.candidates).rank(text))
         best = max(probabilities, key=probabilities.__getitem__)
-        if best not in (self.target, self.source) and probabilities[best] <= 0.5:
+        if best not in self._named and probabilities[best] <= 0.5:
             # Foreign names in a short sentence scatter over many languages; a third one must win a majority.
-            best = max((self.target, self.source), key=probabilities.__getitem__)
-        return self._word(best)
+            best = max(self._named, key=probabilities.__getitem__)
+        return best
 
     def _by_script(self, text: str) -> Verdict:
         if self._scripts is None:
             return "undecided"
-        weights = {
-            script: count * (DENSE_WEIGHT if script in _DENSE else 1)
-            for script, count in letters_by_script(text).items()
-        }
+        weights = _letters(text)
         if sum(weights.values()) < MIN_LETTERS:
             return "undecided"
         target, source = (sum(weights.get(script, 0) for script in scripts) for scripts in self._scripts)
@@ -147,6 +180,12 @@ class LanguageIdentifier:
 
     def _word(self, code: str) -> Verdict:
         return "target" if code == self.target else "en" if code == self.source else "other"
+
+
+def _letters(text: str) -> dict[str, float]:
+    """Letters by script, those that say more counted for more."""
+    found = letters_by_script(text).items()
+    return {script: count * (DENSE_WEIGHT if script in _DENSE else 1) for script, count in found}
 
 
 def intrusion(answer: str, prompt: str, language: str) -> bool | None:

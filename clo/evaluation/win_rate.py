@@ -105,6 +105,8 @@ def read_samples(folder: str | Path) -> list[Sample]:
         UserError: the file is missing, empty, or a line is broken or a repetition.
     """
     path = Path(folder) / SAMPLES
+    if own := sorted(one.parent.name for one in Path(folder).glob(f"*/{SAMPLES}")):
+        raise UserError(f"'{folder}' has several targets: name the folder of one of them in it, such as {own[0]}")
     if not path.is_file():
         raise UserError(f"'{path}' does not exist: name the folder of a finished run")
     try:

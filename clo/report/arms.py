@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from clo.config.identity import LATER
@@ -98,6 +99,12 @@ def weights(config: Config) -> str:
 def tuning(config: Config) -> tuple[str, ...]:
     """What decides which weights train and how: equal for runs that train the same weights."""
     return tuple(f"{k}={v}" for k, v in sorted(config.items()) if k.startswith("tuning.") and k != "tuning.name")
+
+
+def targets_of(config: Config) -> tuple[str, ...]:
+    """Codes of the targets that were trained together, with their sizes where these differ."""
+    codes = (config.get("lang.code", ""), *re.findall("'code': '([^']+)'", config["lang.further"]))
+    return tuple(" ".join(filter(None, [code, config.get(f"data_size.{code}")])) for code in codes)
 
 
 def family(label: str) -> str | None:

@@ -39,11 +39,15 @@ class Effect:
 
 
 def clo_arms(study: Study) -> list[str]:
-    """Labels of CLO with both comparisons and NLL on the target: at λ .5 and on attention where there are such."""
+    """Labels of CLO with both comparisons and NLL on the target: of one, at λ .5, on attention where there are such."""
     runs = [run for run in study.runs if objective(run.recorded) == "CLO"]
-    for wanted in (_half, _attention):
+    for wanted in (_one_target, _half, _attention):
         runs = [run for run in runs if wanted(run)] or runs
     return list(dict.fromkeys(run.label for run in runs))
+
+
+def _one_target(run: Run) -> bool:
+    return run.targets == 1
 
 
 def _half(run: Run) -> bool:
@@ -95,7 +99,8 @@ class Bench:
 
     def _rivals(self, claim: Claim, own: Sequence[Run]) -> list[Run]:
         """Runs of the rival's objective in the language, those most like ours in weights and steps at each size."""
-        there = [r for r in self.study.runs if (r.base, r.lang) == (own[0].base, own[0].lang)]
+        place = (own[0].base, own[0].lang, own[0].targets)
+        there = [r for r in self.study.runs if (r.base, r.lang, r.targets) == place]
         there = [r for r in there if objective(r.recorded) == claim.rival]
         if not there:
             raise NotTestedError(f"no run of {claim.rival}")

@@ -14,6 +14,7 @@ from clo.errors import UserError
 from clo.report.arms import FAMILIES, family, tuning, whole
 from clo.report.formats import SIDES
 from clo.report.labels import Arm, arms
+from clo.report.targets import by_target
 from clo.storage.jsonl import read_lines
 
 T = TypeVar("T")
@@ -37,6 +38,18 @@ class Run:
     seed: int
     arm: Arm = field(default_factory=Arm)
     """What tells this run from others of the study, but for language, size and seed."""
+    within: Path | None = None
+    """Folder of the run with several targets that this is one of."""
+
+    @property
+    def home(self) -> Path:
+        """The folder of the training that it is of: its configuration, metrics and model."""
+        return self.within or self.folder
+
+    @property
+    def targets(self) -> int:
+        """Targets that were trained together."""
+        return len(as_dict(self.results.get("targets"))) or 1
 
     @property
     def lang_name(self) -> str:
@@ -73,8 +86,12 @@ class Run:
         return whole(self.method, str(self.results.get("tuning", "")), self.config)
 
     def likeness(self, other: Run) -> tuple[bool, bool]:
-        """Whether both train the same weights, and for as many steps: the larger, the fairer they are compared."""
-        return tuning(self.recorded) == tuning(other.recorded), self.steps == other.steps
+        """Whether both train the same weights, and for as many steps: the larger, the fairer they are compared.
+
+        Runs with different targets train other things, whatever their weights.
+        """
+        same = self.targets == other.targets and tuning(self.recorded) == tuning(other.recorded)
+        return same, self.steps == other.steps
 
     def score(self, side: str, key: str, group: str = "all", when: str = "scores") -> float | None:
         """One number of results.json, None where it is absent, null or not finite.
@@ -193,7 +210,7 @@ def collect(name: str, output_dir: str | Path = "outputs") -> Study:
         raise UserError(f"study={name}: no folder {folder}; {studies}; set study= or output_dir=")
     files = ("status.json", "config.yaml", "results.json")
     folders = [p for p in sorted(folder.iterdir()) if p.is_dir() and any((p / file).is_file() for file in files)]
-    found = [_read_run(path) for path in folders]
+    found = [one for path in folders for one in _read_folder(path)]
     runs = [one for one in found if isinstance(one, Run)]
     unfinished = [one for one in found if isinstance(one, Unfinished)]
     if not runs:
@@ -204,22 +221,27 @@ def collect(name: str, output_dir: str | Path = "outputs") -> Study:
     return Study(name, folder, sorted(labelled, key=sort_key), unfinished, shared)
 
 
-def _read_run(path: Path) -> Run | Unfinished:
+def _read_folder(path: Path) -> Sequence[Run | Unfinished]:
     try:
         status = _json_object(path / "status.json")
         state = status.get("state")
         if state == "failed":
-            return Unfinished(path, "failed", str(status.get("error") or "no error was recorded"))
+            return [Unfinished(path, "failed", str(status.get("error") or "no error was recorded"))]
         if state != "done":
             place = f"stage {status.get('stage')}, step {status.get('step')} of {status.get('total_steps')}"
-            return Unfinished(path, "running" if state == "running" else f"state {state!r}", place)
-        results = _json_object(path / "results.json")
-        _check_results(results)
-        size, seed = int(results["data_size"]), int(results["seed"])
-        config = _read_config(path / "config.yaml")
-        return Run(path, results, config, str(results["lang"]), size, str(results["method"]), seed)
-    except (OSError, ValueError, TypeError) as error:
-        return Unfinished(path, "broken", str(error))
+            return [Unfinished(path, "running" if state == "running" else f"state {state!r}", place)]
+        results, config = _json_object(path / "results.json"), _read_config(path / "config.yaml")
+        if "targets" not in results:
+            return [_run(path, results, config, None)]
+        return [_run(path / f"{path.name}.{code}", own, config, path) for code, own in by_target(results).items()]
+    except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
+        return [Unfinished(path, "broken", str(error))]
+
+
+def _run(folder: Path, results: dict[str, Any], config: dict[str, str], within: Path | None) -> Run:
+    _check_results(results)
+    size, seed = int(results["data_size"]), int(results["seed"])
+    return Run(folder, results, config, str(results["lang"]), size, str(results["method"]), seed, within=within)
 
 
 def _json_object(path: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from clo.report.collect import MOST_METHODS, Run, Study
 from clo.report.formats import SIDES, decimal
 from clo.report.style import WIDTH, Drawing, legend, looks, new_figure
+from clo.report.targets import course_of
 from clo.storage.jsonl import read_lines
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def training(study: Study) -> Drawing | None:
 
     lang = study.langs[0]
     runs = study.exemplars(lang)[:MOST_METHODS]
-    courses = {run.label: _course(read_lines(run.folder / "metrics.jsonl")) for run in runs}
+    courses = {run.label: _course(_metrics(run)) for run in runs}
     names = [f"{key}_{side}" for _, keys in _PANELS for key in keys for side in SIDES]
     series = {name: {label: _series(course, name) for label, course in courses.items()} for name in names}
     drawn = {name for name, curves in series.items() if any(steps for steps, _ in curves.values())}
@@ -111,6 +112,12 @@ def training(study: Study) -> Drawing | None:
     legend(figure, grid[-1, 0])
     figure.suptitle(f"The course of training, {lang}, {runs[0].size:,} items")
     return figure, {"lang": lang, **_example(runs)}
+
+
+def _metrics(run: Run) -> list[dict[str, Any]]:
+    """Lines of metrics.jsonl, of several targets with this one's values."""
+    lines = read_lines(run.home / "metrics.jsonl")
+    return lines if run.within is None else course_of(lines, run.lang)
 
 
 Course = list[tuple[float, dict[str, Any]]]

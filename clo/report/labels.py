@@ -21,6 +21,7 @@ from clo.report.arms import (
     objective,
     reads_nll,
     starts_with_sft,
+    targets_of,
     weights,
     whole,
 )
@@ -83,7 +84,7 @@ _SETTINGS = (
 )
 _USUAL = "last checkpoint"
 """Said where others stand beside it alone."""
-_NOT_IN_LABEL = (*MACHINE, "lang", "data_size", "seed", "method.name", "tuning.name")
+_NOT_IN_LABEL = (*MACHINE, "lang", "data_size", "data.targets", "seed", "method.name", "tuning.name")
 """What decides no result, or has a place of its own in the table."""
 _WITH_THE_SEED = {"model.path": "start models", "data.fold": "folds"}
 """What a study may change with the seed, so that an interval over seeds holds for it too."""
@@ -98,7 +99,10 @@ def arms(runs: Sequence[tuple[str, str, str, Config]]) -> tuple[list[Arm], list[
     configs = [whole(method, tuning, config) for method, tuning, _, config in runs]
     trained = [weights(config) for config in configs]
     told = trained if len(set(trained)) > 1 else [""] * len(runs)
-    found = [Arm(objective(c), _single(c), own) for c, own in zip(configs, told, strict=True)]
+    found = [
+        Arm(objective(config), (*_single(config), *targets), own)
+        for config, targets, own in zip(configs, _targets(configs), told, strict=True)
+    ]
     shared: list[str] = []
     for setting in _SETTINGS:
         values = [_value(setting, config) for config in configs]
@@ -136,6 +140,18 @@ def _single(config: Config) -> tuple[tuple[str, str], ...]:
         not has_both(config) and not starts_with_sft(config) and objective(config) not in ("SFT", config["method.name"])
     )
     return (("λ ", "0" if compares(config) else "1"),) if one else ()
+
+
+def _targets(configs: Sequence[Config]) -> list[tuple[tuple[str, str], ...]]:
+    """How many targets each run trained together, where these are several: which, where that varies; and how."""
+    found = [targets_of(config) for config in configs]
+    told: list[tuple[tuple[str, str], ...]] = []
+    for own, config in zip(found, configs, strict=True):
+        same = {other for other in found if len(other) == len(own)}
+        which = f": {', '.join(own)}" if len(same) > 1 else ""
+        apart = ", one an item" if config["data.targets"] == "apart" else ""
+        told.append((("", f"{len(own)} targets{apart}{which}"),) if len(own) > 1 else ())
+    return told
 
 
 def _value(setting: _Setting, config: Config) -> str | None:

@@ -12,6 +12,7 @@ from clo.report.collect import Run, grouped
 from clo.report.findings import Findings
 from clo.report.formats import DASH, SIDES, decimal, signed
 from clo.report.render import render
+from clo.report.targets import confusion_tables
 from clo.storage.jsonl import read_lines
 
 MOST_ANSWERS = 200
@@ -40,6 +41,7 @@ def run_page(found: Findings, run: Run, links: Mapping[str, str]) -> str:
         links=links,
         scores={side: rows for side in SIDES if (rows := _scores(run, side))},
         square=run.square(),
+        confusion=confusion_tables(run.part("confusion")),
         benchmarks=[(start.get((score.asked, score.side)), score) for score in scores_of(run)],
         scorer=scorer(run),
         verdicts=[one for one in found.verdicts if one.run == run.folder.name],
@@ -76,7 +78,9 @@ def _config(run: Run) -> list[tuple[str, str, bool]]:
 
 def _watched(run: Run) -> list[Card]:
     """The same prompts at every validation, one card per prompt."""
-    lines = read_lines(run.folder / "watched.jsonl")
+    lines = read_lines(run.home / "watched.jsonl")
+    if run.within is not None:
+        lines = [line for line in lines if line.get("side") == "en" or line.get("lang") == run.lang]
     several = len({str(line.get("stage")) for line in lines}) > 1
     cards = []
     for (side, _), looks in grouped(lines, lambda line: (str(line.get("side")), str(line.get("id")))).items():

@@ -123,7 +123,8 @@ def _cells(group: Sequence[Run], wins: Mapping[Path, float], when: str = "scores
     cells = {}
     for column in COLUMNS:
         read = (measure(run, column, when) if column.score else wins.get(run.folder) for run in group)
-        values = [value for value in read if value is not None and not (column.change and when != "scores")]
+        told = not column.change or when == "scores" or when.startswith("rivals/")
+        values = [value for value in read if value is not None and told]
         if values:
             cells[column.key] = mean_of(values) if when != "start" else Mean(statistics.fmean(values), None, 1)
     return cells

@@ -36,6 +36,8 @@ class Prompt:
     side: str
     """``target`` or ``en``."""
     text: str
+    lang: str
+    """Code of its language."""
 
 
 @dataclass(frozen=True)
@@ -73,14 +75,16 @@ def answer(place: Path, asked: Asked) -> Path:
     from clo.storage.progress import stage
 
     _, run = finished_run(place)
-    languages = {run.lang.code: "target", run.lang.source: "en"}
+    languages = {**dict.fromkeys(run.lang.codes()[1:], "target"), run.lang.source: "en"}
     prompts = read_prompts(asked.prompts, languages, asked.lang)[: asked.limit]
     plain_name("name=", asked.name or asked.prompts.stem)
     name = (asked.name or asked.prompts.stem) + ("-start" if asked.start else "")
     path = place / f"answers-{name}.jsonl"
     settings = {"max_new_tokens": asked.max_new_tokens, "start": asked.start, "by": _made_by(run, place, asked)}
     done = _go_on(path, prompts, settings)
-    identifier, codes = LanguageIdentifier.of(run.lang), {v: k for k, v in languages.items()}
+    targets = run.lang.targets()
+    identifiers = {run.lang.source: LanguageIdentifier.of(targets[0])}
+    identifiers |= {one.code: LanguageIdentifier.of(one) for one in targets}
     make: Answer | None = None
     with stage(RunFolder(place, main=False), f"answer {name}") as tick:
         for first in range(done, len(prompts), CHUNK):
@@ -89,12 +93,13 @@ def answer(place: Path, asked: Asked) -> Path:
             chunk = prompts[first : first + CHUNK]
             lines = []
             for prompt, reply in zip(chunk, make([p.text for p in chunk]), strict=True):
-                text = reply.text
+                text, identifier = reply.text, identifiers[prompt.lang]
                 (verdict,) = identifier.verdicts([text])
                 lines.append({
                     "id": prompt.id, "group": prompt.group, "side": prompt.side, "prompt": prompt.text, "answer": text,
                     "verdict": verdict, "right_lines": identifier.right_lines(text, prompt.side),  # type: ignore[arg-type]
-                    "intrusion": intrusion(text, prompt.text, codes[prompt.side]),
+                    "intrusion": intrusion(text, prompt.text, prompt.lang),
+                    **({"lang": prompt.lang} if len(targets) > 1 else {}),
                     **({"cut": True} if reply.cut else {}),
                 })  # fmt: skip
             append_lines(path, lines)
@@ -126,7 +131,7 @@ def read_prompts(path: Path, languages: dict[str, str], lang: str | None) -> lis
         key = id_of(record, where) or str(number)
         if key in prompts:
             raise UserError(f"{where}: id {key!r} comes twice; give every prompt an id of its own")
-        prompts[key] = Prompt(key, str(record.get("dataset") or ""), languages[code], text)
+        prompts[key] = Prompt(key, str(record.get("dataset") or ""), languages[code], text, code)
     if not prompts:
         raise UserError(f"{path} holds no prompts")
     return list(prompts.values())

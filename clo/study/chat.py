@@ -53,7 +53,7 @@ class Chat:
         with off:
             first = self._answer(self.trained if self.start is None else self.start, ids)
         second = self._answer(self.trained, ids)
-        languages = [self._language(verdict) for verdict in self.identifier.verdicts([first, second])]
+        languages = [self._language(code) for code in self.identifier.codes([first, second])]
         return [Spoken("start model", languages[0], first), Spoken("trained model", languages[1], second)]
 
     def _ids(self, prompt: str) -> list[int]:
@@ -75,10 +75,11 @@ class Chat:
             (answer,) = generate(self.session.subject(model), [ids], self.max_new_tokens)
         return answer.text
 
-    def _language(self, verdict: str) -> str:
+    def _language(self, code: str) -> str:
         lang = self.session.run.lang
-        source = "English" if lang.source == "en" else lang.source
-        return {"target": lang.name, "en": source, "other": "another language"}.get(verdict, "language undecided")
+        names = {one.code: one.name for one in lang.targets()}
+        names[lang.source] = "English" if lang.source == "en" else lang.source
+        return {**names, "other": "another language"}.get(code, "language undecided")
 
 
 def open_chat(place: Path, max_new_tokens: int) -> Chat:
@@ -97,7 +98,7 @@ def open_chat(place: Path, max_new_tokens: int) -> Chat:
     from clo.study.session import open_session
 
     folder, run = finished_run(place)
-    identifier = LanguageIdentifier.of(run.lang)
+    identifier = LanguageIdentifier.of_all(run.lang)
     session = open_session(run, folder)
     with Console(stderr=True).status("loading the start model and the trained model"):
         trained = load_trained(run, place).to(session.device)

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from clo.config import EvaluationConfig
 from clo.config.parse import RunConfig
 from clo.data.rows import Row
 from clo.data.splits import Splits
@@ -38,7 +37,8 @@ def _paths(run: RunConfig) -> Iterator[tuple[str, Iterable[Path]]]:
 
     for name in ("train", "dev", "test"):
         if run.data.kind == "files" and getattr(run.data, name) is not None:
-            yield f"data.{name}", [Path(getattr(run.data, name))]
+            files = dict.fromkeys(run.data.file(name, code) for code in run.lang.codes()[1:])
+            yield f"data.{name}", [Path(file) for file in files if file is not None]
     if run.data.kind == "translated" and run.data.source is not None and run.data.source.path is not None:
         yield "data.source.path", [Path(run.data.source.path)]
     if run.data.replay.path is not None:
@@ -58,7 +58,7 @@ def _benchmark_paths(run: RunConfig) -> Iterator[tuple[str, Iterable[Path]]]:
     if asked.data is not None:
         for name in dict.fromkeys((*asked.names, *asked.harness)):
             paths = Path(asked.data, name).glob("*")
-            languages = (run.lang.source, run.lang.code)
+            languages = run.lang.codes()
             yield f"evaluation.benchmarks.data/{name}", [p for p in paths if p.name.partition(".")[0] in languages]
     if asked.harness_folder is not None:
         yield "evaluation.benchmarks.harness_folder", Path(asked.harness_folder).rglob("*")
@@ -69,13 +69,15 @@ def benchmark_files(run: RunConfig) -> dict[str, str]:
     return _digests(_benchmark_paths(run))
 
 
-def rows_digest(rows: Splits, size: int, evaluation: EvaluationConfig) -> dict[str, str]:
-    """Content hash of the rows that a run of ``size`` training rows uses, by what for."""
+def rows_digest(run: RunConfig, rows: Splits) -> dict[str, str]:
+    """Content hash of the rows that a run uses, by what for."""
+    from clo.study.rows import most_of, tested_rows, trained_rows
+
     used = {
-        "train": rows.train[:size],
-        "dev": rows.dev[: evaluation.val_items],
-        "test": rows.evaluated(evaluation),
-        **({"replay": rows.replay[:size]} if rows.replay else {}),
+        "train": trained_rows(run, rows),
+        "dev": rows.dev[: run.evaluation.val_items],
+        "test": tested_rows(run, rows),
+        **({"replay": rows.replay[: most_of(run)]} if rows.replay else {}),
     }
     return {name: digest_of([_content(row) for row in some]) for name, some in used.items()}
 
@@ -108,7 +110,7 @@ def changed_since(run: RunConfig, path: Path) -> list[str]:
     if changed and all(key.startswith("data.") for key in changed) and run.data.kind == "files":
         from clo.study.rows import rows_of
 
-        if rows_digest(rows_of(run), run.data_size, run.evaluation) == before["rows"]:
+        if rows_digest(run, rows_of(run)) == before["rows"]:
             return []  # other rows of the file changed, none that this run uses
     return changed
 
@@ -119,7 +121,7 @@ def record_content(run: RunConfig, folder: RunFolder, rows: Splits) -> None:
     Raises:
         UserError: a checkpoint is there, and it was made from other content.
     """
-    now = {"files": files_of(run), "rows": rows_digest(rows, run.data_size, run.evaluation)}
+    now = {"files": files_of(run), "rows": rows_digest(run, rows)}
     before = recorded_content(folder.path)
     if before is not None and any((folder.path / "checkpoint").rglob("*.safetensors")):
         parts = [f"rows for {name}" for name, digest in before["rows"].items() if now["rows"].get(name) != digest]

@@ -18,6 +18,7 @@ from clo.storage.run_folder import AGAIN, RunFolder
 from clo.study.rebuild import has_model, stage_weights
 
 if TYPE_CHECKING:
+    from clo.data.rows import Row
     from clo.study.session import Session
 
 
@@ -136,15 +137,12 @@ def evaluate_again(path: Path, changes: Sequence[str] = ()) -> None:
     Raises:
         UserError: not a finished run, or a change that does not exist.
     """
-    from clo.data.pairs import with_pairs
-    from clo.data.splits import load_splits
     from clo.study.content import with_benchmarks
     from clo.study.layer_choice import recorded_tuning
     from clo.study.outcome import write_results
     from clo.study.rivals import rivals_of
     from clo.study.scores import answer_scores, trained_stamp
     from clo.study.session import open_session, renderer_of
-    from clo.translate.ensure import rows_path
 
     folder, run = finished_run(path, changes)
     _check_read(changes, run)
@@ -154,16 +152,14 @@ def evaluate_again(path: Path, changes: Sequence[str] = ()) -> None:
         results = folder.results()
         session = open_session(replace(run, model=trained_config(run.model, path)), folder)
         model = load_trained(run, path).to(session.device)
-        rows = rows_path(run.data, run.lang, run.cache_dir) if run.data.kind == "translated" else None
-        splits = with_pairs(load_splits(run.data, *session.languages, rows), needed=False)
-        test = splits.evaluated(run.evaluation)
+        test = _test_rows(run)
         with session.precision():
             scores, samples = answer_scores(session, model, test, "evaluate", trained_stamp(path), path)
             benchmarks = _benchmarks_again(session, run, model, results.get("benchmarks", {}))
         of_start = replace(session, run=run, renderer=renderer_of(run.model))
         tuning = recorded_tuning(run, path)
         rivals = rivals_of(of_start, model, test, tuning, lambda: load_start(run, path))
-        _keep_divergence(results, scores)
+        _keep_divergence(run, results, scores)
         # Asked otherwise, scores of other models would not be comparable.
         same = ("last", "rivals") if all(word.startswith(BESIDE) for word in changes) else ()
         there = ("start", "oracle", "square", "train", "judged", "content", *same)
@@ -185,11 +181,30 @@ def _check_read(changes: Sequence[str], run: RunConfig) -> None:
         raise UserError(f"{idle} has no effect here: only training reads it; leave it out")
 
 
-def _keep_divergence(before: dict[str, Any], scores: dict[str, Any]) -> None:
+def _test_rows(run: RunConfig) -> list[Row]:
+    """The rows that a finished run was tested on, as they are now; its translations are there."""
+    from clo.data.pairs import with_pairs
+    from clo.data.splits import load_splits
+    from clo.study.rows import tested_rows
+    from clo.translate.ensure import rows_path
+
+    files: dict[str, Path] = {}
+    if run.data.kind == "translated":
+        files = {one.lang.code: rows_path(one.data, one.lang, run.cache_dir) for one in run.alone()}
+    splits = with_pairs(load_splits(run.data, *run.lang.codes(), translated=files), needed=False)
+    return tested_rows(run, splits)
+
+
+def _keep_divergence(run: RunConfig, before: dict[str, Any], scores: dict[str, Any]) -> None:
     """The weights are the same, and the start model is not here: on the same rows its divergence is what it was."""
-    for group, english in before.get("scores", {}).get("en", {}).items():
-        if "kl" in english and english["n"] == scores["en"].get(group, {}).get("n"):
-            scores["en"][group]["kl"] = english["kl"]
+    from clo.study.targets import by_target
+
+    codes = run.lang.codes()[1:]
+    old = by_target(before["scores"], codes)
+    for code, new in by_target(scores, codes).items():
+        for group, english in old.get(code, {}).get("en", {}).items():
+            if "kl" in english and english["n"] == new["en"].get(group, {}).get("n"):
+                new["en"][group]["kl"] = english["kl"]
 
 
 def _benchmarks_again(session: Session, run: RunConfig, model: Any, before: dict[str, Any]) -> dict[str, Any]:

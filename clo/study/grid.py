@@ -99,7 +99,8 @@ def run_grid(cells: Sequence[Cell]) -> bool:
 def _work(cell: Cell) -> float:
     """Items that a cell trains on, each as often as it comes."""
     run = cell.run
-    return run.data_size * run.method.epochs if run.method.steps is None else run.batch_size * run.method.steps
+    items = sum(run.sizes().values())
+    return items * run.method.epochs if run.method.steps is None else run.batch_size * run.method.steps
 
 
 def _run_all(todo: Sequence[Cell], slots: Sequence[str | None]) -> list[Cell]:

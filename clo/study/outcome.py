@@ -17,6 +17,7 @@ from clo.study.content import recorded_content
 from clo.study.run_benchmarks import with_start
 from clo.study.scores import Rival, Scores
 from clo.study.session import Session
+from clo.study.targets import by_target, sample_files
 from clo.study.versions import versions
 
 ASSUMED = (
@@ -66,12 +67,18 @@ def write_outcome(session: Session, model: Any, ends: Ends, trained: dict[str, A
         results["benchmarks"] = with_start(end.benchmarks, start.benchmarks)
     if last is not None:
         results["last"] = {"step": trained["kept"]["of"], "scores": last.answers, "square": last.square}
-        write_lines(session.folder.path / "last_samples.jsonl", last.samples)
+        _write_samples(session, "last_samples.jsonl", last.samples)
     save_model(session, model, results)
     write_csv(session.folder)
-    write_lines(session.folder.path / "start_samples.jsonl", start.samples)
+    _write_samples(session, "start_samples.jsonl", start.samples)
     write_results(session, results, end.samples, ends.rivals)
     shutil.rmtree(place_of_last(session.folder.path), ignore_errors=True)
+
+
+def _write_samples(session: Session, name: str, samples: Sequence[dict[str, Any]]) -> None:
+    for path, own in sample_files(session.run, session.folder.path, name, samples).items():
+        path.parent.mkdir(exist_ok=True)
+        write_lines(path, own)
 
 
 def place_of_last(folder: Path) -> Path:
@@ -107,18 +114,23 @@ def write_results(
         "run": folder.path.name,
         "study": run.study_name,
         "model": run.model.name,
-        "lang": run.lang.code,
-        "lang_name": run.lang.name,
+        "lang": "+".join(run.lang.codes()[1:]),
+        "lang_name": ", ".join(one.name for one in run.lang.targets()),
         "method": run.method.name,
         "tuning": run.tuning.name,
         "data": run.data.name,
-        "data_size": run.data_size,
+        "data_size": run.data_size if isinstance(run.data_size, int) else sum(run.sizes().values()),
         "seed": run.seed,
         "split": run.evaluation.split.name,
         "precision": run.trainer.precision,
         "assumed": assumed_values(run),
     }
-    texts = {folder.path / "samples.jsonl": "".join(map(line_of, samples))}
+    if run.lang.further:
+        identity["targets"] = {
+            one.code: {"lang_name": one.name, "data_size": run.sizes()[one.code]} for one in run.lang.targets()
+        }
+    files = sample_files(run, folder.path, "samples.jsonl", list(samples)).items()
+    texts = {path: "".join(map(line_of, own)) for path, own in files}
     if told := results.get("rivals", {}) | {rival.name: {"asked": rival.asked, **rival.answers} for rival in rivals}:
         results = {**results, "rivals": told}
         texts[folder.path / "rival_samples.jsonl"] = "".join(map(line_of, _rival_lines(folder.path, told, rivals)))
@@ -147,26 +159,37 @@ def save_model(session: Session, model: Any, results: dict[str, Any]) -> None:
 
 def model_card(run: RunConfig, results: dict[str, Any]) -> str:
     """What the model is, how it was made and what was measured."""
-    target, english = results["scores"]["target"]["all"], results["scores"]["en"]["all"]
-    before = results["start"]["target"]["all"]
+    codes = run.lang.codes()[1:]
+    names = {one.code: one.name for one in run.lang.targets()}
+    before, after = by_target(results["start"], codes), by_target(results["scores"], codes)
+    lines = []
+    for code, name in names.items():
+        then, now = before[code]["target"]["all"], after[code]["target"]["all"]
+        lines.append(f"| {name}: chrF | {then['chrf']:.1f} | {now['chrf']:.1f} |")
+        shares = f"{_share(then)} | {_share(now)}"
+        lines.append(f"| {name}: answers in the language asked, of those decided | {shares} |")
+    then, now = (scores[codes[0]]["en"]["all"]["chrf"] for scores in (before, after))
+    table = "\n".join([*lines, f"| {run.lang.source}: chrF | {then:.1f} | {now:.1f} |"])
     assumed = "\n".join(f"- {key}: {json.dumps(value)}" for key, value in assumed_values(run).items())
+    languages = ", ".join([run.lang.source, *(f'"{code}"' for code in codes)])
+    sizes = (
+        run.data_size if isinstance(run.data_size, int) else " and ".join(f"{n} ({c})" for c, n in run.sizes().items())
+    )
     return f"""---
 base_model: {run.model.path}
-language: [{run.lang.source}, "{run.lang.code}"]
+language: [{languages}]
 library_name: {"peft" if run.tuning.lora else "transformers"}
 tags: [cross-lingual-optimization, {run.method.name}]
 ---
 
-# {run.model.name}, {run.method.name}, {run.lang.name}
+# {run.model.name}, {run.method.name}, {", ".join(names.values())}
 
-Trained with `{run.method.name}` on {run.data_size} items of `{run.data.name}` ({run.tuning.name}, seed {run.seed}),
+Trained with `{run.method.name}` on {sizes} items of `{run.data.name}` ({run.tuning.name}, seed {run.seed}),
 method after Cross-Lingual Optimization (Lee et al., ACL 2025, arXiv 2505.14297).
 
 | | start model | this model |
 |---|---|---|
-| {run.lang.name}: chrF | {before["chrf"]:.1f} | {target["chrf"]:.1f} |
-| {run.lang.name}: answers in the language asked, of those decided | {_share(before)} | {_share(target)} |
-| {run.lang.source}: chrF | {results["start"]["en"]["all"]["chrf"]:.1f} | {english["chrf"]:.1f} |
+{table}
 
 Prompt template: `{run.model.template!r}`. Values the paper does not give (assumed):
 {assumed}

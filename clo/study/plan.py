@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from clo.config import DataConfig, LangConfig, ModelConfig, TrainerConfig, TuningConfig
+from clo.config import ModelConfig, TrainerConfig, TuningConfig
 from clo.config.choices import Keep, Loss, ReferenceMode
 from clo.config.parse import RunConfig
 from clo.data.batch import packed_tokens
@@ -52,8 +52,8 @@ class Plan:
     """Training and references, without evaluation; none where the device's peak is not known."""
     disk: float
     """Bytes of the run folder."""
-    translation: tuple[str, float | None] | None
-    """File of the translated rows that are still to be made, and the hours that takes, where they can be known."""
+    translation: Sequence[tuple[str, float | None]]
+    """Files of translated rows that are still to be made, and the hours that takes, where they can be known."""
     advice: str | None
     """What would make it fit; none where it does."""
     spared: tuple[str, float | None] | None = None
@@ -110,7 +110,7 @@ def plan_run(run: RunConfig, train: Sequence[Item], rows: Sequence[Row] = ()) ->
         limit=limit,
         hours=hours,
         disk=saved + (2 + (run.trainer.keep is Keep.best)) * book.checkpoint_bytes,
-        translation=_translation(run.data, run.lang, run.cache_dir, rows, peak),
+        translation=[made for one in run.alone() if (made := _translation(one, rows, peak)) is not None],
         advice=None,
         spared=spared,
         choice=choice,
@@ -159,17 +159,16 @@ def _seconds(
     return work / reached + (moved * CPU_PER_WEIGHT if on_cpu(trainer) else 0.0)
 
 
-def _translation(
-    data: DataConfig, lang: LangConfig, cache_dir: str, rows: Sequence[Row], peak: float | None
-) -> tuple[str, float | None] | None:
+def _translation(run: RunConfig, rows: Sequence[Row], peak: float | None) -> tuple[str, float | None] | None:
+    """Of one target."""
     from clo.translate.ensure import rows_path
     from clo.translate.estimate import translation_hours
 
-    if data.kind != "translated":
+    if run.data.kind != "translated":
         return None
-    assert data.translation is not None
-    path = rows_path(data, lang, cache_dir)
-    return None if path.is_file() else (str(path), translation_hours(data.translation, lang.source, rows, peak))
+    assert run.data.translation is not None
+    path, source = rows_path(run.data, run.lang, run.cache_dir), run.lang.source
+    return None if path.is_file() else (str(path), translation_hours(run.data.translation, source, rows, peak))
 
 
 def _advice(

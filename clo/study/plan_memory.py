@@ -63,7 +63,7 @@ def memory_of(
         parts["start weights, for the reference"] = float(book.gradient_bytes)
     if trainer.strategy == "fsdp2":  # the layers are split; embeddings, head and the largest layer are whole
         inside = sum(p.numel() * p.element_size() for p in (decoder_layers(model) or base).parameters())
-        share, largest = 1 / (trainer.devices * trainer.nodes), inside / config.num_hidden_layers
+        share, largest = 1 / trainer.devices, inside / config.num_hidden_layers  # further nodes hold them again
         parts["weights"] = (book.weight_bytes - inside) + inside * share + largest
         parts |= {name: parts[name] * share for name in ("gradients", "optimizer")}
         parts["whole weights, not training"] = float(book.weight_bytes)

@@ -34,7 +34,7 @@ class Beside:
     hours: float | None
     """Of its device: answers to test and open prompts, and benchmarks; none where the device's peak is not known."""
     judge_calls: int
-    """Of the cell against SFT on open prompts, both languages: two orders and the language of its own answer; of an
+    """Of the cell against SFT on open prompts, in each language: two orders and the language of its own answer; of an
     SFT cell the language of its answers alone, which every comparison finds again."""
 
 
@@ -43,28 +43,30 @@ def beside(run: RunConfig, rows: int) -> Beside:
 
     Args:
         run: the cell.
-        rows: test rows that it answers, in two languages.
+        rows: test rows that it answers, in each of its languages.
     """
     evaluation, judged = run.evaluation, run.evaluation.name == "paper"
     open_prompts = OPEN_PROMPTS if judged else 0
-    new = 2 * (rows + open_prompts) * evaluation.max_new_tokens
+    languages = len(run.lang.codes())
+    new = languages * (rows + open_prompts) * evaluation.max_new_tokens
     asked = [BENCHMARK_ROWS.get(name, (0, 0)) for name in evaluation.benchmarks.names]
-    read = sum(count * tokens * (1 + LONGER) for count, tokens in asked)
+    read = sum(count * tokens * (1 + LONGER * (languages - 1)) for count, tokens in asked)
     hours = None
     if run.trainer.tflops is not None:
         work = 2.0 * _multiplied(run) * (new / DECODE_SHARE + read / PREFILL_SHARE)
         hours = work / (run.trainer.tflops * 1e12) / 3600
     calls = 1 if run.method.preference is Prompts.none else 3
-    return Beside(hours, 2 * open_prompts * calls)
+    return Beside(hours, languages * open_prompts * calls)
 
 
 def _multiplied(run: RunConfig) -> float:
-    """Weights that a token is multiplied with: all but the table of embeddings."""
+    """Weights that a token is multiplied with: all but the table of embeddings, unless that is the head too."""
     from clo.model.load import shape_only
 
     model = shape_only(run.model)
     table = model.get_input_embeddings().weight
-    return float(sum(p.numel() for p in model.parameters() if p is not table))
+    tied = model.get_output_embeddings().weight is table
+    return float(sum(p.numel() for p in model.parameters() if tied or p is not table))
 
 
 def show_sums(runs: Sequence[RunConfig], plans: Sequence[Plan], rows: Sequence[int]) -> None:
@@ -90,7 +92,7 @@ def show_sums(runs: Sequence[RunConfig], plans: Sequence[Plan], rows: Sequence[i
         for plan, a, b, one in zip(plans, trained, asked, more, strict=True):
             table.add_row(plan.name, _said(a), _said(b), f"{one.judge_calls:,}")
         Console(width=None if sys.stdout.isatty() else 140).print(table)
-    made = dict(plan.translation for plan in plans if plan.translation is not None)
+    made = dict(one for plan in plans for one in plan.translation)
     parts = [f"{len(plans)} cells", f"steps and references {_said(_sum(trained))} {unit}"]
     parts += [] if _sum(asked) is None else [f"answers and benchmarks {_said(_sum(asked))}"]
     parts += [f"disk {sum(plan.disk for plan in plans) / GIB:,.1f} GiB"]

@@ -24,7 +24,7 @@ def show_plans(runs: Sequence[RunConfig]) -> bool:
         UserError: a run's data or model cannot be read.
     """
     from clo.study.own_answers import planned_own
-    from clo.study.rows import items_of, rows_of
+    from clo.study.rows import absent_lines, items_of, rows_of
     from clo.study.session import renderer_of
     from clo.training.loggers import quiet_libraries
 
@@ -34,16 +34,17 @@ def show_plans(runs: Sequence[RunConfig]) -> bool:
     answers: dict[str, None] = {}
     known: dict[str, tuple[Splits, Items]] = {}
     for run in runs:
-        key = repr((run.model, run.lang, run.data, run.data_size, run.seed, run.evaluation, kinds_of(run.method)))
+        chosen = run.method.anchor, kinds_of(run.method)
+        key = repr((run.model, run.lang, run.data, run.data_size, run.seed, run.evaluation, chosen))
         if key not in known:  # the cells of a grid that share their items come one after the other
             rows = rows_of(run)
             known = {key: (rows, items_of(run, renderer_of(run.model), rows))}
         rows, items = known[key]
-        told |= dict.fromkeys(rows.told().splitlines())
+        told |= dict.fromkeys([*rows.told().splitlines(), *absent_lines(run, rows)])
         answers[_answers(run, rows)] = None
+        asked.append(len(rows.evaluated(run.evaluation)))
         items = planned_own(run, items)
         answers |= dict.fromkeys(_own_answers(run, items))
-        asked.append(len(rows.evaluated(run.evaluation)))
         plans.append(plan_run(run, items.train, [*rows.dev, *rows.test, *rows.train]))
     print("".join(f"{line}\n" for line in told), end="")
     fit = show(plans)
@@ -55,12 +56,16 @@ def show_plans(runs: Sequence[RunConfig]) -> bool:
 
 def _answers(run: RunConfig, rows: Splits) -> str:
     """One line on what is generated, which the time in the table leaves out."""
+    from clo.study.rows import tested_rows
+
     evaluation = run.evaluation
-    used, there = len(rows.evaluated(evaluation)), len(rows.held_out(evaluation))
-    tokens = 4 * used * evaluation.max_new_tokens
+    used, there = len(tested_rows(run, rows)), len(rows.held_out(evaluation))
+    languages = len(run.lang.codes())
+    tokens = 2 * languages * used * evaluation.max_new_tokens
+    words = "two" if languages == 2 else str(languages)
     return (
-        f"answers to {used:,} of {there:,} {evaluation.split.name} rows (evaluation.rows) in two languages, before and "
-        f"after training: at most {tokens:,} new tokens in each cell; those of the start model are made once"
+        f"answers to {used:,} of {there:,} {evaluation.split.name} rows (evaluation.rows) in {words} languages, before "
+        f"and after training: at most {tokens:,} new tokens in each cell; those of the start model are made once"
     )
 
 
@@ -102,10 +107,9 @@ def show(plans: Sequence[Plan]) -> bool:
     known = duration(sum(plan.hours for plan in plans if plan.hours is not None))
     shares = f"{100 * ASSUMED_MFU:.0f} % of a GPU's peak, {100 * CPU_MFU:.0f} % of a CPU's (assumed)"
     print(f"all cells: {known} on one machine at {shares}, without evaluation")
-    for path in sorted({plan.translation[0] for plan in plans if plan.translation is not None}):
-        _say_translation(
-            path, [plan.translation[1] for plan in plans if plan.translation and plan.translation[0] == path]
-        )
+    translations = [made for plan in plans for made in plan.translation]
+    for path in sorted({path for path, _ in translations}):
+        _say_translation(path, [hours for other, hours in translations if other == path])
     for loss, hours in dict(plan.spared for plan in plans if plan.spared is not None).items():
         saved = "their forward passes" if hours is None else f"about {duration(hours)} a cell"
         print(f"no reference scores: method.loss={loss} needs none, which saves {saved} and their file in cache_dir")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from clo.config import RivalsConfig, TuningConfig
+from clo.config import TuningConfig
 from clo.config.parse import RunConfig
 from clo.data.rows import Row
 from clo.storage.digest import digest_of
@@ -74,9 +74,10 @@ def _untrained(session: Session, rows: Sequence[Row], start: Load) -> Iterator[R
     if "prompted" in asked.names:
         chat = chat if run.model.quantize else chat.to(session.device)
         key = session.subject(chat).key(run.trainer.precision)
-        for name, instructions in _instructions(run, asked).items():
+        for name, instructions in instructions_of(run).items():
             scores, samples = start_answers(session, chat, told(rows, instructions), key)
-            yield Rival(name, {"instruction": instructions[run.lang.code]}, scores, samples)
+            targets = " / ".join(instructions[one.code] for one in run.lang.targets())
+            yield Rival(name, {"instruction": targets}, scores, samples)
     if "chat_vector" in asked.names:
         assert asked.base is not None and asked.adapted is not None
         summed = _chat_vector(run, chat.to("cpu"), asked.base, asked.adapted)
@@ -87,23 +88,24 @@ def _untrained(session: Session, rows: Sequence[Row], start: Load) -> Iterator[R
         yield Rival("chat_vector", {"base": asked.base, "adapted": asked.adapted, "key": key}, scores, samples)
 
 
-def _instructions(run: RunConfig, asked: RivalsConfig) -> dict[str, dict[str, str]]:
-    """Rival -> instruction by language code."""
+def instructions_of(run: RunConfig) -> dict[str, dict[str, str]]:
+    """Rival -> instruction by language code, for the source and every target."""
     from clo.data.cldr.names import name
 
-    source = asked.instruction.replace("{language}", name("language", run.lang.source, "en") or run.lang.source)
-    english = {run.lang.code: asked.instruction.replace("{language}", run.lang.name), run.lang.source: source}
-    found = {"prompted": english}
-    if run.lang.code in asked.translated:
-        found["prompted_translated"] = {**english, run.lang.code: asked.translated[run.lang.code]}
-    return found
+    asked, source = run.evaluation.rivals, run.lang.source
+    names = {one.code: one.name for one in run.lang.targets()}
+    said = {**names, source: name("language", source, "en") or source}
+    english = {code: asked.instruction.replace("{language}", words) for code, words in said.items()}
+    translated = {code: asked.translated[code] for code in names if code in asked.translated}
+    return {"prompted": english} | ({"prompted_translated": english | translated} if translated else {})
 
 
-def told(rows: Iterable[Row], instructions: dict[str, str]) -> list[Row]:
+def told(rows: Sequence[Row], instructions: dict[str, str]) -> list[Row]:
     """The rows with each language's instruction in a line of its own before the prompt."""
+    there = [[lang for lang in instructions if lang in row.prompts] for row in rows]
     return [
-        replace(row, prompts={lang: f"{instructions[lang]}\n{row.prompts[lang]}" for lang in instructions})
-        for row in rows
+        replace(row, prompts={lang: f"{instructions[lang]}\n{row.prompts[lang]}" for lang in langs})
+        for row, langs in zip(rows, there, strict=True)
     ]
 
 

@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 
 from clo.config.choices import Keep
 from clo.config.parse import RunConfig, plain
+from clo.data.items import absences
 from clo.errors import UserError, was_stopped
 from clo.storage.ranks import is_main
 from clo.storage.run_folder import RunFolder
@@ -112,7 +113,7 @@ def train(run: RunConfig, folder: RunFolder) -> None:
     from clo.study.own_answers import planned_own, with_own_answers
     from clo.study.plan_choice import with_choice
     from clo.study.rivals import rivals_of
-    from clo.study.rows import items_of, rows_of
+    from clo.study.rows import absent_lines, items_of, rows_of, tested_rows
     from clo.study.scores import Tested, start_scores
     from clo.study.session import open_session
     from clo.training.checks import check_places
@@ -120,7 +121,7 @@ def train(run: RunConfig, folder: RunFolder) -> None:
     check_places(run.logger.name, run.cache_dir)
     rows = rows_of(run)
     if folder.main:
-        print(rows.told(), _fewer(run, rows), sep="", end="")
+        print(rows.told(), *(f"{line}\n" for line in absent_lines(run, rows)), _fewer(run, rows), sep="", end="")
     session = open_session(run, folder)
     items = items_of(run, session.renderer, rows)
     if folder.main:
@@ -129,7 +130,7 @@ def train(run: RunConfig, folder: RunFolder) -> None:
     session = replace(session, run=run)
     if choice and folder.main:
         print(choice, flush=True)
-    test = rows.evaluated(run.evaluation)
+    test = tested_rows(run, rows)
     model = _start_model(session, items)
     start = start_scores(session, model, test, items.val)
     items = with_own_answers(session, model, rows, items)
@@ -156,6 +157,14 @@ def _fewer(run: RunConfig, rows: Splits) -> str:
     if (evaluation.rows or 0) <= used:
         return ""
     return f"evaluation.rows={evaluation.rows} is beyond the {used} rows of {split}; all of them are used\n"
+
+
+def _of_targets(run: RunConfig, items: Items) -> dict[str, Any]:
+    """With several targets: training items by target, and how many of all lack each."""
+    if not run.lang.further:
+        return {}
+    lacking = dict(zip(run.lang.codes(), absences(items.train)[1], strict=False))
+    return {"sizes": run.sizes(), "absent": {code: lacking[code] for code in run.sizes()}}
 
 
 def _start_model(session: Session, items: Items) -> Any:
@@ -210,6 +219,7 @@ def _fit(session: Session, model: Any, rows: Splits, items: Items) -> dict[str, 
         **({"layers": chosen} if (chosen := layer_record(run, folder.path)) else {}),
         "items": len(items.train),
         "items_too_long": items.too_long,
+        **_of_targets(run, items),
         **({"replayed_rows": len(items.replayed)} if items.replayed else {}),
         **({"rows_refused": list(rows.refused)} if rows.refused else {}),
         **({"own_answers": items.own} if items.own else {}),

@@ -49,6 +49,7 @@ def benchmark_scores(session: Session, model: Any, store: Store | None = None) -
     asked, options = run.evaluation.benchmarks, options_of(run.evaluation, run.trainer.budget())
     if not asked.names and not asked.harness:
         return {}
+    languages = (run.lang.source, run.lang.code)
     store = store or Store(folder.path / "benchmarks", session.subject(model).key(run.trainer.precision))
     found: dict[str, Any] = {}
     if asked.names:
@@ -57,16 +58,16 @@ def benchmark_scores(session: Session, model: Any, store: Store | None = None) -
             def progress(name: str, done: int, total: int) -> None:
                 tick(done, total, name)
 
-            made = evaluate_benchmarks(session.subject(model), asked.names, session.languages, options, store, progress)
+            made = evaluate_benchmarks(session.subject(model), asked.names, languages, options, store, progress)
         found |= {"scores": made["results"], "left_out": made["left_out"]}
     if asked.harness:
         place: Path | None = None if asked.harness_folder is None else Path(asked.harness_folder)
         shots = asked.shots or None
         if asked.data is not None and place is None:  # its own tasks would ask the hub
             place, shots = store.folder / "tasks", None
-            tasks = write_task_files(asked.harness, session.languages, options, place)
+            tasks = write_task_files(asked.harness, languages, options, place)
         else:
-            tasks = harness_tasks(asked.harness, session.languages)
+            tasks = harness_tasks(asked.harness, languages)
         with stage(folder, "lm-eval"):
             found["lm_eval"] = evaluate_lm_eval(session.subject(model), tasks, shots, asked.limit, place)
     return found

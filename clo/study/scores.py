@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,13 @@ from clo.data.prompt import Renderer
 from clo.data.rows import Row
 from clo.evaluation.answer_log import AnswerLog
 from clo.evaluation.divergence import divergences, likely_along
-from clo.evaluation.evaluate import evaluate
 from clo.square.scores import score_items
 from clo.storage.digest import digest_of
 from clo.storage.files import write_json
 from clo.storage.progress import stage
 from clo.study.run_benchmarks import benchmark_scores, start_benchmark_scores
 from clo.study.session import Session
+from clo.study.targets import english_parts, scored_answers
 from clo.study.versions import versions
 
 FORMAT = 4
@@ -35,11 +35,11 @@ class Scores:
     """Of one model, before or after training."""
 
     answers: dict[str, Any]
-    """``{"target": {"all": scores, group: scores, …}, "en": {…}}``."""
+    """``{"target": {"all": scores, group: scores, …}, "en": {…}}``; of several targets see `evaluate_targets`."""
     samples: Sequence[dict[str, Any]]
     """Every answer with its scores."""
-    square: list[list[float]]
-    """Per-token log-prob of every cell over held-out items, nats, [prompt][response]."""
+    square: list[list[float | None]]
+    """Per-token log-prob of every cell over held-out items, nats, [prompt][response]; None where no item has it."""
     benchmarks: dict[str, Any]
     """Empty where none is asked for."""
     oracle: dict[str, Any] = field(default_factory=dict)
@@ -97,7 +97,9 @@ def end_scores(session: Session, model: Any, tested: Tested) -> Scores:
     with session.precision():
         place, rows, source = session.folder.path, tested.rows, session.run.lang.source
         answers, samples = answer_scores(session, model, rows, "evaluate", trained_stamp(place), place)
-        add_divergence(answers["en"], rows, divergences(session.subject(model), rows, source, tested.likely))
+        moved = divergences(session.subject(model), rows, source, tested.likely)
+        for english, own, values in english_parts(session.run, answers, rows, moved):
+            add_divergence(english, own, values)
         square = mean_square(session, model, tested.held_out)
         return Scores(answers, samples, square, benchmark_scores(session, model))
 
@@ -129,17 +131,18 @@ def answer_scores(
         return AnswerLog(place / f"answers-{side}.partial.jsonl", digest_of([side, *content]))
 
     with stage(session.folder, name) as tick:
-        scores, samples = evaluate(session.subject(model), rows, run.lang, run.evaluation, tick, log)
-    loops = sum(sample.looped is True for sample in samples)
+        scores, samples = scored_answers(session.subject(model), rows, run, tick, log)
+    loops = sum(sample["looped"] is True for sample in samples)
     if loops and session.folder.main:
         print(f"{name}: {loops} of {len(samples)} answers end in a loop, the same tokens again and again", flush=True)
-    return scores, [asdict(sample) for sample in samples]
+    return scores, samples
 
 
 def _asked(session: Session, rows: Sequence[Row]) -> list[Any]:
     """What answers depend on beside the model."""
     run = session.run
-    asked = [run.lang.code, run.lang.source, run.lang.identify.name, run.evaluation.max_new_tokens]
+    further = [[one.code, one.identify.name] for one in run.lang.further]
+    asked = [run.lang.code, run.lang.source, run.lang.identify.name, run.evaluation.max_new_tokens, *further]
     return [asked, session.renderer.identity(), versions(), [(row.id, row.prompts, row.responses) for row in rows]]
 
 
@@ -182,10 +185,10 @@ def trained_stamp(folder: Path) -> str:
     return digest_of([[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files])
 
 
-def mean_square(session: Session, model: Any, items: Sequence[Item]) -> list[list[float]]:
-    """Per-token log-prob of every cell over held-out items, nats, [prompt][response]."""
+def mean_square(session: Session, model: Any, items: Sequence[Item]) -> list[list[float | None]]:
+    """Per-token log-prob of every cell over held-out items, nats, [prompt][response]; None where no item has it."""
     languages = len(items[0].prompts)
     cells = [(i, j) for i in range(languages) for j in range(languages)]
     scores = score_items(model, items, cells, session.run.trainer.budget())
     mean = scores.S_BLK.double().sum(0) / scores.count_BLK.double().sum(0)
-    return [[float(value) for value in row] for row in mean[:, :languages]]
+    return [[float(value) if value == value else None for value in row] for row in mean[:, :languages]]

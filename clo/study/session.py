@@ -24,9 +24,9 @@ class Session:
     """torch.device of this process."""
 
     @property
-    def languages(self) -> tuple[str, str]:
-        """Codes of the source and the target language."""
-        return self.run.lang.source, self.run.lang.code
+    def languages(self) -> tuple[str, ...]:
+        """Codes of the source and the target language, or the targets."""
+        return self.run.lang.codes()
 
     def subject(self, model: Any) -> Subject:
         """The model under test."""

@@ -23,7 +23,8 @@ def print_table(paths: Sequence[Path]) -> None:
     for name in ("target chrF", "target exact", "target language", "English content", "English exact"):
         table.add_column(name, justify="right")
     for path in paths:
-        table.add_row(*_row(path))
+        for row in _rows(path):
+            table.add_row(*row)
     Console(width=None if sys.stdout.isatty() else 120).print(table)
     print("chrF 0-100, the others in %; target language: answers in the language asked, of those decided")
     if len(paths) == 1:
@@ -47,20 +48,27 @@ def _whole(path: Path) -> Iterator[dict[str, Any]]:
         raise UserError(f"cannot read {path / 'results.json'} ({kind} {cause(error)}); {AGAIN}") from error
 
 
-def _row(path: Path) -> list[str]:
+def _rows(path: Path) -> list[list[str]]:
+    """One, or one for each of several targets, which says with how many others it was trained."""
     with _whole(path) as r:
-        before, after = r["start"], r["scores"]
-        return [
-            r["lang"],
-            r["method"],
-            str(r["data_size"]),
-            str(r["seed"]),
-            _change(before, after, "target", "chrf", 1),
-            _change(before, after, "target", "exact", 100),
-            _change(before, after, "target", "language_ok", 100),
-            _change(before, after, "en", "content", 100),
-            _change(before, after, "en", "exact", 100),
-        ]
+        if "targets" not in r:
+            return [_row(r, r["start"], r["scores"])]
+        told = {code: {**r, **own, "lang": f"{code} of {r['lang']}"} for code, own in r["targets"].items()}
+        return [_row(one, r["start"]["targets"][code], r["scores"]["targets"][code]) for code, one in told.items()]
+
+
+def _row(r: dict[str, Any], before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    return [
+        r["lang"],
+        r["method"],
+        str(r["data_size"]),
+        str(r["seed"]),
+        _change(before, after, "target", "chrf", 1),
+        _change(before, after, "target", "exact", 100),
+        _change(before, after, "target", "language_ok", 100),
+        _change(before, after, "en", "content", 100),
+        _change(before, after, "en", "exact", 100),
+    ]
 
 
 def _rival_lines(path: Path) -> list[str]:
@@ -127,14 +135,16 @@ def print_win_rates(run: Path, against: Path) -> None:
     from rich.table import Table
 
     from clo.evaluation.win_rate import compare_runs
+    from clo.study.targets import paired_folders
 
-    table = Table(title=f"{run.name} against {against.name}", title_justify="left")
-    for name in ("prompts in", "wins", "ties", "losses", "win rate", "95 % interval", "of the decided"):
-        table.add_column(name, justify="right")
-    for side, r in compare_runs(run, against).items():
-        decided = "–" if r["decided_win_rate"] is None else f"{r['decided_win_rate']:.3f}"
-        low, high = r["interval"]
-        counts = [str(r[name]) for name in ("wins", "ties", "losses")]
-        words = "English" if side == "en" else "target"
-        table.add_row(words, *counts, f"{r['win_rate']:.3f}", f"{low:.3f} to {high:.3f}", decided)
-    Console().print(table)
+    for ours, theirs in paired_folders(run, against):
+        table = Table(title=f"{ours.name} against {theirs.name}", title_justify="left")
+        for name in ("prompts in", "wins", "ties", "losses", "win rate", "95 % interval", "of the decided"):
+            table.add_column(name, justify="right")
+        for side, r in compare_runs(ours, theirs).items():
+            decided = "–" if r["decided_win_rate"] is None else f"{r['decided_win_rate']:.3f}"
+            low, high = r["interval"]
+            counts = [str(r[name]) for name in ("wins", "ties", "losses")]
+            words = "English" if side == "en" else "target"
+            table.add_row(words, *counts, f"{r['win_rate']:.3f}", f"{low:.3f} to {high:.3f}", decided)
+        Console().print(table)

@@ -7,7 +7,9 @@ training, scoring and generation alike.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import gc
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -39,39 +41,57 @@ def limited(device: torch.device) -> bool:
     return device.type == "cuda"
 
 
-def agreed(scorer: Scorer, objective: Objective, items: Sequence[Item], asked: int, batch_size: int) -> Budget:
-    """The largest of ``asked``, its half, its quarter … at which every rank can train on the largest micro-batch.
+@dataclass(frozen=True)
+class Trial:
+    """What is tried."""
 
-    Args:
-        scorer: of the stage, its engine ready and its weights those of the start.
-        objective: what is trained.
-        items: all that the stage trains on.
-        asked: tokens of a forward pass.
-        batch_size: items of a step, of all ranks.
+    prepare: Callable[[], Scorer]
+    """Makes a scorer whose weights are those of the stage's start; asked again after a pass that broke off."""
+    within: Callable[[Any], AbstractContextManager[Any]]
+    """Of a model: the context that training passes over it are made in."""
+    objective: Objective
+    items: Sequence[Item]
+    """All that the stage trains on."""
+    asked: int
+    """Tokens of a forward pass."""
+    batch_size: int
+    """Items of a step, of all ranks."""
+
+
+def agreed(trial: Trial) -> tuple[Scorer, Budget]:
+    """The largest of what was asked, its half, its quarter … at which every rank can train on the largest micro-batch.
 
     Raises:
         UserError: some rank has no memory for a single item.
     """
+    scorer, cells, budget = trial.prepare(), trial.objective.cells(), trial.asked
     engine = scorer.engine
     if not limited(engine.device):
-        return Budget(asked)
-    budget = asked
+        return scorer, Budget(budget)
     while True:
-        largest = largest_group(engine.model, items, objective.cells(), budget, batch_size)
-        if engine.agree(_fits(scorer, objective, largest)):
+        largest = largest_group(engine.model, trial.items, cells, budget, trial.batch_size)
+        with trial.within(engine.model):
+            fits = _fits(scorer, trial.objective, largest)
+        if engine.agree(fits):
             break
         if len(largest) == 1:
-            longest = packed_tokens(largest[0], objective.cells())
             raise UserError(
-                f"out of memory: the longest item has {longest:,} tokens, and a device has no room to train on it "
-                "alone; set trainer.gradient_checkpointing=true, tuning=attention_lora or a lower model.max_length"
+                f"out of memory: the longest item has {packed_tokens(largest[0], cells):,} tokens, and a device has no "
+                "room to train on it alone; set trainer.gradient_checkpointing=true, tuning=attention_lora or a lower "
+                "model.max_length"
             )
         budget //= 2
-    tokens = sum(packed_tokens(item, objective.cells()) for item in largest)
-    told = f"token budget: {budget:,} per forward pass{'' if budget == asked else f' ({asked:,} did not fit)'}"
+        engine.finish()  # split weights that broke off within a pass cannot go on: they are put together and split anew
+        del scorer, engine
+        gc.collect()
+        scorer = trial.prepare()
+        engine = scorer.engine
+    tokens = sum(packed_tokens(item, cells) for item in largest)
+    lower = "" if budget == trial.asked else f" ({trial.asked:,} did not fit)"
+    told = f"token budget: {budget:,} per forward pass{lower}"
     where = "the device" if engine.ranks == 1 else f"each of {engine.ranks} devices"
     tried = f"{where} has room for the largest micro-batch, {tokens:,} tokens in {len(largest)} items"
-    return Budget(budget, budget / asked, f"{told}; {tried}")
+    return scorer, Budget(budget, budget / trial.asked, f"{told}; {tried}")
 
 
 def largest_group(

@@ -92,7 +92,7 @@ def _squares(
         with ExitStack() as opening:
             if packs(model, items[0]):
                 opening.enter_context(packed(model))  # around the way back too, where checkpointing passes once more
-            opening.enter_context(training_layers(model, trainer.gradient_checkpointing, compiled=False))
+            opening.enter_context(training_layers(model, bool(trainer.gradient_checkpointing), compiled=False))
             for group in groups_of(model, items, cells, trainer.budget()):
                 mine = [items[k] for k in group]
                 found = score(model, batch_of(model, mine, cells))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import pytorch_lightning as pl
@@ -14,7 +14,7 @@ from clo.config import OptimizerConfig, TrainerConfig
 from clo.data.items import Item
 from clo.square.attention import packed, unpacked
 from clo.square.scores import packs
-from clo.training.budget import agreed
+from clo.training.budget import Trial, agreed
 from clo.training.checks import check_finite
 from clo.training.engine import engine_of
 from clo.training.gradients import Gradients
@@ -65,25 +65,40 @@ class CLOModule(pl.LightningModule):
 
     def setup(self, stage: str) -> None:
         """All that the first step needs, while the weights are still those of the stage's start."""
-        self.engine = engine_of(self.model.to(self.trainer.strategy.root_device), self.trainer, self.hardware.precision)
-        self.model = self.engine.model
-        self.scorer = Scorer(self.engine, self.hardware.reference, self.base.weights)
         data, options = self.trainer.datamodule, self.hardware  # type: ignore[attr-defined]
+        whole = self.model.to(self.trainer.strategy.root_device)
+
+        def prepare() -> Scorer:
+            scorer = Scorer(engine_of(whole, self.trainer, options.precision), options.reference, self.base.weights)
+            packs(scorer.model, data.val[0])  # all ranks together
+            return scorer
+
+        trial = Trial(prepare, self._layers, self.plan.objective, data.train, options.budget(), data.batch_size)
         with self.trainer.precision_plugin.forward_context():
-            if packs(self.model, data.val[0]):
-                self._open.enter_context(packed(self.model))
-            with training_layers(self.model, bool(options.gradient_checkpointing), options.compile):
-                self.budget = agreed(self.scorer, self.plan.objective, data.train, options.budget(), data.batch_size)
+            self.scorer, self.budget = agreed(trial)
             if self.budget.said and self.trainer.is_global_zero:
                 print(self.budget.said, flush=True)
+            self.engine, self.model = self.scorer.engine, self.scorer.model
             self.gradients = Gradients(self.engine, self.scorer, self.base.key, self.budget.max_tokens)
+            if packs(self.model, data.val[0]):
+                self._open.enter_context(packed(self.model))
             self.scorer.references = self.base.references(self) if self.base.references else {}
             self.scorer.likely = self.base.likely(self) if self.base.likely else {}
 
-    def configure_model(self) -> None:
-        """Prepare the layers for training."""
+    @contextmanager
+    def _layers(self, model: Any) -> Iterator[None]:
+        """Prepare a model's layers for training."""
+        item = self.trainer.datamodule.val[0]  # type: ignore[attr-defined]
         options = self.hardware
-        self._open.enter_context(training_layers(self.model, bool(options.gradient_checkpointing), options.compile))
+        with (
+            packed(model) if packs(model, item) else nullcontext(),
+            training_layers(model, bool(options.gradient_checkpointing), options.compile),
+        ):
+            yield
+
+    def configure_model(self) -> None:
+        """Prepare the layers for training; Lightning asks for this hook where weights are split."""
+        self._open.enter_context(self._layers(self.model))
 
     def close(self) -> None:
         """Leave the model as it was handed in, trained or not."""

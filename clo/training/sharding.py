@@ -62,6 +62,11 @@ def _parts(split: Any) -> list[Any]:
     return [module for module in split.modules() if isinstance(module, FSDPModule)]
 
 
+def _dist(name: str, before: str) -> Any:
+    """A function of torch.distributed, which had another name before 2.13."""
+    return getattr(torch.distributed, name, None) or getattr(torch.distributed, before)
+
+
 class _Comm:
     """Where a rank's parts are put together; switched off it leaves the memory as it is."""
 
@@ -76,21 +81,22 @@ class _Gather(_Comm):
     def __call__(self, output_tensor: Tensor, input_tensor: Tensor, group: Any, async_op: bool = False) -> Any:
         if self.silent:
             return None
-        return torch.distributed.all_gather_into_tensor(output_tensor, input_tensor, group, async_op)
+        return _dist("all_gather_single", "all_gather_into_tensor")(output_tensor, input_tensor, group, async_op)
 
 
 class _ReduceScatter(_Comm):
     def __call__(self, output_tensor: Tensor, input_tensor: Tensor, group: Any, op: Any, async_op: bool = False) -> Any:
         if self.silent:
             return None
-        return torch.distributed.reduce_scatter_tensor(output_tensor, input_tensor, op, group, async_op)
+        scatter = _dist("reduce_scatter_single", "reduce_scatter_tensor")
+        return scatter(output_tensor, input_tensor, op, group, async_op)
 
 
 @contextmanager
 def alone(split: Any) -> Iterator[None]:
     """Let one rank pass through a split model without the others: it takes the same memory, its values mean nothing.
 
-    A pass in here may break off anywhere, out of memory.
+    A pass in here may break off anywhere, out of memory; then the model can be gathered, and make no further pass.
     """
     parts = _parts(split)
     root = parts[0]  # the decoder comes before its layers

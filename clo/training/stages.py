@@ -166,6 +166,8 @@ def _fit_stage(run: RunConfig, model: Any, plan: StagePlan, data: StageData, fol
     per_step = max(1, round(run.method.anchor_share * run.batch_size))
     replayed = (data.replayed, per_step) if plan.objective.replay else ((), 0)
     datamodule = SquareDataModule(data.train, data.val, run.batch_size, plan.total_steps, run.seed, replayed)
+    if run.data.temperature > 1:
+        datamodule.by_temperature(run.data.temperature)
     checkpoint = newest_checkpoint(done.with_suffix(""), key)
     for logger in (*trainer.loggers, watched):
         if isinstance(logger, MetricsFile) and folder.main:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import islice
 
-from clo.config import DataConfig, LangConfig, TranslationConfig
+from clo.config import TranslationConfig
+from clo.config.parse import RunConfig
 from clo.data.instructions import instructions
 from clo.data.rows import Row, read_rows
-from clo.data.splits import Splits, translated_splits
+from clo.data.splits import Splits, joined, translated_splits
 from clo.translate.ensure import rows_needed, rows_path
 
 LONGER = 1.5
@@ -19,27 +20,32 @@ ASSUMED_SHARE = 0.05
 """Share of the device's peak that batched beam search reaches; assumed, decoding waits for memory."""
 
 
-def planned_splits(data: DataConfig, lang: LangConfig, size: int, cache_dir: str) -> Splits:
+def planned_splits(run: RunConfig) -> Splits:
     """The rows of a run whose data are translations: those on disk, else the English ones with stretched copies.
-
-    Args:
-        data: with a source and a translator.
-        lang: names both languages.
-        size: number of training rows.
-        cache_dir: where translations are kept.
 
     Raises:
         UserError: the examples cannot be read, or are too few.
     """
-    path = rows_path(data, lang, cache_dir)
-    languages = lang.source, lang.code
+    assert run.data.source is not None
+    where = run.data.source.path or run.data.source.dataset
+    paths = [rows_path(one.data, one.lang, run.cache_dir) for one in run.alone()]
+    rows = joined([_planned(one) for one in run.alone()])
+    return translated_splits(
+        rows, run.data, " and ".join(map(str, paths)) if all(p.is_file() for p in paths) else where
+    )
+
+
+def _planned(run: RunConfig) -> list[Row]:
+    """The rows of one target."""
+    path, data = rows_path(run.data, run.lang, run.cache_dir), run.data
+    languages = run.lang.source, run.lang.code
     if path.is_file():
         found = read_rows(path, *languages)
-        if len(found) >= size + 2 * data.held_out:
-            return translated_splits(found, data, str(path))
+        if len(found) >= run.data_size + 2 * data.held_out:
+            return found
     assert data.source is not None
     examples, _ = instructions(data.source, lambda texts: [True] * len(texts), data.bad_rows == "skip")
-    rows = [
+    return [
         Row(
             example.id,
             {languages[0]: example.prompt, languages[1]: _stretched(example.prompt)},
@@ -48,9 +54,8 @@ def planned_splits(data: DataConfig, lang: LangConfig, size: int, cache_dir: str
             if example.rejected is None
             else {languages[0]: example.rejected, languages[1]: _stretched(example.rejected)},
         )
-        for example in islice(examples, rows_needed(size, data.held_out))
+        for example in islice(examples, rows_needed(run.data_size, data.held_out))
     ]
-    return translated_splits(rows, data, data.source.path or data.source.dataset)
 
 
 def _stretched(text: str) -> str:

@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import itertools
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ COUNTS = {
     "logger": 2,
     "scale": 3,
     "preset": 1,
-    "study": 24,
+    "study": 25,
 }
 FILES = [(group, path.stem) for group in COUNTS for path in sorted((CONF / group).glob("*.yaml"))]
 STUDIES = [name for group, name in FILES if group == "study"]
@@ -56,6 +57,7 @@ CELLS = {
     "real_model": 32,
     "real_rows": 16,
     "rerun": 36,
+    "targets": 42,
     "tune_anchors": 16,
     "tune_bed": 16,
     "tune_bed_sft": 8,
@@ -106,7 +108,7 @@ def test_every_value_of_every_study_parses(study: str) -> None:
     cfg = composed(*given)
     assert cfg.hydra.mode.name == "MULTIRUN"
     assert cfg.study_name == study or cfg.scale  # the paper's: tests/config/test_paper_studies.py
-    params = {key: str(values).split(",") for key, values in cfg.hydra.sweeper.params.items()}
+    params = {key: re.split(r",(?![^\[]*\])", str(values)) for key, values in cfg.hydra.sweeper.params.items()}
     assert math.prod(len(values) for values in params.values()) == CELLS[study]
     first = {key: values[0] for key, values in params.items()}
     axes = [first | {key: value} for key, values in params.items() for value in values]

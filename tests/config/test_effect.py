@@ -120,7 +120,7 @@ def other_than(value: Any, hint: Any, name: str) -> Any:
     if hasattr(value, "name"):
         return next(other for other in type(value) if other is not value).name
     if "list" in text:
-        return [0.4, 0.3, 0.2, 0.1][: 4 if name == "method.ranking" else 1] if "float" in text else ["answers"]
+        return [2.0, 1.0, 1.0, 1.0] if name.endswith("ranking") else [0.2] if "float" in text else ["answers"]
     if "dict" in text:
         return {"x": 1}
     if "int" in text or "float" in text:

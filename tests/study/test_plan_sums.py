@@ -20,6 +20,7 @@ def test_answers_and_benchmarks_are_passes_over_their_tokens(tiny_folder: Path) 
     """Twice the weights that a token meets, for every token that is written or read, at the assumed shares."""
     model = AutoModelForCausalLM.from_pretrained(tiny_folder)
     weights = model.num_parameters() - model.get_input_embeddings().weight.numel()
+    assert not model.config.tie_word_embeddings
     words = cell(tiny_folder, "trainer.tflops=1", "evaluation=paper", "evaluation.max_new_tokens=10", "method=sft")
     written = 2 * (50 + OPEN_PROMPTS) * 10
     read = sum(rows * tokens for rows, tokens in BENCHMARK_ROWS.values()) * (1 + LONGER)

@@ -13,10 +13,16 @@ from called import refused
 from conftest import byte_level_tokenizer, tiny_model
 from warm_runs import WarmRuns, tiny
 
+from clo.config import LangConfig
+from clo.config.lang import Target
+from clo.config.parse import RunConfig
+from clo.data.rows import Row
 from clo.report.collect import collect
 from clo.report.summary import build
+from clo.study.rivals import instructions_of, told
 
-NAMES = "evaluation.rivals.names=[prompted,averaged]"
+ASKED = "evaluation.rivals.names=[prompted,averaged]"
+NAMES = {"en": "English", "sw": "Swahili", "ha": "Hausa", "ko": "Korean"}
 
 
 def results(run: Path) -> dict[str, Any]:
@@ -49,14 +55,14 @@ def test_a_run_and_an_evaluation_of_it_say_the_same(
     tuning: str, warm: WarmRuns, tiny_folder: Path, tmp_path: Path
 ) -> None:
     """At its end or afterwards; the run itself, its name and its model are those of a run without rivals."""
-    words = [*tiny(tiny_folder, tmp_path / "a", f"tuning={tuning}", "method.lr=1e-2"), NAMES]
+    words = [*tiny(tiny_folder, tmp_path / "a", f"tuning={tuning}", "method.lr=1e-2"), ASKED]
     assert (ended := warm.run(words, tmp_path)).code == 0, ended.err
     plain = tiny(tiny_folder, tmp_path / "b", f"tuning={tuning}", "method.lr=1e-2")
     assert warm.run(plain, tmp_path).code == 0
     (with_rivals,), (without,) = ((tmp_path / name / "outputs" / "runs").iterdir() for name in "ab")
     assert with_rivals.name == without.name and "rivals" not in results(without)
     assert results(with_rivals)["scores"] == results(without)["scores"]
-    ended = warm.run([f"run={without}", NAMES], tmp_path, command="evaluate")
+    ended = warm.run([f"run={without}", ASKED], tmp_path, command="evaluate")
     assert ended.code == 0 and "averaged_0.1: target chrF" in ended.out, ended.err
     found = results(with_rivals)["rivals"]
     shares = [f"averaged_{share}" for share in (0.1, 0.3, 0.5, 0.7, 0.9)]
@@ -78,6 +84,18 @@ def test_a_run_and_an_evaluation_of_it_say_the_same(
     assert not (without / "rivals").exists() and not (with_rivals / "rivals").exists()
 
 
+def test_every_target_is_told_its_own_language() -> None:
+    """In English where there is no instruction in it; a row that lacks a language goes on lacking it."""
+    further = [Target("ha", "Hausa", "low"), Target("ko", "Korean", "medium")]
+    found = instructions_of(RunConfig(lang=LangConfig(further=further)))
+    assert found["prompted"] == {code: f"Answer in {name}." for code, name in NAMES.items()}
+    assert found["prompted_translated"] == {
+        **found["prompted"], "sw": "Jibu kwa Kiswahili.", "ko": "한국어로 답하세요."
+    }  # fmt: skip
+    (row,) = told([Row("r", {"en": "Who?", "ko": "누구?"}, {"en": "I.", "ko": "나."})], found["prompted"])
+    assert row.prompts == {"en": "Answer in English.\nWho?", "ko": "Answer in Korean.\n누구?"}
+
+
 def test_rivals_are_laid_over_those_that_are_there(
     finished: Path, warm: WarmRuns, tiny_folder: Path, tmp_path: Path
 ) -> None:
@@ -90,7 +108,7 @@ def test_rivals_are_laid_over_those_that_are_there(
     assert warm.run([*again, "evaluation.rivals.shares=[0.25,0.75]"], tmp_path, command="evaluate").code == 0
     assert list(results(finished)["rivals"]) == ["averaged_0.25", "averaged_0.75"]
     assert len(lines(finished)) == 24 and [x for x in lines(finished) if x["rival"] == "averaged_0.25"] == first
-    command = tiny(tiny_folder, tmp_path, NAMES)
+    command = tiny(tiny_folder, tmp_path, ASKED)
     ended = warm.run(command, tmp_path)
     assert ended.code == 0 and "is done already" in ended.out
     assert f"clo evaluate run={tmp_path}/outputs/runs/{finished.name} 'evaluation.rivals.names=[prompted]'" in ended.out
@@ -100,7 +118,7 @@ def test_rivals_are_laid_over_those_that_are_there(
 
 def test_a_stopped_evaluation_goes_on(finished: Path, warm: WarmRuns, tmp_path: Path) -> None:
     """Nothing has changed until all is made; answers of rivals that are whole are not generated again."""
-    again = [f"run={finished}", NAMES, "evaluation.rivals.shares=[0.5]"]
+    again = [f"run={finished}", ASKED, "evaluation.rivals.shares=[0.5]"]
     before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file() and path.name != ".lock"}
     writing = {"at": "clo.study.outcome:write_together", "call": 1}
     assert warm.run(again, tmp_path, kill=writing, command="evaluate").code == -signal.SIGKILL
@@ -137,7 +155,7 @@ def test_a_chat_vector_without_its_models_is_refused(finished: Path, capsys: pyt
 
 def test_rows_of_the_report(finished: Path, warm: WarmRuns, tmp_path: Path) -> None:
     """The start model's rivals stand under it, each seed once; averages under the method."""
-    again = [f"run={finished}", NAMES, "evaluation.rivals.shares=[0.5]"]
+    again = [f"run={finished}", ASKED, "evaluation.rivals.shares=[0.5]"]
     assert warm.run(again, tmp_path, command="evaluate").code == 0
     twin = finished.with_name(finished.name.replace("s0", "s1"))
     shutil.copytree(finished, twin)
@@ -158,3 +176,5 @@ def test_rows_of_the_report(finished: Path, warm: WarmRuns, tmp_path: Path) -> N
     averaged = rows["CLO: averaged with the start, .5 trained", 16]
     chrf = results(finished)["rivals"]["averaged_0.5"]["target"]["all"]["chrf"]
     assert averaged.cells["target_chrf"].mean == pytest.approx(chrf + 1.0) and averaged.n == 2
+    start = results(finished)["start"]["target"]["all"]["chrf"]
+    assert averaged.cells["target_gain_chrf"].mean == pytest.approx(chrf + 1.0 - start)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import multiprocessing
 import os
 import socket
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +27,10 @@ def free_port() -> int:
 
 def in_processes(count: int, work: Any, folder: Path, *arguments: Any) -> list[Any]:
     """What ``work(rank, *arguments)`` returned on each of so many ranks."""
-    given = (work, count, free_port(), folder, arguments)
-    torch.multiprocessing.spawn(_rank, given, nprocs=count)  # type: ignore[no-untyped-call]
+    multiprocessing.set_forkserver_preload(["tiny_runs", "transformers.models.llama.modeling_llama", "peft"])
+    torch.multiprocessing.start_processes(  # type: ignore[no-untyped-call]
+        _rank, (work, count, free_port(), folder, arguments), nprocs=count, start_method="forkserver"
+    )
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(count)]
 
 
@@ -65,8 +69,12 @@ def split_gradients(rank: int, lora: bool, precision: str, mesh: tuple[int, ...]
     )
     held = sum(p.to_local().numel() for p in model.parameters() if is_split(p))  # type: ignore[attr-defined]
     left = sum(p.numel() for p in layers(whole))
+    for hook in ("register_forward_hook", "register_full_backward_hook") if broken else ():
+        break_off(model, hook if rank == 0 else "", precision)
+        gather_into(whole, model)
+        model = sharded(whole, init_device_mesh("cpu", mesh), precision)
     if broken:
-        break_off(model, rank, precision)
+        break_off(model, "", precision)
     ranks = torch.distributed.get_world_size()
     found = gradients(model, precision, random_items(4)[rank::ranks])
     norms = norm(p.grad for p in model.parameters() if p.grad is not None)
@@ -75,8 +83,8 @@ def split_gradients(rank: int, lora: bool, precision: str, mesh: tuple[int, ...]
     return {"gradients": found, "held": held, "norm": norms, "left": left, "same": same}
 
 
-def break_off(model: Any, rank: int, precision: str) -> None:
-    """The first rank passes alone, and breaks off in the last layer's forward and in its backward pass."""
+def break_off(model: Any, hook: str, precision: str) -> None:
+    """This rank passes alone; with the name of a hook of the last layer it breaks off there."""
     from tiny_runs import random_items
 
     from clo.model.layers import decoder_layers
@@ -88,15 +96,10 @@ def break_off(model: Any, rank: int, precision: str) -> None:
     def fail(*_: Any) -> None:
         raise torch.OutOfMemoryError("no memory")
 
-    mlp: Any = found[1].mlp
-    for hook in (mlp.register_forward_hook, mlp.register_full_backward_hook) if rank == 0 else ():
-        handle = hook(fail)
-        with pytest.raises(torch.OutOfMemoryError), alone(model):
-            gradients(model, precision, random_items(1))
-        handle.remove()
-    if rank == 0:
-        with alone(model):
-            gradients(model, precision, random_items(1), whole=False)
+    if hook:
+        getattr(found[1].mlp, hook)(fail)
+    with pytest.raises(torch.OutOfMemoryError) if hook else nullcontext(), alone(model):
+        gradients(model, precision, random_items(1), whole=False)
     model.zero_grad(set_to_none=True)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -40,4 +41,4 @@ def test_a_plan_names_the_examples_that_are_too_few(tmp_path: Path) -> None:
     (tmp_path / "english.jsonl").write_text("\n".join(lines))
     run = run_of("data=table", f"data.source.path={tmp_path}/english.jsonl", "data.held_out=2")
     with pytest.raises(UserError, match=r"english\.jsonl has 3 rows, too few to hold 4 out"):
-        planned_splits(run.data, run.lang, run.data_size, str(tmp_path / "cache"))
+        planned_splits(replace(run, cache_dir=str(tmp_path / "cache")))

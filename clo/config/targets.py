@@ -1,0 +1,53 @@
+"""``lang=[ko,sw]``: several files of ``conf/lang`` for one run.
+
+Hydra would lay the files over each other. Each is composed by itself instead, with everything else that was asked, and
+the run has them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hydra import compose
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from clo.config.lang import Target
+from clo.errors import UserError
+
+CONFIG = "config"
+
+
+def with_targets(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
+    """The configuration with all targets that the overrides and the files choose; as it is where that is one.
+
+    Args:
+        cfg: as Hydra composed it; Hydra is still at work.
+        overrides: what it was composed with.
+
+    Raises:
+        UserError: none is chosen, or their sources differ.
+    """
+    chosen = _chosen(overrides)
+    if not chosen:
+        raise UserError("lang=[] names no target; give one, such as lang=sw, or several, such as lang=[ko,sw]")
+    if len(chosen) == 1:
+        return cfg
+    others = [word for word in overrides if word.lstrip("+~").partition("=")[0] != "lang"]
+    found = [compose(CONFIG, [*others, f"lang={name}"]).lang for name in chosen]
+    if len({one.source for one in found}) > 1:
+        raise UserError(f"lang=[{','.join(chosen)}] needs one source, and their files name several")
+    first, *rest = found
+    with open_dict(cfg):
+        cfg.lang = first
+        cfg.lang.further = [Target(one.code, one.name, one.tier, one.identify) for one in rest]
+    return OmegaConf.create(cfg)
+
+
+def _chosen(overrides: Sequence[str]) -> list[str]:
+    """Names of the files of ``conf/lang``."""
+    loader = GlobalHydra.instance().config_loader()
+    files = loader.compute_defaults_list(CONFIG, list(overrides), RunMode.RUN).defaults
+    groups = [(one.config_path or "").rpartition("/") for one in files if not (one.parent or "").startswith("lang/")]
+    return [name for group, _, name in groups if group == "lang"]
