@@ -155,7 +155,8 @@ def _judged(session: Session, part: str, one: _Asked, answer: Answer) -> tuple[d
     """What is written of an answer, and its token ids where it is used."""
     run, renderer = session.run, session.renderer
     code = run.lang.codes()[one.language]
-    (verdict,) = LanguageIdentifier.of(run.lang).verdicts([answer.text])
+    target = run.lang.targets()[max(one.language - 1, 0)]
+    (verdict,) = LanguageIdentifier.of(target).verdicts([answer.text])
     ids = tuple(renderer.response_ids(answer.text))
     ids = ids[:-1] if answer.cut else ids
     why = None
