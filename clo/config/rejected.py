@@ -31,13 +31,6 @@ def _named(rejected: Any) -> list[Any]:
     return [rejected] if isinstance(rejected, str) or not hasattr(rejected, "__iter__") else list(rejected)
 
 
-def own_prompts(method: MethodConfig) -> Prompts:
-    """The prompts that the start model is asked for answers to be rejected."""
-    if "own" not in kinds_of(method):
-        return Prompts.none
-    return method.preference if method.own_prompts is Prompts.both else Prompts.target
-
-
 def settle_rejected(method: MethodConfig) -> None:
     """Write ``method.rejected`` in one way, and check it and what goes with it, of a method that rests where it should.
 

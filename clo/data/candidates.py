@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from clo.config.choices import Prompts
-from clo.config.rejected import kinds_of, own_prompts
+from clo.config.rejected import kinds_of
 
 if TYPE_CHECKING:
     from clo.config.method import MethodConfig
@@ -33,6 +33,13 @@ def further_candidates(method: MethodConfig, languages: int) -> tuple[Further, .
     kinds = kinds_of(method)
     quality = [Further("quality", i) for i in range(languages) if "quality" in kinds]
     return (*quality, *(Further("own", i) for i in prompts_of(own_prompts(method), languages)))
+
+
+def own_prompts(method: MethodConfig) -> Prompts:
+    """The prompts that the start model is asked for answers to be rejected."""
+    if "own" not in kinds_of(method):
+        return Prompts.none
+    return method.preference if method.own_prompts is Prompts.both else Prompts.target
 
 
 def prompts_of(prompts: Prompts, languages: int) -> range:

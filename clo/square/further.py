@@ -7,8 +7,8 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from clo.config.choices import Prompts
-from clo.config.rejected import kinds_of, own_prompts
-from clo.data.candidates import Further, further_candidates, prompts_of
+from clo.config.rejected import kinds_of
+from clo.data.candidates import Further, further_candidates, own_prompts, prompts_of
 from clo.errors import UserError
 from clo.square.comparisons import Comparison
 

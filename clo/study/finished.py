@@ -191,7 +191,7 @@ def _test_rows(run: RunConfig) -> list[Row]:
     files: dict[str, Path] = {}
     if run.data.kind == "translated":
         files = {one.lang.code: rows_path(one.data, one.lang, run.cache_dir) for one in run.alone()}
-    splits = with_pairs(load_splits(run.data, *run.lang.codes(), translated=files), needed=False)
+    splits = with_pairs(load_splits(run.data, *run.lang.codes(), translated=files))
     return tested_rows(run, splits)
 
 

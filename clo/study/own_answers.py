@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from clo.config.parse import RunConfig
-from clo.config.rejected import kinds_of, own_prompts
-from clo.data.candidates import prompts_of, with_further
+from clo.config.rejected import kinds_of
+from clo.data.candidates import own_prompts, prompts_of, with_further
 from clo.data.items import Ids, Item
 from clo.data.rows import Row
 from clo.data.splits import Splits
@@ -155,7 +155,7 @@ def _judged(session: Session, part: str, one: _Asked, answer: Answer) -> tuple[d
     """What is written of an answer, and its token ids where it is used."""
     run, renderer = session.run, session.renderer
     code = run.lang.codes()[one.language]
-    target = run.lang.targets()[max(one.language - 1, 0)]
+    target = run.lang.targets()[max(0, one.language - 1)]
     (verdict,) = LanguageIdentifier.of(target).verdicts([answer.text])
     ids = tuple(renderer.response_ids(answer.text))
     ids = ids[:-1] if answer.cut else ids

@@ -43,7 +43,7 @@ def rows_of(run: RunConfig) -> Splits:
     Raises:
         UserError: rows cannot be read or made, or are fewer than ``data_size``.
     """
-    splits = with_pairs(_load(run), needed="quality" in kinds_of(run.method))
+    splits = with_pairs(_load(run), run.lang.codes() if "quality" in kinds_of(run.method) else ())
     if run.data.resample:
         splits = replace(splits, train=drawn(splits.train, run.seed))
     if run.method.anchor is Anchor.replay:

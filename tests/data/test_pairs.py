@@ -216,7 +216,7 @@ def test_a_plan_stretches_both_responses(tmp_path: Path) -> None:
     ]
     words = ("data=table", f"data.source.path={written(tmp_path / 'e.jsonl', lines)}", "data.held_out=2", "data_size=5")
     cell = run_of(*CRPO, *words, "data.source.pairs=true")
-    planned = with_pairs(planned_splits(cell.data, cell.lang, 5, str(tmp_path)), needed=True)
+    planned = with_pairs(planned_splits(cell.data, cell.lang, 5, str(tmp_path)), ["en", "sw"])
     assert planned.train[0].rejected == {"en": "It is a dog.", "sw": "It is a dog. It is"}
     with pytest.raises(UserError, match=r"needs quality pairs of data=table; set data\.source\.pairs=true"):
         run_of(*CRPO, *words)
