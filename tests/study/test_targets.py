@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from called import done, refused
+from composed import run_of as composed_run
 from warm_runs import WarmRuns, tiny
 
 from clo.config import LangConfig
+from clo.config.choices import Targets
 from clo.config.lang import Target
+from clo.data.items import absences
+from clo.errors import UserError
 from clo.evaluation.several import confusion
 from clo.report.collect import collect
 from clo.report.make import make_report
 from clo.report.targets import by_target, course_of
+from clo.study.data_card import write_data_card
+from clo.study.rows import absent_lines, items_of, rows_of, tested_rows
+from clo.study.session import renderer_of
 from clo.study.targets import paired_folders, target_folder
 
 WORDS = (
@@ -143,3 +151,39 @@ def test_languages_are_told_apart_among_several() -> None:
         "ko": {"en": 0, "ko": 1, "sw": 1, "other": 0, "undecided": 0},
         "sw": {"en": 1, "ko": 0, "sw": 1, "other": 1, "undecided": 0},
     }
+
+
+def rows_file(folder: Path, swahili: range) -> Path:
+    """Thirty examples in English and Korean; Swahili has those of the range."""
+    path = folder / "rows.jsonl"
+    with path.open("w", encoding="utf-8") as file:
+        for k in range(30):
+            for code in ("en", "ko", *(["sw"] if k in swahili else [])):
+                line = {"id": k, "lang": code, "prompt": f"{code} asks {k}", "response": f"{code} says {k}"}
+                file.write(f"{json.dumps(line)}\n")
+    return path
+
+
+def test_a_missing_translation_is_absent_and_said(tmp_path: Path) -> None:
+    words = ("lang=[ko,sw]", "data=files", f"data.train={rows_file(tmp_path, range(20))}", "data.held_out=5")
+    run = composed_run(*words, "data_size={ko: 16, sw: 6}")
+    rows, renderer = rows_of(run), renderer_of(run.model)
+    lacking = [sum("sw" not in row.prompts for row in part) for part in (rows.train, rows.dev, rows.test)]
+    assert sum(lacking) == 10
+    (line,) = absent_lines(run, rows)
+    assert line == (
+        f"sw: {lacking[0]} of 20 training rows, {lacking[1]} of 5 dev rows, {lacking[2]} of 5 test rows have no text; "
+        "their cells are absent"
+    )
+    items = items_of(run, renderer, rows)
+    assert absences(items.train)[0] == [0, 0, 10] and len(items.train) == 16
+    apart = items_of(replace(run, data=replace(run.data, targets=Targets.apart)), renderer, rows)
+    assert len(apart.train) == 22 and absences(apart.train)[0] == [0, 6, 16]
+    assert {row.id for row in tested_rows(run, rows)} == {row.id for row in rows.test}
+    write_data_card(tmp_path, run, rows, items, renderer)
+    assert f"| sw | 6 | {20 - lacking[0]} | {lacking[0]} |" in (tmp_path / "data.md").read_text()
+    with pytest.raises(UserError, match=r"data_size=16 is beyond the \d+ training rows of data=files for sw"):
+        rows_of(composed_run(*words, "data_size=16"))
+    few = ("lang=[ko,sw]", "data=files", f"data.train={rows_file(tmp_path, range(1))}", "data.held_out=5")
+    with pytest.raises(UserError, match=r"data=files has no \w+ row in sw|data_size=1 is beyond the 0 training rows"):
+        rows_of(composed_run(*few, "data_size=1"))

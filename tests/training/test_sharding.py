@@ -64,15 +64,15 @@ def split_gradients(rank: int, lora: bool, precision: str, mesh: tuple[int, ...]
     from clo.training.sharding import gather_into, is_split, norm, sharded
 
     whole, before = tuned(LORA if lora else ATTENTION), tuned(LORA if lora else ATTENTION)
-    model = sharded(
-        whole, init_device_mesh("cpu", mesh, mesh_dim_names=("replicate", "shard")[-len(mesh) :]), precision
-    )
+    names = ("replicate", "shard")[-len(mesh) :]
+    grid = init_device_mesh("cpu", mesh, mesh_dim_names=names)
+    model = sharded(whole, grid, precision)
     held = sum(p.to_local().numel() for p in model.parameters() if is_split(p))  # type: ignore[attr-defined]
     left = sum(p.numel() for p in layers(whole))
     for hook in ("register_forward_hook", "register_full_backward_hook") if broken else ():
         break_off(model, hook if rank == 0 else "", precision)
         gather_into(whole, model)
-        model = sharded(whole, init_device_mesh("cpu", mesh), precision)
+        model = sharded(whole, grid, precision)
     if broken:
         break_off(model, "", precision)
     ranks = torch.distributed.get_world_size()
