@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, cast, get_args, get_origin, get_type_hint
 from omegaconf import DictConfig, OmegaConf
 
 from clo.config.parse import RunConfig, conf_dir
-from clo.config.reads import inner, reads, settings, shipped
+from clo.config.reads import inner, is_list, reads, settings, shipped
 from clo.errors import UserError
 
 if TYPE_CHECKING:
@@ -126,7 +126,8 @@ def _choices(key: str, typed: list[str], read: Set[str], cfg: DictConfig, groups
     if files := next(filter(None, (_files(group, key, typed, cfg) for group in tried)), ""):
         return " or ".join([*named, files])
     one = " or ".join(named or nearest) or ("model" in groups and _files("model", key, typed, cfg)) or ""
-    return one or (_file_and_single(key, cfg) if key.partition(".")[0] in tried else "")
+    one = one or (_file_and_single(key, cfg) if key.partition(".")[0] in tried else "")
+    return one or _two_singles(key, read, cfg)
 
 
 def _file_and_single(key: str, cfg: DictConfig) -> str:
@@ -183,13 +184,28 @@ def _singles(key: str, read: Set[str], cfg: DictConfig) -> Iterator[tuple[str, s
     """Settings of which another value makes the run read the wanted one, with the word that sets it."""
     tried, written = OmegaConf.create(cfg), OmegaConf.to_container(cfg, resolve=False)
     for name, hint, field in settings(RunConfig):
-        if name in read and inner(hint) is None:
+        if name in read and (inner(hint) is None or is_list(hint)):
             for value, word in _others(hint, OmegaConf.select(tried, name), field.metadata.get("values", ())):
                 OmegaConf.update(tried, name, value)
                 if is_read(key, read_by(cast(RunConfig, tried), tried)):
-                    yield name, f"{name}={word}"
+                    yield name, field.metadata.get("written", f"{name}={word}")
                     break
             OmegaConf.update(tried, name, reduce(lambda node, part: node[part], name.split("."), written))
+
+
+def _two_singles(key: str, read: Set[str], cfg: DictConfig) -> str:
+    """Another value of one setting, and of one that is read with it alone."""
+    written = OmegaConf.to_container(cfg, resolve=False)
+    for name, hint, field in settings(RunConfig):
+        if name in read and (inner(hint) is None or is_list(hint)):
+            tried = OmegaConf.create(cfg)
+            for value, word in _others(hint, OmegaConf.select(tried, name), field.metadata.get("values", ())):
+                OmegaConf.update(tried, name, value)
+                more = read_by(cast(RunConfig, tried), tried) - read
+                for _, second in _singles(key, more, tried) if more else ():
+                    return f"{field.metadata.get('written', f'{name}={word}')} and {second}"
+            OmegaConf.update(tried, name, reduce(lambda node, part: node[part], name.split("."), written))
+    return ""
 
 
 def _others(hint: Any, now: Any, values: Iterable[Any]) -> Iterator[tuple[Any, str]]:

@@ -147,6 +147,7 @@ SINCE_FIRST = (
     "data.bad_rows",
     "data.poor_rows",
     "evaluation.rivals",
+    "scale",
     *LATER,
 )
 """Settings that version 0.1 did not have."""

@@ -36,7 +36,9 @@ class LangConfig:
     identify: Identify = Identify.auto
     """How the language of answers is told: py3langid, which must know both codes; ``script``; or ``none``."""
 
-    further: list[Target] = field(default_factory=list)
+    further: list[Target] = field(
+        default_factory=list, metadata={"values": ({"code": "xx", "name": "Any"},), "written": "lang=[…,…]"}
+    )
     """The other targets of the same run; ``lang=[ko,sw]`` fills it from the files of conf/lang."""
 
     def codes(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import MISSING
-from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from clo.config.choices import AUTO, Anchor, Cells, Keep, Prompts, Targets
 from clo.config.evaluation import CHOICES
@@ -230,10 +230,15 @@ def inner(hint: Any) -> type | None:
     return next((kind for kind in (hint, *get_args(hint)) if dataclasses.is_dataclass(kind)), None)  # type: ignore[return-value]
 
 
+def is_list(hint: Any) -> bool:
+    """Whether a setting is a list, of groups too: it is set, and read, as a whole."""
+    return get_origin(hint) is list
+
+
 def settings(cls: type, path: str = "") -> Iterator[tuple[str, Any, dataclasses.Field[Any]]]:
     """Dotted name, type and field of every setting; a group comes before what it holds."""
     hints = get_type_hints(cls)
     for field in dataclasses.fields(cls):
         yield f"{path}{field.name}", hints[field.name], field
-        if (group := inner(hints[field.name])) is not None:
+        if (group := inner(hints[field.name])) is not None and not is_list(hints[field.name]):
             yield from settings(group, f"{path}{field.name}.")

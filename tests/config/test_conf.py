@@ -218,7 +218,8 @@ def test_any_language_takes_nothing_from_another() -> None:
         ("method.beta=inf", "method.beta .* must be above 0"),
         ("method.lr=0", "method.lr"),
         ("method.epochs=0", "method.epochs"),
-        ("data_size=0", "data_size .* at least 1, got 0"),
+        ("data_size=0", "data_size .* at least 1, .*, got 0"),
+        ("data_size=many", "data_size .* at least 1, .*, got many"),
         ("data_size=-5", "data_size"),
         ("batch_size=0", "batch_size"),
         ("seed=-1", "seed"),
@@ -288,7 +289,7 @@ def test_what_split_weights_cannot_do_is_refused(setting: str, said: str) -> Non
 
 @pytest.mark.parametrize(
     "override",
-    ["lang=xx", "method=clx", "study=nope", "method.betta=1", "data_size=many", "method.nll=foo", "lang.code=null"],
+    ["lang=xx", "method=clx", "study=nope", "method.betta=1", "method.nll=foo", "lang.code=null"],
 )
 def test_wrong_types_choices_and_keys_are_refused_at_compose(override: str) -> None:
     with pytest.raises(ConfigCompositionException):

@@ -32,6 +32,8 @@ GIVEN = {
     "sft_dpo_pairs": ["data=files", "data.train=x"],
 }
 OTHERWISE = (
+    ["lang.further=[{code: ko, name: Korean}]"],
+    ["lang.further=[{code: ko, name: Korean}]", "data.targets=apart"],
     ["trainer.keep=best"],
     ["method.loss=simpo"],
     ["method.loss=dpop"],
