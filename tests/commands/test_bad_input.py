@@ -13,6 +13,8 @@ from conftest import TEXTS, byte_level_tokenizer, tiny_model
 from warm_runs import WarmRuns, tiny
 
 METHODS = ("sft", "sft_en", "sft_target", "sft_dpo", "sft_dpo_pairs", "clo", "clo_en_nll", "crpo")
+BEFORE = ("data.md", "content.json")
+"""What a run writes of its data before it loads and tunes the model."""
 
 
 def refused(warm: WarmRuns, arguments: list[str], place: Path, missing: str = "", also: tuple[str, ...] = ()) -> str:
@@ -23,7 +25,7 @@ def refused(warm: WarmRuns, arguments: list[str], place: Path, missing: str = ""
     assert ended.err.startswith("error: ") and ended.err.count("\n") == 1, ended.err
     message = ended.err.removeprefix("error: ").strip()
     for run in place.glob("outputs/*/*"):
-        assert {path.name for path in run.iterdir()} <= {"config.yaml", "status.json", ".lock", *also}
+        assert {path.name for path in run.iterdir()} <= {"config.yaml", "status.json", ".lock", *BEFORE, *also}
         status = json.loads((run / "status.json").read_text())
         assert (status["state"], status["error"]) == ("failed", message)
     return message
@@ -32,7 +34,7 @@ def refused(warm: WarmRuns, arguments: list[str], place: Path, missing: str = ""
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["lang=xx"], "Could not find 'lang/xx'; Available options in 'lang': any, de, id, ko, sw, yo, zh"),
+        (["lang=xx"], "Could not find 'lang/xx'; Available options in 'lang': any, bn, de, id, ko, sw, yo, zh"),
         (["method=clx"], "Could not find 'method/clx'; Available options in 'method': " + ", ".join(sorted(METHODS))),
         (["study=nope"], "Could not find 'study/nope'"),
         (["lang=null"], "a group needs the name of an option, as in lang=sw"),
@@ -46,8 +48,8 @@ def refused(warm: WarmRuns, arguments: list[str], place: Path, missing: str = ""
         (["output_dir="], "output_dir is a folder; . is this one, got ''"),
         (["cache_dir=' '"], "cache_dir is a folder; . is this one, got ' '"),
         (["study_name="], "study_name is letters, digits, - and _, got ''"),
-        (["data_size=many"], "data_size=many; Value 'many' of type 'str' could not be converted to Integer"),
-        (["data_size=0"], "data_size is a number of training items, at least 1, got 0"),
+        (["data_size=many"], "data_size is a number of training items, at least 1, or one for each target, such as"),
+        (["data_size=0"], "data_size is a number of training items, at least 1, or one for each target, such as"),
         (["+unknown.key=1"], "unknown key unknown; `python train.py --cfg job` lists the keys"),
         (["method.lam=2"], "method.lam is the weight of the NLL term and must be in [0, 1], got 2.0"),
         (["method.beta=0"], "method.beta is the strength of the comparisons and must be above 0, got 0.0"),
@@ -58,7 +60,7 @@ def refused(warm: WarmRuns, arguments: list[str], place: Path, missing: str = ""
         (["seed=99999999999999999999"], "seed is a whole number of at least 0 and below 2**32, got 9999"),
         (["method.name=a/b"], "method.name is letters, digits, - and _, got a/b"),
         (["lang.code=../x"], "lang.code is letters, digits, - and _, got ../x"),
-        (["lang=[ko,sw]"], "lang needs one option; for a grid: python train.py -m lang=<one>,<other>"),
+        (["lang=[ko,ko]"], "lang names the target 'ko' twice; give every target once"),
         (["seed=1", "-m", "lang=ko,sw"], "-m comes before every key=value, as in -m lang=ko,sw (arguments: seed=1 -m"),
         (["-m", "method.lam=0.5,2"], "method.lam is the weight of the NLL term and must be in [0, 1], got 2.0"),
         (["-m", "lang=sw,ko", "--cfg", "job"], "Only one of --run, --multirun, --cfg"),

@@ -125,6 +125,8 @@ def other_than(value: Any, hint: Any, name: str) -> Any:
         return [2.0, 1.0, 1.0, 1.0] if name.endswith("ranking") else [0.2] if "float" in text else ["answers"]
     if "dict" in text:
         return {"x": 1}
+    if name == "data.temperature":
+        return 2.0
     if "int" in text or "float" in text:
         return (value or 0) + 1 if "int" in text else (value or 0.1) / 2
     known = {

@@ -215,8 +215,8 @@ def test_a_plan_stretches_both_responses(tmp_path: Path) -> None:
         {"prompt": f"Tell of animal {k}.", "chosen": "It is a cat.", "rejected": "It is a dog."} for k in range(30)
     ]
     words = ("data=table", f"data.source.path={written(tmp_path / 'e.jsonl', lines)}", "data.held_out=2", "data_size=5")
-    cell = run_of(*CRPO, *words, "data.source.pairs=true")
-    planned = with_pairs(planned_splits(cell.data, cell.lang, 5, str(tmp_path)), ["en", "sw"])
+    cell = run_of(*CRPO, *words, "data.source.pairs=true", f"cache_dir={tmp_path}")
+    planned = with_pairs(planned_splits(cell), ["en", "sw"])
     assert planned.train[0].rejected == {"en": "It is a dog.", "sw": "It is a dog. It is"}
     with pytest.raises(UserError, match=r"needs quality pairs of data=table; set data\.source\.pairs=true"):
         run_of(*CRPO, *words)

@@ -131,6 +131,7 @@ def test_an_answer_ends_where_the_template_ends_it() -> None:
     import torch
     from conftest import tiny_model
 
+    from clo.evaluation.answer_log import Answer
     from clo.evaluation.generate import generate
     from clo.evaluation.subject import Subject
 
@@ -145,10 +146,10 @@ def test_an_answer_ends_where_the_template_ends_it() -> None:
         optimizer.step()
         optimizer.zero_grad()
     model.generation_config.eos_token_id = tokenizer.eos_token_id
-    assert generate(Subject(model, render), [prompt], 40) == [("Embe ni tunda.", False)]
+    assert generate(Subject(model, render), [prompt], 40) == [Answer("Embe ni tunda.", False, False)]
     (on,) = generate(Subject(model, eos), [prompt], 40)
     assert on.text.startswith("Embe ni tunda.") and "Taja" in on.text  # what the end of a sequence alone would give
     model.generation_config.eos_token_id = [tokenizer.eos_token_id, render.end_id]
     assert generate(Subject(model, eos), [prompt], 40) == [
-        ("Embe ni tunda.", False)
+        Answer("Embe ni tunda.", False, False)
     ]  # as servers that read its settings

@@ -17,6 +17,7 @@ from clo.data.batch import pack, packed_tokens
 from clo.data.items import Item
 from clo.model.layers import LowerLayers
 from clo.model.tuning import apply_tuning
+from clo.square.attention import packed
 from clo.square.reference import snapshot, swapped
 from clo.square.scores import score, score_items, score_with_reference
 from clo.training.layers import training_layers
@@ -89,7 +90,7 @@ def test_checkpointed_and_compiled_layers_give_the_same(lora: bool, checkpointin
     plain = score(model, batch).S_BLK
     expected = trained_gradient(model, plain)
     names = list(model.state_dict())
-    with training_layers(model, checkpointing, compiled):
+    with packed(model), training_layers(model, checkpointing, compiled):
         S = score(model, batch).S_BLK
         found = trained_gradient(model, S)
         assert list(model.state_dict()) == names
@@ -103,7 +104,7 @@ def test_checkpointing_makes_layers_again() -> None:
     model = tuned(layers=2)
     calls: list[int] = []
     model.model.layers[0].self_attn.q_proj.register_forward_hook(lambda *_: calls.append(1))
-    with training_layers(model, True, False):
+    with packed(model), training_layers(model, True, False):
         trained_gradient(model, score(model, pack(random_items(2), WHOLE)).S_BLK)
     assert len(calls) == 2
 

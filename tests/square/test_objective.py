@@ -135,7 +135,7 @@ def test_gradient_is_the_analytic_one(objective: Objective) -> None:
     nll, pairs = (max(value, 1.0) for value in objective.denominators(items).tolist())
     expected = torch.zeros_like(S)
     for b in range(4):
-        for i, _, j, _ in objective.comparisons():
+        for i, _, j, *_ in objective.comparisons():
             margin = objective.beta * float((S[b, i, i] - S[b, i, j]) - (R[b, i, i] - R[b, i, j]))
             slope = (1 - objective.lam) * objective.beta / (1 + math.exp(margin)) / pairs
             expected[b, i, i] -= slope
