@@ -15,6 +15,8 @@ from warm_runs import ENVIRONMENT, TRAIN, tiny
 
 CONFIGURATIONS = [{"lang": "sw", "method": "sft"}, {"lang": "sw", "method": "clo"}, {"lang": "ko", "method": "sft"}]
 
+pytestmark = pytest.mark.slow  # three runs by two agents: a minute of both cores
+
 
 @pytest.fixture(scope="module")
 def swept(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any, list[str]]:

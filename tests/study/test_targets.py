@@ -22,7 +22,8 @@ from clo.report.collect import collect
 from clo.report.make import make_report
 from clo.report.targets import by_target, course_of
 from clo.study.data_card import write_data_card
-from clo.study.rows import absent_lines, items_of, rows_of, tested_rows
+from clo.study.rows import absent_lines, items_of, rows_of
+from clo.study.rows import tested_rows as rows_asked
 from clo.study.session import renderer_of
 from clo.study.targets import paired_folders, target_folder
 
@@ -179,7 +180,7 @@ def test_a_missing_translation_is_absent_and_said(tmp_path: Path) -> None:
     assert absences(items.train)[0] == [0, 0, 10] and len(items.train) == 16
     apart = items_of(replace(run, data=replace(run.data, targets=Targets.apart)), renderer, rows)
     assert len(apart.train) == 22 and absences(apart.train)[0] == [0, 6, 16]
-    assert {row.id for row in tested_rows(run, rows)} == {row.id for row in rows.test}
+    assert {row.id for row in rows_asked(run, rows)} == {row.id for row in rows.test}
     write_data_card(tmp_path, run, rows, items, renderer)
     assert f"| sw | 6 | {20 - lacking[0]} | {lacking[0]} |" in (tmp_path / "data.md").read_text()
     with pytest.raises(UserError, match=r"data_size=16 is beyond the \d+ training rows of data=files for sw"):
