@@ -15,10 +15,13 @@ class Target:
     """A target beside the first one."""
 
     code: str = ""
-    """As of the first, and so on."""
+    """ISO 639 code, as of the first target."""
     name: str = ""
+    """English name of the language."""
     tier: str = "unknown"
+    """Resource tier, or any word of yours."""
     identify: Identify = Identify.auto
+    """How the language of answers in it is told."""
 
 
 @dataclass
