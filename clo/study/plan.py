@@ -16,8 +16,7 @@ from clo.config.parse import RunConfig
 from clo.data.batch import packed_tokens
 from clo.data.items import Item
 from clo.data.rows import Row
-from clo.errors import UserError
-from clo.study.plan_choice import chosen, memory_limit, told, widest
+from clo.study.plan_choice import chosen, device_here, memory_limit, told, widest
 from clo.study.plan_memory import memory_of, on_cpu, peak_memory
 
 if TYPE_CHECKING:
@@ -201,14 +200,12 @@ def _peak(trainer: TrainerConfig) -> float | None:
     """FLOP/s of one device: as given, else of the one that is here."""
     import torch
 
-    from clo.model.load import run_device
     from clo.training.throughput import peak_flops
 
     if trainer.tflops is not None:
         return trainer.tflops * 1e12
-    try:
-        device = run_device(trainer.accelerator)
-    except UserError:
+    device = device_here(trainer)
+    if device is None:
         return None
     torch.set_num_threads(trainer.threads)
     return peak_flops(device, trainer.precision)

@@ -80,17 +80,24 @@ def with_choice(run: RunConfig, train: Sequence[Item]) -> tuple[RunConfig, str]:
     return replace(run, trainer=trainer), f"chosen{device}: {told(run.trainer, trainer)}"
 
 
+def device_here(trainer: TrainerConfig) -> Any:
+    """The device that a run would take on this machine (a torch.device); none where it has none of that kind."""
+    from clo.model.load import run_device
+
+    try:
+        return run_device(trainer.accelerator)
+    except UserError:
+        return None
+
+
 def memory_limit(trainer: TrainerConfig) -> float | None:
     """Bytes of one device: as given, else of the one that is here."""
     import torch
 
-    from clo.model.load import run_device
-
     if trainer.memory_gb is not None:
         return trainer.memory_gb * 1e9
-    try:
-        device = run_device(trainer.accelerator)
-    except UserError:
+    device = device_here(trainer)
+    if device is None:
         return None
     if device.type == "cuda":
         return float(torch.cuda.get_device_properties(device).total_memory)
