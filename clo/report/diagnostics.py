@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,7 +24,8 @@ def square(study: Study) -> Drawing | None:
     if not rows:
         return None
     columns = 1 + max(map(len, rows))
-    figure, grid = new_figure(len(rows), columns, 1.0 + 1.45 * columns, 0.9 + 1.5 * len(rows))
+    most = max(_title(run.label).count("\n") for runs in rows for run in runs)
+    figure, grid = new_figure(len(rows), columns, 1.0 + 1.45 * columns, 0.9 + 0.18 * most + 1.5 * len(rows))
     squares = [run.square()[key] for runs in rows for run in runs for key in ("before", "after")]
     values = [value for matrix in squares for line in matrix for value in line]
     scale = {"vmin": min(values), "vmax": min(0.0, max(values)), "cmap": "cividis"}
@@ -33,12 +35,17 @@ def square(study: Study) -> Drawing | None:
         panels = [("start model", runs[0].square()["before"]), *((run.label, run.square()["after"]) for run in runs)]
         for axes, (title, matrix) in zip(line, panels, strict=False):
             image = _heat_map(axes, matrix, runs[0].square()["languages"], scale)
-            axes.set_title(title.replace(" ", "\n", 1).replace("=", "=\n") if len(title) > 12 else title)
+            axes.set_title(_title(title))
             axes.set_xlabel("response in" if runs is rows[-1] else "")
         line[0].set_ylabel("prompt in")
     figure.colorbar(image, ax=list(grid.flat), label="log-prob per token (nats)", shrink=0.8, aspect=18)
     figure.suptitle("How likely is a response, given the language of the prompt?")
     return figure, _example(rows[0])
+
+
+def _title(label: str) -> str:
+    """A label in lines that are no wider than its square."""
+    return textwrap.fill(label, 16)
 
 
 def _example(runs: Sequence[Run]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ Scores = Mapping[str, float]
 TITLE = "CLO against SFT on the same weights, items and steps"
 NONE = (
     "No CLO run has an SFT run on the same weights, items and steps beside it, so its gain is not told apart from what "
-    "trains and for how long; `method=sft tuning=attention` with the study's settings adds them."
+    "trains and for how long; method=sft tuning=attention with the study's settings adds them."
 )
 
 

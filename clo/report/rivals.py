@@ -18,8 +18,7 @@ def rivals_of(runs: Sequence[Run], of_weights: bool) -> list[tuple[str, str, lis
 
     Args:
         runs: of one row, or of one start model.
-        of_weights: those made of the runs' own weights; else those of the start model: there all runs of one seed hold
-            the same measure, and one of them counts.
+        of_weights: those made of the runs' own weights; else those of the start model, see `once`.
     """
     asked = [
         (name, _words(name, as_dict(as_dict(told).get("asked"))), run)
@@ -30,9 +29,14 @@ def rivals_of(runs: Sequence[Run], of_weights: bool) -> list[tuple[str, str, lis
     found = []
     for (name, words), own in grouped(asked, lambda one: one[:2]).items():
         having = [run for *_, run in own]
-        by_seed = grouped(having, lambda run: run.seed).values()
-        found.append((name, words, having if of_weights else [same[0] for same in by_seed]))
+        found.append((name, words, having if of_weights else once(having)))
     return sorted(found, key=lambda one: (not one[0].startswith("prompted"), one[0], one[1]))
+
+
+def once(runs: Sequence[Run]) -> list[Run]:
+    """The first run of every start model and held-out fold: the others hold copies of what was asked of it there."""
+    alike = grouped(runs, lambda run: (run.config.get("model.path"), run.config.get("data.fold")))
+    return [same[0] for same in alike.values()]
 
 
 def _words(name: str, asked: dict[str, Any]) -> str:

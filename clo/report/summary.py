@@ -15,7 +15,7 @@ from clo.report.arms import FAMILIES
 from clo.report.collect import Run, Study, grouped, nearest
 from clo.report.formats import DAGGER, FEWEST_SEEDS, TWO_SEEDS, few_seeds
 from clo.report.measures import COLUMNS, Column, Mean, mean_of, measure, shown
-from clo.report.rivals import rivals_of
+from clo.report.rivals import once, rivals_of
 
 AS_TEXT = ", asked as text"
 """After the name of a start model, where ``model.oracle`` asked it: the ceiling of a transfer."""
@@ -95,8 +95,8 @@ def build(study: Study, compare: str | None = None) -> Table:
         name, starts = runs[0].lang_name, grouped(runs, lambda run: run.base)
         for (model, data), group in starts.items():
             label = "start" if len(starts) == 1 else f"start model={model} data={data}"
-            rows.append(TableRow(lang, name, None, label, 0, _cells(group, {}, "start")))
-            asked_as_text = _cells(group, {}, "oracle")
+            rows.append(TableRow(lang, name, None, label, 0, _cells(once(group), {}, "start")))
+            asked_as_text = _cells(once([run for run in group if run.part("oracle")]), {}, "oracle")
             if asked_as_text:
                 rows.append(TableRow(lang, name, None, f"{label}{AS_TEXT}", 0, asked_as_text))
             for key, words, asked in rivals_of(group, of_weights=False):

@@ -14,7 +14,7 @@ from report_fixture import edit, write_run, write_study
 from rich.console import Console
 
 from clo.errors import UserError
-from clo.report.collect import Study, collect
+from clo.report.collect import Run, Study, collect
 from clo.report.make import make_report
 from clo.report.measures import COLUMNS, Mean, mean_of
 from clo.report.summary import Table, TableRow, build
@@ -209,3 +209,18 @@ def test_score_that_is_no_number_is_left_out(tmp_path: Path) -> None:
     edit(folder / "results.json", **results)
     cell = row_of(build(collect("nan", tmp_path)), "sw", 400, "CLO").cells["target_chrf"]
     assert cell.n == 1 and math.isfinite(cell.mean)
+
+
+def test_what_is_asked_of_a_start_model_counts_once(tmp_path: Path) -> None:
+    """Runs that share a start model and a fold hold copies of its scores: no interval comes of them."""
+    from clo.report.rivals import once
+
+    def run(seed: int, path: str, fold: str) -> Run:
+        config = {"model.path": path, "data.fold": fold}
+        return Run(tmp_path / f"{seed}{path}{fold}", {}, config, "sw", 400, "clo", seed)
+
+    copies = [run(seed, "nano", "0") for seed in range(4)]
+    assert once(copies) == copies[:1]
+    assert once([*copies, run(4, "nano-1", "0"), run(5, "nano", "1"), run(6, "nano-1", "0")]) == [
+        copies[0], run(4, "nano-1", "0"), run(5, "nano", "1"),
+    ]  # fmt: skip
