@@ -7,7 +7,9 @@ single settings, through the same functions.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import functools
 import re
 from collections.abc import Iterable, Iterator, Sequence, Set
 from enum import Enum
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING, Any, cast, get_args, get_origin, get_type_hint
 
 from omegaconf import DictConfig, OmegaConf
 
-from clo.config.parse import RunConfig, conf_dir
+from clo.config.parse import RunConfig, conf_dir, tree
 from clo.config.reads import inner, is_list, reads, settings, shipped
 from clo.errors import UserError
 
@@ -80,7 +82,7 @@ def check_effect(typed: Iterable[str], read: Set[str], cfg: DictConfig, groups: 
     key = next((key for key in keys if not is_read(key, read)), "")
     if not key:
         return
-    typed_cfg = cast(DictConfig, OmegaConf.merge(OmegaConf.structured(RunConfig), cfg))
+    typed_cfg = cast(DictConfig, OmegaConf.merge(tree(), cfg))
     name = key
     while not is_read(name, read):
         if choices := _choices(name, keys, read, typed_cfg, groups):
@@ -133,9 +135,8 @@ def _choices(key: str, typed: list[str], read: Set[str], cfg: DictConfig, groups
 def _file_and_single(key: str, cfg: DictConfig) -> str:
     """A file of the setting's own group with another value of one setting: what a loss reads, typed for SFT."""
     group, tried = key.partition(".")[0], OmegaConf.create(cfg)
-    schema = OmegaConf.structured(get_type_hints(RunConfig)[group])
     for path in sorted((Path(conf_dir()) / group).glob("*.yaml")):
-        tried[group] = OmegaConf.merge(schema, _file(path))
+        tried[group] = _chosen(group, path)
         for _, word in _singles(key, read_by(cast(RunConfig, tried), tried), tried):
             return f"{group}={path.stem} and {word}"
     return ""
@@ -149,13 +150,16 @@ def _shared(name: str, key: str) -> int:
 
 def _files(group: str, key: str, typed: list[str], cfg: DictConfig) -> str:
     """``group=<file>, <file> or <file>``: those with which the setting is read, with what was typed laid over them."""
-    schema, tried, found = OmegaConf.structured(get_type_hints(RunConfig)[group]), OmegaConf.create(cfg), []
+    tried, found = OmegaConf.create(cfg), []
+    over = [name for name in typed if name.startswith(f"{group}.") and not f"{key}.".startswith(f"{name}.")]
     for path in sorted((Path(conf_dir()) / group).glob("*.yaml")):
-        tree = _file(path)
-        for name in typed:
-            if name.startswith(f"{group}.") and not f"{key}.".startswith(f"{name}."):
-                _lay(tree, name.split(".")[1:], OmegaConf.select(cfg, name))
-        tried[group] = OmegaConf.merge(schema, tree)
+        if over:
+            laid = _file(path)
+            for name in over:
+                _lay(laid, name.split(".")[1:], OmegaConf.select(cfg, name))
+            tried[group] = OmegaConf.merge(_schema(group), laid)
+        else:
+            tried[group] = _chosen(group, path)  # which makes a copy
         if is_read(key, read_by(cast(RunConfig, tried), tried)):
             found.append(path.stem)
         if len(found) == MOST:
@@ -164,13 +168,29 @@ def _files(group: str, key: str, typed: list[str], cfg: DictConfig) -> str:
     return f"{group}={', '.join(most)}{' or ' if most else ''}{last}" if found else ""
 
 
+@functools.cache
+def _schema(group: str) -> DictConfig:
+    return OmegaConf.structured(get_type_hints(RunConfig)[group])
+
+
+@functools.cache
+def _chosen(group: str, path: Path) -> DictConfig:
+    """A group as its file leaves it."""
+    return cast(DictConfig, OmegaConf.merge(_schema(group), _file(path)))
+
+
 def _file(path: Path) -> dict[str, Any]:
-    """A file of a group over those of its own group that it names."""
-    tree = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(path), resolve=False))
-    for below in tree.pop("defaults", []):
+    """A file of a group over those of its own group that it names; the caller's own."""
+    found = copy.deepcopy(_read(path))
+    for below in found.pop("defaults", []):
         if isinstance(below, str) and below != "_self_":
-            tree = _file(path.with_name(f"{below}.yaml")) | tree
-    return tree
+            found = _file(path.with_name(f"{below}.yaml")) | found
+    return found
+
+
+@functools.cache
+def _read(path: Path) -> dict[str, Any]:
+    return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(path), resolve=False))
 
 
 def _lay(tree: dict[str, Any], parts: list[str], value: Any) -> None:

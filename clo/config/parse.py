@@ -191,7 +191,7 @@ def register_schema() -> None:
 
 
 @functools.cache
-def _tree() -> Any:
+def tree() -> Any:
     """The dataclass tree with nothing set; for copies only."""
     return OmegaConf.structured(RunConfig)
 
@@ -226,7 +226,7 @@ def parse(cfg: DictConfig) -> RunConfig:
     if unknown:
         raise UserError(f"unknown key {', '.join(unknown)}; `python train.py --cfg job` lists the keys there are")
     try:
-        whole = OmegaConf.merge(_tree(), cfg)  # it merges into a copy of the first
+        whole = OmegaConf.merge(tree(), cfg)  # it merges into a copy of the first
         if whole.lang.further:
             _keep_places(whole)
         run = OmegaConf.to_object(whole)
