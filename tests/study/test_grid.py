@@ -50,7 +50,7 @@ def two_rounds(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory, warm
     command = [TRAIN, "-m", *(a for a in tiny(tiny_folder, place) if not a.startswith("data_size")), *files, *grid]
     write_rows(place / "rows_sw.jsonl", "sw", 26)
     write_rows(place / "rows_ko.jsonl", "ko", 22)
-    rounds: list[Any] = [(cold(command, place), statuses(place))]
+    rounds: list[Any] = [(cold(command, place, timeout=300), statuses(place))]
     write_rows(place / "rows_ko.jsonl", "ko", 26)
     for _ in range(2):
         rounds.append((warm.run(command[1:], place), statuses(place)))
