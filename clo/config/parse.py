@@ -33,6 +33,7 @@ from clo.config.identity import first_name_of, name_of, science_of
 from clo.config.lang import settled_size
 from clo.config.losses import register_losses
 from clo.config.method import places_against
+from clo.config.mixture import MixtureConfig, Table, check_mixed
 from clo.config.precision import decide
 from clo.config.rates import register_rates
 from clo.config.reads import at_rest, inner
@@ -54,9 +55,10 @@ class RunConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)
+    mixture: MixtureConfig = field(default_factory=MixtureConfig)
     data_size: Any = 400
     """Training items, a prefix of the data: sizes are nested. Of several targets each has as many, or its own number,
-    as in ``{ko: 1600, sw: 400}``."""
+    as in ``{ko: 1600, sw: 400}``. A mixture says it itself: then these are its rows by language."""
     batch_size: int = 64
     """Items per optimizer step, over all devices."""
     seed: int = 0
@@ -75,7 +77,12 @@ class RunConfig:
     """Print what the run would need, and train nothing."""
 
     def __post_init__(self) -> None:
-        self.data_size = settled_size(self.data_size, self.lang.codes()[1:])
+        if self.mixture.name:
+            check_mixed(self)
+            table = self.table().values()
+            self.data_size = {code: sum(own[code] for own in table) for code in self.lang.codes()}
+        else:
+            self.data_size = settled_size(self.data_size, self.lang.codes()[1:])
         check(self.batch_size >= 1, "batch_size", "a number of items, at least 1", self.batch_size)
         check(0 <= self.seed < 2**32, "seed", "a whole number of at least 0 and below 2**32", self.seed)
         check(self.jobs is None or self.jobs >= 1, "jobs", "a count of at least 1, or null", self.jobs)
@@ -130,6 +137,10 @@ class RunConfig:
                 f"evaluation.{one} asks in one target, and this run has several; leave it out, or give one lang="
             )
 
+    def table(self) -> Table:
+        """Rows of a mixture by task and language."""
+        return self.mixture.table(self.lang.codes())
+
     def sizes(self) -> dict[str, int]:
         """Training items by the code of a target."""
         size = self.data_size
@@ -137,7 +148,7 @@ class RunConfig:
 
     def alone(self) -> list[RunConfig]:
         """The runs of one target each that have this run's rows and settings, in the order of the targets."""
-        if not self.lang.further:
+        if not self.lang.further or self.mixture.name:  # nothing of a mixture is still to be translated
             return [self]
         method = replace(self.method, against="all")  # between two languages it is the same
         return [

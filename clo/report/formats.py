@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import re
-from collections.abc import Iterable, Sequence
 
 SIDES = {"target": "Target language", "en": "English"}
 SHORT_SIDES = {"target": "target", "en": "English"}
@@ -57,13 +54,6 @@ def thousands(value: object) -> str:
 def tex_escape(text: str) -> str:
     """Text as LaTeX shows it."""
     return text.translate(_TEX)
-
-
-def csv_text(heads: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
-    """A CSV file: None is an empty cell, numbers stand in full precision."""
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows([heads, *rows])
-    return out.getvalue()
 
 
 def file_name(text: str) -> str:

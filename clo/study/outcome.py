@@ -119,7 +119,7 @@ def write_results(
         "method": run.method.name,
         "tuning": run.tuning.name,
         "data": run.data.name,
-        "data_size": run.data_size if isinstance(run.data_size, int) else sum(run.sizes().values()),
+        "data_size": run.data_size if isinstance(run.data_size, int) else sum(run.data_size.values()),
         "seed": run.seed,
         "split": run.evaluation.split.name,
         "precision": run.trainer.precision,

@@ -21,12 +21,13 @@ COUNTS = {
     "lang": 8,
     "method": 8,
     "tuning": 5,
-    "data": 4,
+    "data": 5,
     "evaluation": 3,
     "trainer": 4,
     "logger": 2,
     "scale": 3,
     "preset": 1,
+    "mixture": 5,
     "study": 25,
 }
 FILES = [(group, path.stem) for group in COUNTS for path in sorted((CONF / group).glob("*.yaml"))]
