@@ -33,8 +33,8 @@ def task_rows(results: dict[str, Any]) -> list[list[str]]:
 HEADS = ("model", "method", "trained", "seed", "task", "rows", "English", "seen", "unseen", "right language")
 """Of `task_rows`."""
 NOTE = (
-    "scores in %, 0 where an answer is in the wrong language; rows: English + each seen language; right language: of the "
-    "answers in all languages but English"
+    "scores in %, 0 where an answer is in the wrong language; rows: English + each seen language; right language: of "
+    "the answers in all languages but English"
 )
 
 
