@@ -7,6 +7,7 @@ Hydra composes ``conf/*.yaml`` onto :class:`RunConfig` (types, choices and unkno
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -192,11 +193,18 @@ def conf_dir() -> str:
     return str(packaged if packaged.is_dir() else Path(__file__).resolve().parents[2] / "conf")
 
 
+@functools.cache
 def register_schema() -> None:
-    """Make the dataclass tree the first entry of the defaults list, and computed defaults known to the files."""
+    """Make the dataclass tree the first entry of the defaults list, and computed defaults known to the files; once."""
     register_rates()
     register_losses()
     ConfigStore.instance().store(name="schema", node=RunConfig, provider="clo")
+
+
+@functools.cache
+def _tree() -> Any:
+    """The dataclass tree with nothing set; for copies only."""
+    return OmegaConf.structured(RunConfig)
 
 
 def _unknown_keys(node: Any, cls: type, path: str = "") -> Iterator[str]:
@@ -229,7 +237,7 @@ def parse(cfg: DictConfig) -> RunConfig:
     if unknown:
         raise UserError(f"unknown key {', '.join(unknown)}; `python train.py --cfg job` lists the keys there are")
     try:
-        whole = OmegaConf.merge(OmegaConf.structured(RunConfig), cfg)
+        whole = OmegaConf.merge(_tree(), cfg)  # it merges into a copy of the first
         if whole.lang.further:
             _keep_places(whole)
         run = OmegaConf.to_object(whole)
