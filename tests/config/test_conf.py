@@ -27,7 +27,7 @@ COUNTS = {
     "logger": 2,
     "scale": 3,
     "preset": 1,
-    "study": 25,
+    "study": 24,
 }
 FILES = [(group, path.stem) for group in COUNTS for path in sorted((CONF / group).glob("*.yaml"))]
 STUDIES = [name for group, name in FILES if group == "study"]
@@ -37,7 +37,6 @@ CELLS = {
     "ablation_tuning": 27,
     "anchors": 36,
     "bed": 96,
-    "crpo": 60,
     "data_efficiency": 60,
     "demo": 4,
     "fixed_steps": 72,
