@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from clo.report.arms import FAMILIES, number_of, objective, weights
 from clo.report.benchmarks import Benchmarks, BenchmarkScore
 from clo.report.claim_tests import clo_arms
 from clo.report.collect import Run, Study, grouped
+from clo.report.formats import few_seeds
 from clo.report.judged import Verdicts
 from clo.report.paper import MEASURES, METHODS, Paper, PaperValue
 
@@ -43,6 +44,8 @@ class Cell:
     """What is known to differ from the paper's cell."""
     runs: tuple[Run, ...] = ()
     """Those behind our number."""
+    how: str = ""
+    """How ours was asked or judged."""
 
     @property
     def there(self) -> bool:
@@ -56,18 +59,19 @@ class Cell:
 
     @property
     def verdict(self) -> str:
-        """``agrees``, ``higher``, ``lower``, ``not comparable`` or ``no such cell``."""
+        """``agrees``, ``higher`` or ``lower``, saying so of one seed; else ``undecided`` or why there is nothing to say.
+
+        Two seeds decide nothing: their interval rests on a single difference.
+        """
         if not self.there:
             return "no such cell"
         if self.why or self.low is None or self.high is None:
             return "not comparable"
-        return (
-            "agrees"
-            if self.low <= self.paper.value <= self.high
-            else "higher"
-            if self.low > self.paper.value
-            else "lower"
-        )
+        if few_seeds(self.seeds):
+            return f"undecided ({self.seeds} seeds)"
+        inside = self.low <= self.paper.value <= self.high
+        found = "agrees" if inside else "higher" if self.low > self.paper.value else "lower"
+        return found if self.seeds > 1 else f"{found} (one seed)"
 
     @property
     def why(self) -> str:
@@ -87,6 +91,7 @@ class _Ours:
     high: float | None
     runs: tuple[Run, ...]
     unequal: tuple[str, ...] = ()
+    how: str = ""
 
 
 def paper_cells(study: Study, benchmarks: Benchmarks, verdicts: Sequence[Verdicts], paper: Paper) -> list[Cell]:
@@ -109,18 +114,8 @@ class _Bench:
             size = min({run.size for run in runs}, key=lambda n: (abs(math.log(n / value.size)), -n))
             there = [run for run in runs if run.size == size]
             for ours in self._measured(value, there):
-                unequal = (*_unequal(value, there), *ours.unequal)
-                yield Cell(
-                    value,
-                    label,
-                    size,
-                    ours.value,
-                    ours.low,
-                    ours.high,
-                    len({r.seed for r in ours.runs}),
-                    unequal,
-                    ours.runs,
-                )
+                found = Cell(value, label, size, ours.value, ours.low, ours.high, len({r.seed for r in ours.runs}))
+                yield replace(found, unequal=(*_unequal(value, there), *ours.unequal), runs=ours.runs, how=ours.how)
 
     def _of(self, value: PaperValue, method: str) -> list[Run]:
         """Runs of the cell's model, language and method, of whatever size; CLO's are its arms that are the paper's."""
@@ -139,7 +134,7 @@ class _Bench:
         for score in self.benchmarks.scores:
             if (score.asked.name, score.lang, score.size, score.label, score.side) == place:
                 shown = tuple(run for run in runs if run.part("benchmarks", "scores", score.asked.name))
-                yield _Ours(100 * score.mean, *_points(score), shown, _asked(value, score))
+                yield _Ours(100 * score.mean, *_points(score), shown, _asked(value, score), score.asked.title)
 
     def _judged(self, value: PaperValue, runs: Sequence[Run]) -> Iterator[_Ours]:
         """Win rates against the rival, by judge and prompts; of a gain the rival's own is taken off."""
@@ -156,7 +151,7 @@ class _Bench:
                 found = _over_seeds([rate for _, rate, *_ in rates])
                 low, high = (found.low, found.high) if len(rates) > 1 else rates[0][2:]
                 shown = tuple(run for run, *_ in rates)
-                yield _Ours(found.value, low, high, shown, _judge(value, model, prompts))
+                yield _Ours(found.value, low, high, shown, _judge(value, model, prompts), f"judge {model}")
 
     def _rates(
         self, value: PaperValue, runs: Sequence[Run], against: str
@@ -227,9 +222,9 @@ def _judge(value: PaperValue, model: str, answers: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def measure_of(value: PaperValue) -> str:
-    """The measure in words, with its rival and its side."""
+def measure_of(cell: Cell) -> str:
+    """The measure in words, with its rival, its side, and how ours was asked."""
+    value = cell.paper
     words = f"{MEASURES[value.measure]}{', English' if value.side == 'en' else ''}"
-    if not value.against:
-        return words
-    return f"{words}, {'less' if value.gain else 'against'} {METHODS[value.against]}"
+    rival = f", {'less' if value.gain else 'against'} {METHODS[value.against]}" if value.against else ""
+    return f"{words}{rival} ({cell.how})"

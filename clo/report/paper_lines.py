@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from clo.report.collect import Run
-from clo.report.formats import csv_text, decimal, signed
+from clo.report.formats import csv_text, daggered, decimal, signed
 from clo.report.paper import MEASURES, UNKNOWN, Paper
 from clo.report.paper_cells import Cell, measure_of
 from clo.report.paper_gains import GainRow
@@ -15,9 +15,10 @@ GAINS_TITLE = "Beside the paper, gains"
 NO_CELLS = "No run has a model, a language and a method of the paper's, so no number of it stands beside one of ours."
 CELLS_RULE = (
     "Agrees: the 95 % interval of ours holds the paper's number; higher, lower: it lies above, below. The interval is "
-    "Student's t over seeds, for one seed the bootstrap over rows or pairs. Not comparable: what is named is known to "
-    "differ; the number of items is the paper's unless it says nearest. Sure: verified, read in a primary text; "
-    "secondary, told by a summary; doubtful, in no verdict. A setting that the paper does not give may differ unseen."
+    "Student's t over seeds, for one seed the bootstrap over rows or pairs; one of two seeds (\u2020) decides nothing. Not "
+    "comparable: what is named is known to differ; the number of items is the paper's unless it says nearest. Sure: "
+    "verified, read in a primary text; secondary, told by a summary; doubtful, in no verdict. A setting that the paper "
+    "does not give may differ unseen."
 )
 GAINS_RULE = (
     "The paper's gains are of its models, measures and rows, ours of this study's: only directions are compared, never "
@@ -31,8 +32,9 @@ GAIN_HEADS = ("gain", "tier", "lang", "of", "measure", "models", "paper", "sure"
 
 
 def there(cells: Iterable[Cell]) -> list[Cell]:
-    """Those that the study has."""
-    return [cell for cell in cells if cell.there]
+    """Those that the study has, by model, language, arm and items."""
+    found = (cell for cell in cells if cell.there)
+    return sorted(found, key=lambda cell: (cell.paper.model, cell.paper.lang, cell.label, cell.size))
 
 
 def counted(cells: Sequence[Cell]) -> str:
@@ -49,7 +51,7 @@ def cell_rows(cells: Sequence[Cell], paper: Paper) -> list[list[str]]:
     for c in cells:
         lead = [paper.models.get(c.paper.model, c.paper.model), c.paper.lang, c.label, f"{c.size or 0:,}"]
         theirs = (signed if c.paper.gain else decimal)(c.paper.value)
-        told = [measure_of(c.paper), theirs, sure_of(c.paper.confidence, c.paper.source.key), ours_of(c), str(c.seeds)]
+        told = [measure_of(c), theirs, sure_of(c.paper.confidence, c.paper.source.key), ours_of(c), str(c.seeds)]
         rows.append([*lead, *told, f"{c.verdict}: {c.why}" if c.verdict == "not comparable" else c.verdict])
     return rows
 
@@ -63,7 +65,7 @@ def ours_of(cell: Cell) -> str:
     """Our number with its interval."""
     told = signed if cell.paper.gain else decimal
     interval = "" if cell.low is None or cell.high is None else f" ({told(cell.low)} to {told(cell.high)})"
-    return told(cell.ours) + interval
+    return told(cell.ours) + daggered(interval, cell.seeds)
 
 
 def gain_lines(rows: Sequence[GainRow]) -> list[list[str]]:

@@ -66,14 +66,15 @@ def print_beside(console: Console, found: Findings) -> None:
     """The papers' numbers beside ours: cell by cell where there are such, and gains."""
     cells = there(found.cells)
     console.print(f"\n{CELLS_TITLE}: {counted(found.cells)}\n", markup=False)
-    heads = ("cell", "measure", "paper", "sure", "ours (95 %)", "verdict")
-    rows = [
-        [f"{model} {lang} {items}, {arm}", measure, theirs, sure, f"{ours}, {seeds} seeds", verdict]
-        for model, lang, arm, items, measure, theirs, sure, ours, seeds, verdict in cell_rows(cells, the_paper())
-    ]
-    if rows:
-        console.print(_table("", heads, rows, ("paper",)))
+    rows = grouped(cell_rows(cells, the_paper()), lambda row: tuple(row[:4]))
+    for (model, lang, arm, items), own in rows.items():
+        console.print(f"{model}, {lang}, {items} items: {arm}", style="bold", markup=False)
+        for _, _, _, _, measure, theirs, sure, ours, seeds, verdict in own:
+            _under(console, f"{measure}: paper {theirs}, {sure}; ours {ours}, {seeds} seeds: {verdict}")
+        console.print()
+    if cells:
         console.print(CELLS_RULE, markup=False)
+        console.print()
     if found.gains:
         console.print(f"{GAINS_TITLE}: directions alone\n", markup=False)
         for words, own in grouped(gain_lines(found.gains), lambda line: line[0]).items():
@@ -97,15 +98,22 @@ def _gains(rows: Iterable[Sequence[str]]) -> RenderableType:
 
 
 def _entry(console: Console, title: str, told: dict[str, str]) -> None:
-    """A title, and named values under it; lines go on under the value."""
-    from rich.padding import Padding
+    """A title, and named values under it."""
     from rich.text import Text
 
     console.print(Text(title, style="bold"))
     for name, value in told.items():
         if value:
-            console.print(Padding(Text(f"{name}: {value}" if name else value), (0, 0, 0, 2)))
+            _under(console, f"{name}: {value}" if name else value)
     console.print()
+
+
+def _under(console: Console, text: str) -> None:
+    """A paragraph set in by two characters."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    console.print(Padding(Text(text), (0, 0, 0, 2)))
 
 
 def _table(title: str, heads: Sequence[str], cells: Sequence[Sequence[str]], right: Sequence[str]) -> RenderableType:
