@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from clo.errors import UserError
@@ -58,14 +59,15 @@ def make_report(study: str, output_dir: str | Path = "outputs", compare: str | N
     return page
 
 
-def _further(found: Findings) -> list[tuple[str, tables.Lines, str]]:
+def _further(found: Findings) -> Sequence[tuple[str, tables.Lines, str]]:
     """(Title, lines, rule) of what stands below the table of all runs."""
     cells = paper_lines.there(found.cells)
     said = f"{paper_lines.counted(found.cells)} {paper_lines.CELLS_RULE if cells else ''}".strip()
     beside = paper_lines.CELL_HEADS, paper_lines.cell_rows(cells, the_paper())
     gains = paper_lines.GAIN_HEADS, paper_lines.gain_lines(found.gains)
-    further = [("The paper's claims", claim_lines(found.claims), RULE), (paper_lines.CELLS_TITLE, beside, said)]
-    return further + ([(paper_lines.GAINS_TITLE, gains, paper_lines.GAINS_RULE)] if found.gains else [])
+    claims = ("The paper's claims", claim_lines(found.claims), RULE)
+    last = [(paper_lines.GAINS_TITLE, gains, paper_lines.GAINS_RULE)] if found.gains else []
+    return [claims, (paper_lines.CELLS_TITLE, beside, said), *last]
 
 
 def upload(project: str, study: str, folder: Path) -> None:

@@ -38,6 +38,9 @@ class Source:
     arxiv: str
     data: str
     """Name of the data file of ours that holds its rows."""
+    rows: str
+    """What the name of their dataset holds."""
+    translator: str
     judge: str | None
     """The model that decides its win rates; None where that is not known."""
     shots: Mapping[str, int]

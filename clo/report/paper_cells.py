@@ -7,7 +7,7 @@ nearest that there is, or anything else that is known to differ, the cell says s
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -59,7 +59,7 @@ class Cell:
 
     @property
     def verdict(self) -> str:
-        """``agrees``, ``higher`` or ``lower``, saying so of one seed; else ``undecided`` or why there is nothing to say.
+        """``agrees``, ``higher`` or ``lower``, saying so of one seed; or that there is nothing to say.
 
         Two seeds decide nothing: their interval rests on a single difference.
         """
@@ -137,26 +137,20 @@ class _Bench:
                 yield _Ours(100 * score.mean, *_points(score), shown, _asked(value, score), score.asked.title)
 
     def _judged(self, value: PaperValue, runs: Sequence[Run]) -> Iterator[_Ours]:
-        """Win rates against the rival, by judge and prompts; of a gain the rival's own is taken off."""
+        """Win rates against the rival, by judge, prompts and arm of it; of a gain another arm's own are taken off."""
         ours = self._rates(value, runs, "sft" if value.gain else value.against)
         rivals = self._rates(value, self._of(value, value.against), "sft") if value.gain else {}
-        for (model, prompts), rates in ours.items():
+        for (model, answers, label), rates in ours.items():
             if value.gain:
-                off = {(run.size, run.seed): (rate, run) for run, rate, *_ in rivals.get((model, prompts), [])}
-                pairs = [
-                    (run, rate, *off[run.size, run.seed]) for run, rate, *_ in rates if (run.size, run.seed) in off
-                ]
-                rates = [(run, rate - other, None, None) for run, rate, other, _ in pairs]
+                rates = _less(rates, rivals.get((model, answers, label), []))
             if rates:
-                found = _over_seeds([rate for _, rate, *_ in rates])
-                low, high = (found.low, found.high) if len(rates) > 1 else rates[0][2:]
-                shown = tuple(run for run, *_ in rates)
-                yield _Ours(found.value, low, high, shown, _judge(value, model, prompts), f"judge {model}")
+                found = _over_seeds([rate.value for rate in rates])
+                low, high = (found.low, found.high) if len(rates) > 1 else (rates[0].low, rates[0].high)
+                shown = tuple(run for rate in rates for run in rate.runs)
+                yield _Ours(found.value, low, high, shown, _judge(value, model, answers), f"judge {model}, {label}")
 
-    def _rates(
-        self, value: PaperValue, runs: Sequence[Run], against: str
-    ) -> Mapping[tuple[str, str], list[tuple[Run, float, float | None, float | None]]]:
-        """(Judge, answers) -> a run, its win rate in percent, and the ends of its interval."""
+    def _rates(self, value: PaperValue, runs: Sequence[Run], against: str) -> dict[tuple[str, str, str], list[_Ours]]:
+        """(Judge, answers, label of the rival) -> win rates in percent, each of a run."""
         found = []
         for run in runs:
             for one in self.verdicts.get(run.folder.name, []):
@@ -165,10 +159,16 @@ class _Bench:
                 rate = one.length_controlled if controlled else one.win_rate
                 if one.side != value.side or rate is None or rival is None or not _is(rival, against):
                     continue
-                ends = (None, None) if controlled or one.low is None or one.high is None else (one.low, one.high)
-                low, high = (None if end is None else 100 * end for end in ends)
-                found.append(((one.model, one.answers), (run, 100 * rate, low, high)))
+                low, high = (None if end is None or controlled else 100 * end for end in (one.low, one.high))
+                found.append(((one.model, one.answers, rival.label), _Ours(100 * rate, low, high, (run,))))
         return {key: [rate for _, rate in own] for key, own in grouped(found, lambda pair: pair[0]).items()}
+
+
+def _less(ours: Sequence[_Ours], theirs: Sequence[_Ours]) -> list[_Ours]:
+    """Differences of the win rates of runs of equal size and seed; one alone has no interval."""
+    off = {(rate.runs[0].size, rate.runs[0].seed): rate for rate in theirs}
+    pairs = [(rate, off.get((rate.runs[0].size, rate.runs[0].seed))) for rate in ours]
+    return [_Ours(a.value - b.value, None, None, (*a.runs, *b.runs)) for a, b in pairs if b is not None]
 
 
 def _is(run: Run, method: str) -> bool:
@@ -194,8 +194,15 @@ def _unequal(value: PaperValue, runs: Sequence[Run]) -> list[str]:
     run, found = runs[0], []
     if run.size != value.size:
         found.append(f"nearest: {run.size:,} items for {value.size:,}")
-    if run.base[1] != value.source.data:
+    source, of, translator = (
+        value.source,
+        run.config.get("data.source.dataset"),
+        run.config.get("data.translation.model"),
+    )
+    if run.base[1] != source.data or source.rows not in str(of).lower():
         found.append(f"other rows ({run.base[1]})")
+    elif translator != source.translator:
+        found.append(f"translated by {translator}, the paper's by {source.translator}")
     if value.method in ("clo", "clo_en_nll") and value.source.key == "paper" and weights(run.recorded) != "attention":
         found.append(f"trains {weights(run.recorded)}, the paper attention")
     lam = number_of(run.recorded.get("method.lam"))

@@ -134,7 +134,7 @@ def _gain(value: PaperValue, question: Question, cells: dict[tuple[str, ...], Pa
 
 def gain_rows(benches: Sequence[Bench], paper: Paper) -> list[GainRow]:
     """A row per question, arm, language and measure of a paper; then per tier with several languages of the study."""
-    rows = []
+    rows: list[GainRow] = []
     for bench in benches:
         for question in QUESTIONS:
             gains = paper_gains(paper, question)
@@ -170,16 +170,15 @@ def pooled_effect(bench: Bench, side: str, effects: Sequence[Effect]) -> Effect 
     """The difference over the prompts of several languages together, by the seeds that all have; None for one alone."""
     if len(effects) < 2:
         return None
-    both = [_merged(bench, side, [getattr(effect, name) for effect in effects]) for name in ("ours", "theirs")]
-    points = {run.folder: told for merged in both for run, told in merged}
+    ours, theirs = (_merged(bench, side, own) for own in ([e.ours for e in effects], [e.theirs for e in effects]))
+    points = {run.folder: told for run, told in (*ours, *theirs)}
     try:
-        found = effect_of(*([run for run, _ in merged] for merged in both), points, effects[0].what)
+        found = effect_of([run for run, _ in ours], [run for run, _ in theirs], points, effects[0].what)
     except NotTestedError:
         return None
-    runs = ([run for effect in effects for run in getattr(effect, name)] for name in ("ours", "theirs"))
-    return replace(
-        found, lang=" and ".join(effect.lang for effect in effects), **dict(zip(("ours", "theirs"), runs, strict=True))
-    )
+    langs = " and ".join(effect.lang for effect in effects)
+    both = ([run for e in effects for run in e.ours], [run for e in effects for run in e.theirs])
+    return replace(found, lang=langs, ours=both[0], theirs=both[1])
 
 
 def _merged(bench: Bench, side: str, by_lang: Sequence[Sequence[Run]]) -> list[tuple[Run, dict[str, float]]]:

@@ -15,10 +15,10 @@ GAINS_TITLE = "Beside the paper, gains"
 NO_CELLS = "No run has a model, a language and a method of the paper's, so no number of it stands beside one of ours."
 CELLS_RULE = (
     "Agrees: the 95 % interval of ours holds the paper's number; higher, lower: it lies above, below. The interval is "
-    "Student's t over seeds, for one seed the bootstrap over rows or pairs; one of two seeds (\u2020) decides nothing. Not "
-    "comparable: what is named is known to differ; the number of items is the paper's unless it says nearest. Sure: "
-    "verified, read in a primary text; secondary, told by a summary; doubtful, in no verdict. A setting that the paper "
-    "does not give may differ unseen."
+    "Student's t over seeds, for one seed the bootstrap over rows or pairs; one of two seeds (\u2020) decides nothing. "
+    "Not comparable: what is named is known to differ; the number of items is the paper's unless it says nearest. "
+    "Sure: verified, read in a primary text; secondary, told by a summary; doubtful, in no verdict. A setting that the "
+    "paper does not give may differ unseen."
 )
 GAINS_RULE = (
     "The paper's gains are of its models, measures and rows, ours of this study's: only directions are compared, never "

@@ -35,7 +35,7 @@ def tex_escape(text: str) -> str:
         elif ord(char) < 128:
             out.append(char)
         else:
-            base, *marks = unicodedata.normalize("NFD", char)
+            base, *marks = list(unicodedata.normalize("NFD", char))
             latin = ord(base) < 128 and all(mark in _ACCENTS for mark in marks)
             for mark in marks if latin else ():
                 base = _marked(base, mark)
