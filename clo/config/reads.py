@@ -33,7 +33,18 @@ def shipped(path: str) -> bool:
 
 
 def _top(run: RunConfig) -> Names:
-    yield from ("data_size", "batch_size", "seed", "scale", "study_name", "output_dir", "cache_dir", "jobs", "plan")
+    yield from (
+        "data_size",
+        "batch_size",
+        "seed",
+        "scale",
+        "study_name",
+        "output_dir",
+        "cache_dir",
+        "jobs",
+        "retries",
+        "plan",
+    )
 
 
 def _model(run: RunConfig) -> Names:
