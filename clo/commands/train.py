@@ -20,7 +20,8 @@ from clo.config.precision import told
 from clo.config.targets import with_targets
 from clo.errors import UserError
 from clo.study.cell import Cell
-from clo.study.grid import run_grid
+from clo.study.grid import run_grid, show_known
+from clo.study.known_grid import KnownGrid, recall, remember
 from clo.study.run import run_cell, run_path
 
 GROUPS = ("model", "lang", "method", "tuning", "data", "evaluation", "trainer", "logger")
@@ -39,6 +40,9 @@ def train(words: Sequence[str]) -> bool:
     Raises:
         UserError: anything the user can mend.
     """
+    if known := recall(words):
+        show_known(known)
+        return True
     runs, cells = compose(words)
     planned = [run for run in (*runs, *(cell.run for cell in cells)) if run.plan]
     if planned:
@@ -47,7 +51,11 @@ def train(words: Sequence[str]) -> bool:
         return show_plans(planned)
     for run in runs:
         run_cell(run)
-    return run_grid(cells, exit_as_cell) if cells else True
+    done = run_grid(cells, exit_as_cell) if cells else True
+    if cells and done:
+        study = cells[0].run
+        remember(words, KnownGrid([str(cell.path) for cell in cells], study.study_name, study.output_dir))
+    return done
 
 
 def exit_as_cell(work: Callable[[], object]) -> None:

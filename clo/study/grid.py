@@ -9,10 +9,12 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from clo.storage.run_folder import RunFolder
 from clo.study.board import Board
 from clo.study.cell import BUSY, Cell, Ends
+from clo.study.known_grid import KnownGrid
 from clo.study.rebuild import has_model
 from clo.study.slots import slots_of
 from clo.study.table import print_table
@@ -32,23 +34,36 @@ def run_grid(cells: Sequence[Cell], ends: Ends) -> bool:
     """
     todo = [cell for cell in cells if cell.state() != "done"]
     study = cells[0].run
-    slots = slots_of(study.jobs, study.trainer)
-    print(f"{len(cells)} cells, {len(cells) - len(todo)} done already, {len(slots)} at a time", flush=True)
+    slots = slots_of(study.jobs, study.trainer) if todo else []
+    most = f", {len(slots)} at a time" if todo else ""
+    print(f"{len(cells)} cells, {len(cells) - len(todo)} done already{most}", flush=True)
     for cell in todo:
         RunFolder(cell.path).queue()
     failed = _Grid(todo, slots, ends).work() if todo else []
     done = [cell.path for cell in cells if cell not in failed]
     if done:
-        print_table(done)
-        place = "" if study.output_dir == "outputs" else f" output_dir={study.output_dir}"
-        print(f"report: clo report study={study.study_name}{place}")
-    bare = [path for path in done if not has_model(path)]
-    if bare:
-        print(f"{len(bare)} of them without model/, the first {bare[0]}; its own command, not a grid's, makes it again")
+        show_done(done, study.study_name, study.output_dir)
     for cell in failed:
         print(f"failed: {cell.name}: {cell.reason()}", file=sys.stderr)
         print(*(f"  | {line}" for line in cell.tail()), sep="\n", file=sys.stderr)
     return not failed
+
+
+def show_known(known: KnownGrid) -> None:
+    """What `run_grid` shows of a grid that is finished."""
+    paths = [Path(path) for path in known.paths]
+    print(f"{len(paths)} cells, {len(paths)} done already", flush=True)
+    show_done(paths, known.study, known.output_dir)
+
+
+def show_done(paths: Sequence[Path], study: str, output_dir: str) -> None:
+    """The table of finished runs, and what can be done next."""
+    print_table(paths)
+    place = "" if output_dir == "outputs" else f" output_dir={output_dir}"
+    print(f"report: clo report study={study}{place}")
+    bare = [path for path in paths if not has_model(path)]
+    if bare:
+        print(f"{len(bare)} of them without model/, the first {bare[0]}; its own command, not a grid's, makes it again")
 
 
 class _Grid:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import multiprocessing
+import time
 from pathlib import Path
 
 import pytest
@@ -12,8 +12,7 @@ from composed import run_of
 import clo.study.grid
 import clo.study.slots
 from clo.config import TrainerConfig
-from clo.study.grid import Cell
-from clo.study.lifeline import Lifeline
+from clo.study.cell import Cell, Ends
 from clo.study.slots import slots_of, visible_gpus
 
 
@@ -54,23 +53,23 @@ def test_a_machine_without_the_vendor_s_tool_has_none(monkeypatch: pytest.Monkey
 class Recorder(Cell):
     """A cell whose process does nothing."""
 
-    def start(self, lifeline: Lifeline) -> None:
+    def start(self, ends: Ends) -> None:
         """Sleep a little."""
-        self.log = (self.path / "log.txt").open("ab")
-        self.process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(0.3)"])
+        self.process = multiprocessing.get_context("fork").Process(target=time.sleep, args=(0.3,))
+        self.process.start()
 
 
 def test_no_two_cells_at_a_time_share_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run, used = run_of(), list[str | None]()
-    cells = [Recorder(str(k), tmp_path, [], run) for k in range(5)]
+    cells = [Recorder(str(k), tmp_path / str(k), [], run) for k in range(5)]
     start = Recorder.start
 
-    def watched(self: Recorder, lifeline: Lifeline) -> None:
-        live = [c.gpus for c in cells if c.process is not None and c.process.poll() is None]
+    def watched(self: Recorder, ends: Ends) -> None:
+        live = [c.gpus for c in cells if c.process is not None and c.process.is_alive()]
         assert self.gpus not in live
         used.append(self.gpus)
-        start(self, lifeline)
+        start(self, ends)
 
     monkeypatch.setattr(Recorder, "start", watched)
-    assert clo.study.grid._run_all(cells, ["0", "1"]) == []
+    assert clo.study.grid._Grid(cells, ["0", "1"], print).work() == []
     assert len(used) == 5 and set(used) == {"0", "1"}
