@@ -34,6 +34,7 @@ class Board:
         self.cells, self.slots = {cell.name: cell for cell in cells}, slots
         self._began: dict[str, float] = {}
         self._stages: dict[str, tuple[str, float, int]] = {}
+        self._crowded = False
         self._spent = self._worked = self._shown = 0.0
 
     def __enter__(self) -> Board:
@@ -50,6 +51,12 @@ class Board:
         self._now(cell, HERE)
         if self.live is None:
             print(f"started {cell.name}", flush=True)
+
+    def crowded(self) -> None:
+        """Cells wait, and other grids on this machine have its cores or GPUs."""
+        if not self._crowded:
+            self.console.print("other grids of yours on this machine have its cores or GPUs; cells wait for them")
+        self._crowded = True
 
     def passed(self, cell: Cell) -> None:
         """Another worker has it."""

@@ -19,6 +19,7 @@ from clo.storage.files import read_object
 from clo.storage.run_folder import RunFolder
 from clo.study.lifeline import end_with_parent
 from clo.study.run import run_cell
+from clo.study.slots import Place
 
 Ends = Callable[[Callable[[], object]], None]
 """Calls a function and ends the process with its exit code, as the command line does."""
@@ -39,8 +40,8 @@ class Cell:
     overrides: list[str]
     run: RunConfig
     process: BaseProcess | None = field(default=None, repr=False)
-    gpus: str | None = None
-    """The only GPUs that its process sees, where it runs on some."""
+    place: Place | None = None
+    """Where it runs, while it does."""
     tries: int = 0
     """Times that it was begun, here or by another worker that failed."""
     look: float = 0.0
@@ -68,8 +69,12 @@ class Cell:
             root = str(Path(__file__).resolve().parents[2])
             there = os.environ.get("PYTHONPATH", "").split(os.pathsep)
             os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(filter(None, [root, *there])))
-        run = replace(self.run, jobs=None, retries=RunConfig.retries)  # the grid's
-        self.process = context.Process(target=_work, args=(run, self.overrides, self.path / "log.txt", self.gpus, ends))
+        place = self.place
+        threads = self.run.trainer.threads if place is None else place.threads
+        trainer = replace(self.run.trainer, threads=threads)
+        run = replace(self.run, trainer=trainer, jobs=None, retries=RunConfig.retries)  # the grid's
+        words, gpus = [*self.overrides, f"trainer.threads={threads}"], None if place is None else place.gpus
+        self.process = context.Process(target=_work, args=(run, words, self.path / "log.txt", gpus, ends))
         self.process.start()
 
     def work(self) -> float:

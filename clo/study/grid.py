@@ -16,7 +16,7 @@ from clo.study.board import Board
 from clo.study.cell import BUSY, Cell, Ends
 from clo.study.known_grid import KnownGrid
 from clo.study.rebuild import has_model
-from clo.study.slots import slots_of
+from clo.study.slots import Places, slots_of
 from clo.study.table import print_table
 
 LOOK = 2.0
@@ -36,16 +36,19 @@ def run_grid(cells: Sequence[Cell], ends: Ends) -> bool:
     study = cells[0].run
     slots = slots_of(study.jobs, study.trainer) if todo else []
     most = f", {len(slots)} at a time" if todo else ""
+    if slots and len(slots) < (study.jobs or 0):
+        most += f" (the cores carry no more than that of jobs={study.jobs})"
     print(f"{len(cells)} cells, {len(cells) - len(todo)} done already{most}", flush=True)
     for cell in todo:
         RunFolder(cell.path).queue()
-    failed = _Grid(todo, slots, ends).work() if todo else []
+    failed = _Grid(todo, Places(slots, study.trainer), ends).work() if todo else []
     done = [cell.path for cell in cells if cell not in failed]
     if done:
         show_done(done, study.study_name, study.output_dir)
     for cell in failed:
-        print(f"failed: {cell.name}: {cell.reason()}", file=sys.stderr)
-        print(*(f"  | {line}" for line in cell.tail()), sep="\n", file=sys.stderr)
+        print(
+            f"failed: {cell.name}: {cell.reason()}", *(f"  | {line}" for line in cell.tail()), sep="\n", file=sys.stderr
+        )
     return not failed
 
 
@@ -69,21 +72,20 @@ def show_done(paths: Sequence[Path], study: str, output_dir: str) -> None:
 class _Grid:
     """The cells that are not done, and who works on them."""
 
-    def __init__(self, todo: Sequence[Cell], slots: Sequence[str | None], ends: Ends) -> None:
+    def __init__(self, todo: Sequence[Cell], places: Places, ends: Ends) -> None:
         # The longest first: no core is idle while the last one ends.
         self.waiting = sorted(todo, key=lambda cell: cell.work(), reverse=True)
         self.running: list[Cell] = []
         self.failed: list[Cell] = []
-        self.free, self.ends = list(slots), ends
-        self.board = Board(todo, len(slots))
+        self.places, self.ends = places, ends
+        self.board = Board(todo, len(places.free))
 
     def work(self) -> list[Cell]:
         """Start cells as places get free, show their progress; returns the failed ones."""
         with self.board:
             try:
                 while self.waiting or self.running:
-                    while self.free and (cell := self._next()):
-                        self._start(cell)
+                    self._fill()
                     time.sleep(0.2)
                     self.board.moved()
                     for cell in [cell for cell in self.running if cell.code() is not None]:
@@ -91,6 +93,19 @@ class _Grid:
             finally:
                 _stop(self.running)
         return self.failed
+
+    def _fill(self) -> None:
+        """Start what can be started now."""
+        while self.places.free and (cell := self._next()):
+            cell.place = self.places.take()
+            if cell.place is None:
+                self.waiting.insert(0, cell)
+                self.board.crowded()
+                return
+            cell.tries += 1
+            cell.start(self.ends)
+            self.running.append(cell)
+            self.board.started(cell)
 
     def _next(self) -> Cell | None:
         """The first cell that waits and that nobody else works on; those that others have finished leave the list."""
@@ -121,16 +136,10 @@ class _Grid:
         self.board.failed(cell)
         return True
 
-    def _start(self, cell: Cell) -> None:
-        cell.gpus = self.free.pop(0)
-        cell.tries += 1
-        cell.start(self.ends)
-        self.running.append(cell)
-        self.board.started(cell)
-
     def _ended(self, cell: Cell) -> None:
         self.running.remove(cell)
-        self.free.append(cell.gpus)
+        if cell.place is not None:
+            self.places.give_back(cell.place)
         if cell.code() == 0:
             self.board.finished(cell)
         elif cell.code() == BUSY:  # another worker was faster
