@@ -54,6 +54,7 @@ MACHINE = {
     "output_dir": _PLACE,
     "cache_dir": _PLACE,
     "jobs": "cells at a time; each is a process of its own",
+    "retries": "a cell that is tried again goes on to the same result",
     "plan": _PLAN,
 }
 """Setting -> why it is no part of a result."""
@@ -150,6 +151,7 @@ SINCE_FIRST = (
     "data.poor_rows",
     "evaluation.rivals",
     "scale",
+    "retries",
     *LATER,
 )
 """Settings that version 0.1 did not have."""

@@ -74,6 +74,8 @@ class RunConfig:
     """Where reference log-probs and start-model answers are kept."""
     jobs: int | None = None
     """Cells of a grid that run at a time; null: as many as the cores carry (1 on a GPU)."""
+    retries: int = 1
+    """Times that a failed cell of a grid is tried again."""
     plan: bool = False
     """Print what the run would need, and train nothing."""
 
@@ -87,6 +89,7 @@ class RunConfig:
         check(self.batch_size >= 1, "batch_size", "a number of items, at least 1", self.batch_size)
         check(0 <= self.seed < 2**32, "seed", "a whole number of at least 0 and below 2**32", self.seed)
         check(self.jobs is None or self.jobs >= 1, "jobs", "a count of at least 1, or null", self.jobs)
+        check(self.retries >= 0, "retries", "a count of at least 0", self.retries)
         plain_name("study_name", self.study_name)
         for name in ("output_dir", "cache_dir"):
             check(bool(getattr(self, name).strip()), name, "a folder; . is this one", repr(getattr(self, name)))

@@ -33,7 +33,7 @@ def shipped(path: str) -> bool:
 
 
 def _top(run: RunConfig) -> Names:
-    yield from ("batch_size", "seed", "scale", "study_name", "output_dir", "cache_dir", "jobs", "plan")
+    yield from ("batch_size", "seed", "scale", "study_name", "output_dir", "cache_dir", "jobs", "retries", "plan")
     if not run.mixture.name:
         yield "data_size"
 

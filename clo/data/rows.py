@@ -30,8 +30,6 @@ class Row:
     """Task of the row in a mixture (``facts``, ``maths``, …); empty where there is one kind of rows."""
     rejected: dict[str, str] = field(default_factory=dict)
     """Language code -> the worse response of a quality pair; empty where the row holds none."""
-    task: str = ""
-    """Task that the example is one of (``facts``, ``maths``, ``summaries``), empty where a run has only one."""
     where: str = field(default="", compare=False)
     """File and line of its first record, for messages."""
 

@@ -36,22 +36,19 @@ def run_path(run: RunConfig) -> Path:
     return path
 
 
-def run_cell(run: RunConfig, patience: float = 0.0) -> None:
+def run_cell(run: RunConfig) -> None:
     """Train and evaluate one run, and show its result.
 
-    Args:
-        run: what to train.
-        patience: seconds to wait for a process that works in its folder.
-
     Raises:
-        UserError: anything the user can mend.
+        InUse: another process works in its folder.
+        UserError: anything else that the user can mend.
     """
     folder = RunFolder(run_path(run), main=is_main())
     check_content(run, folder)
     if _shown(run, folder):
         return
-    folder.acquire(OmegaConf.to_yaml(OmegaConf.create(plain(run))), patience)
-    if patience and folder.state() == "done":  # whoever was waited for has finished it
+    folder.acquire(OmegaConf.to_yaml(OmegaConf.create(plain(run))))
+    if folder.state() == "done":  # another worker has finished it just now
         folder.release()
         _shown(run, folder)
         return

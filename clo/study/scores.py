@@ -20,7 +20,7 @@ from clo.evaluation.divergence import divergences, likely_along
 from clo.square.scores import score_items
 from clo.storage.digest import digest_of
 from clo.storage.files import write_json
-from clo.storage.progress import stage
+from clo.storage.progress import shared, stage
 from clo.study.run_benchmarks import benchmark_scores, start_benchmark_scores
 from clo.study.session import Session
 from clo.study.targets import english_parts, scored_answers
@@ -168,15 +168,23 @@ def start_answers(session: Session, model: Any, rows: Sequence[Row], key: str) -
     digest = digest_of([FORMAT, key, *_asked(session, rows)])
     folder = Path(session.run.cache_dir) / "start"
     kept = folder / f"{digest}.json"
+    if found := _kept(kept):
+        return found
+    with shared(session.folder, folder / f".{digest}.lock", "the start model's answers"):
+        if found := _kept(kept):  # by the one that was waited for
+            return found
+        scores, samples = answer_scores(session, model, rows, "evaluate start model", key, folder / digest)
+        write_json(kept, {"scores": scores, "samples": samples})
+        shutil.rmtree(folder / digest, ignore_errors=True)
+    return scores, samples
+
+
+def _kept(path: Path) -> tuple[Any, Any] | None:
     try:
-        found = json.loads(kept.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
         return found["scores"], found["samples"]
     except (FileNotFoundError, ValueError, KeyError):
-        pass
-    scores, samples = answer_scores(session, model, rows, "evaluate start model", key, folder / digest)
-    write_json(kept, {"scores": scores, "samples": samples})
-    shutil.rmtree(folder / digest, ignore_errors=True)
-    return scores, samples
+        return None
 
 
 def trained_stamp(folder: Path) -> str:

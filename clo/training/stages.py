@@ -28,7 +28,7 @@ from clo.square.objective import Objective, is_lone
 from clo.square.reference import BLOCK, ReferenceCache, snapshot, weights_key
 from clo.square.share import Share
 from clo.storage.jsonl import read_lines
-from clo.storage.progress import stage
+from clo.storage.progress import stage, waits_in
 from clo.storage.run_folder import RunFolder
 from clo.training.budget import Budget
 from clo.training.checkpoint import (
@@ -209,7 +209,8 @@ def _references(kept: Path, data: StageData, folder: RunFolder, module: CLOModul
         cache = ReferenceCache(kept, module.base.key, cells)
         args = (module.model, items, module.budget.max_tokens)
         with stage(folder, "reference scores") as tick:
-            found |= cache.scores(*args, share, progress=tick)
+            waits = waits_in(folder, "reference scores")
+            found |= cache.scores(*args, share, progress=tick, waits=waits)
         if share.ranks > 1:
             torch.distributed.barrier()
             found |= cache.scores(*args, replace(share, rank=0, ranks=1))  # read, or made where it cannot be seen
