@@ -117,6 +117,7 @@ def train(run: RunConfig, folder: RunFolder) -> None:
     from clo.study.session import open_session
     from clo.study.task_results import task_results
     from clo.training.checks import check_places
+    from clo.training.join import join
 
     check_places(run.logger.name, run.cache_dir)
     rows = rows_of(run)
@@ -128,7 +129,7 @@ def train(run: RunConfig, folder: RunFolder) -> None:
         write_data_card(folder.path, run, rows, items, session.renderer)
     listed = list_rows(folder.path, run, rows.train, items.train) if run.mixture.name and folder.main else ""
     run, choice = with_choice(run, planned_own(run, items).train)
-    session = replace(session, run=run)
+    session = replace(session, run=run, ranks=join(run.trainer))
     if choice and folder.main:
         print(choice, flush=True)
     test = tested_rows(run, rows)
@@ -140,12 +141,13 @@ def train(run: RunConfig, folder: RunFolder) -> None:
     record_content(run, folder, rows)
     tuning = settled_tuning(session, model, items.train)
     model = apply_tuning(model, tuning, run.seed)
-    trained = _fit(session, model, rows, items)
+    fitted = _fit(session, model, rows, items)
+    trained = session.ranks.mains(lambda: fitted)
     session = session.within(trained.get("max_tokens"))
+    model.to(session.device)  # fsdp2 leaves it on the CPU
+    end, last = kept_scores(session, model, Tested(test, items.val, start.likely), trained)
+    rivals = rivals_of(session, model, test, tuning, lambda: load_model(run.model))
     if folder.main:
-        model.to(session.device)  # fsdp2 leaves it on the CPU
-        end, last = kept_scores(session, model, Tested(test, items.val, start.likely), trained)
-        rivals = rivals_of(session, model, test, tuning, lambda: load_model(run.model))
         tasks = task_results(run, test, start.samples, end.samples, listed) if listed else None
         write_outcome(session, model, Ends(start, end, last, rivals, tasks), trained)
 

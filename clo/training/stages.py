@@ -231,7 +231,7 @@ def _likely(kept: Path, data: StageData, count: int, module: CLOModule) -> dict[
 
 def _share(module: CLOModule) -> Share:
     engine = module.engine
-    return Share(engine.rank, engine.ranks, engine.most if engine.lockstep else None)
+    return Share(engine.rank, engine.ranks, most=engine.most if engine.lockstep else None)
 
 
 def _trainer(
