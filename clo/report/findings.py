@@ -10,6 +10,7 @@ from clo.report.claim_results import ClaimResult, claim_results
 from clo.report.collect import Study
 from clo.report.comparisons import Comparison, compare_study
 from clo.report.equal import EqualRow, equal_rows
+from clo.report.guide.find import Guide, find_guide
 from clo.report.judged import Verdicts, collect_verdicts
 from clo.report.summary import Table, build
 
@@ -29,6 +30,8 @@ class Findings:
     """CLO against SFT on the same weights, items and steps."""
     claims: Sequence[ClaimResult]
     """What the study says of the paper's claims."""
+    guide: Guide | None = None
+    """What its runs of mixtures say, where it has such."""
 
 
 def find(study: Study, compare: str | None = None) -> Findings:
@@ -39,6 +42,6 @@ def find(study: Study, compare: str | None = None) -> Findings:
     """
     table, against = build(study, compare), compare or "sft"
     compared, benchmarks = compare_study(study, against), collect_benchmarks(study, against)
-    return Findings(
-        study, table, compared, benchmarks, *collect_verdicts(study), equal_rows(study), claim_results(study)
-    )
+    verdicts, broken = collect_verdicts(study)
+    equal, claims = equal_rows(study), claim_results(study)
+    return Findings(study, table, compared, benchmarks, verdicts, broken, equal, claims, find_guide(study))

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from clo.errors import UserError
 from clo.report import benchmarks, claim_results, comparisons, equal, judged, tables
 from clo.report.claim_results import claim_lines
 from clo.report.collect import collect
 from clo.report.figures import draw_all
-from clo.report.findings import find
+from clo.report.findings import Findings, find
+from clo.report.guide.figures import draw_guide
+from clo.report.guide.find import FILES
+from clo.report.guide.page import print_guide, write_guide_page
 from clo.report.pages import write_pages
 from clo.report.terminal import print_claims, print_equal
 from clo.storage.files import write_text
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def make_report(study: str, output_dir: str | Path = "outputs", compare: str | None = None) -> Path:
@@ -35,6 +42,8 @@ def make_report(study: str, output_dir: str | Path = "outputs", compare: str | N
         "benchmarks.csv": benchmarks.to_csv(found.benchmarks.scores) if found.benchmarks.scores else "",
         "benchmark_tests.csv": benchmarks.tests_csv(found.benchmarks.tests) if found.benchmarks.tests else "",
         "judged.csv": judged.to_csv(found.verdicts) if found.verdicts else "",
+        **dict.fromkeys(FILES, ""),
+        **(found.guide.files() if found.guide else {}),
     }
     for name, content in files.items():
         if content:
@@ -42,14 +51,23 @@ def make_report(study: str, output_dir: str | Path = "outputs", compare: str | N
         else:  # a file of an earlier report would tell of other runs
             (folder / name).unlink(missing_ok=True)
     page = write_pages(found, folder, draw_all(found, folder))
+    write_guide_page(found.study, found.guide, folder, draw_guide(found.guide, folder))
     console = Console(highlight=False)
+    if found.guide is not None:
+        print_guide(console, found.guide)
+    if found.guide is None or not found.guide.whole:
+        _print_tables(console, found)
+    return page
+
+
+def _print_tables(console: Console, found: Findings) -> None:
+    """What the runs score by target, and what that says of CLO."""
     print_equal(console, found.equal)
     console.print(tables.to_rich(found.table, f"Study {found.study.name}", console.width))
     missing = [f"Not in the table: {unfinished}" for unfinished in found.study.unfinished]
     for line in (*found.table.notes, *comparisons.summary(found.comparisons), *missing):
         console.print(line, markup=False)
     print_claims(console, found.claims)
-    return page
 
 
 def upload(project: str, study: str, folder: Path) -> None:

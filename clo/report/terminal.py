@@ -19,16 +19,17 @@ def print_equal(console: Console, rows: Sequence[EqualRow]) -> None:
         console.print(NONE, markup=False)
         return
     heads, cells = lines(rows)
-    console.print(_table(TITLE, heads, cells, ("items", "steps", "seeds")))
+    console.print(table_of(TITLE, heads, cells, ("items", "steps", "seeds")))
 
 
 def print_claims(console: Console, found: Sequence[ClaimResult]) -> None:
     """Every claim of the paper with its verdict, and the rule."""
-    console.print(_table("The paper's claims", *claim_lines(found), ()))
+    console.print(table_of("The paper's claims", *claim_lines(found), ()))
     console.print(RULE, markup=False)
 
 
-def _table(title: str, heads: Sequence[str], cells: Sequence[Sequence[str]], right: Sequence[str]) -> RenderableType:
+def table_of(title: str, heads: Sequence[str], cells: Sequence[Sequence[str]], right: Sequence[str]) -> RenderableType:
+    """A table for the terminal; columns of the headings in ``right`` stand flush right."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
