@@ -25,10 +25,10 @@ AMOUNTS = (0, 25, 100, 400, 1600)
 ENGLISH = 400
 LATIN = ("en", "de", "id", "sw", "yo")
 PARAMETERS = {"tasks_s": 400_000, "tasks_m": 1_300_000, "tasks_l": 5_000_000}
-PEAKS = {"facts": 60.0, "maths": 40.0, "summaries": 50.0}
+PEAKS = {"facts": 50.0, "maths": 40.0, "summaries": 45.0}
 GAIN = {"tasks_s": 20.0, "tasks_m": 12.0, "tasks_l": 0.5}
 """What rows of other languages add from none to where it is flat."""
-FLAT = {"facts": 50, "maths": 1000, "summaries": 50}
+FLAT = {"facts": 25, "maths": 400, "summaries": 25}
 """Rows per language at which it is flat."""
 GAP = {"tasks_s": 15.0, "tasks_m": 10.0, "tasks_l": 4.0}
 SCRIPT = 6.0
@@ -75,8 +75,9 @@ def level(model: str, mixture: Mixture, task: str, lang: str, amount: int) -> fl
     from math import log2
 
     part = min(1.0, log2(amount + 1) / log2(FLAT[task] + 1))
-    found = PEAKS[task] - GAIN[model] * (1 - part)
     seen = {*mixture.seen, "en"}
+    away = model == "tasks_l" and lang not in seen  # at the largest size unseen languages do not follow the seen ones
+    found = PEAKS[task] - GAIN[model] * (part if away else 1 - part)
     found -= 0.0 if lang in seen else GAP[model]
     if len(mixture.tasks) > 1 and task == "maths" and model == "tasks_s":
         found *= 1 - JOINT_COST

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
 from typing import TYPE_CHECKING
 
-from clo.evaluation.scripts import scripts_of
 from clo.report.claim_results import ClaimResult, verdict_of
 from clo.report.claim_tests import Effect, NotTestedError
 from clo.report.claims import Claim
-from clo.report.formats import decimal, signed
+from clo.report.guide.chosen import LATIN, MIXED, OTHER, Chosen, GuideEffect, in_latin
 from clo.report.guide.claims import FLAT, GUIDE_CLAIMS
 from clo.report.guide.cubes import SEEN, UNSEEN, Lab
 from clo.report.guide.curves import Gap
@@ -22,28 +20,8 @@ from clo.report.guide.variance import TRANSFER, Explained
 
 if TYPE_CHECKING:
     from clo.evaluation.dynamics import Array
-    from clo.evaluation.statistics import Interval
 
 MATHS = "maths"
-LATIN, OTHER, MIXED = "Latin", "other", "mixed"
-
-
-@dataclass(frozen=True)
-class GuideEffect(Effect):
-    """A number with its interval; ``lang`` is the task, or what else the number is of."""
-
-    unit: str = ""
-    """After the number: empty for points, which have their sign."""
-    digits: int = 1
-
-    def __str__(self) -> str:
-        words = decimal if self.unit else signed
-
-        def one(value: float) -> str:
-            return "beyond" if math.isinf(value) else words(value, self.digits)
-
-        ends = f"{one(self.low)} to {one(self.high)}"
-        return f"{self.model} {self.lang} {one(self.gap)}{self.unit and ' '}{self.unit} ({ends})"
 
 
 def guide_claims(lab: Lab, gaps: Sequence[Gap], explained: Sequence[Explained]) -> list[ClaimResult]:
@@ -59,15 +37,11 @@ def guide_claims(lab: Lab, gaps: Sequence[Gap], explained: Sequence[Explained]) 
     return found
 
 
-Place = tuple[str, str]
-"""Model, and task or variable."""
-
-
-class Bench:
+class Bench(Chosen):
     """The runs of one method."""
 
     def __init__(self, lab: Lab, method: str, gaps: Sequence[Gap], explained: Sequence[Explained]) -> None:
-        self.lab, self.method = lab, method
+        super().__init__(lab, method)
         self.gaps = {(gap.arm, gap.task): gap for gap in gaps}
         self.explained = [one for one in explained if (one.method, one.outcome) == (method, TRANSFER)]
         self.models = [model for model in lab.mixtures.models if lab.arms(method, model)]
@@ -109,44 +83,11 @@ class Bench:
             raise NotTestedError("one size of model alone")
         raise NotTestedError("; ".join(dict.fromkeys(reasons)) or "no run trains the tasks that it speaks of")
 
-    def _alone(self, model: str, task: str, kinds: Sequence[str] = ()) -> Arm:
-        """The task alone, in the mixture with most scripts, amounts and languages, or of the first kind there is."""
-        arms = [arm for arm in self.lab.arms(self.method, model, task) if not arm.joint]
-        for kind in kinds:
-            if own := [arm for arm in arms if self._kind(arm, task) == kind]:
-                arms = own
-                break
-        else:
-            arms = [] if kinds else arms
-        if not arms:
-            what = f"rows in {kinds[0]} script" if kinds else "it alone"
-            raise NotTestedError(f"no run of {model} trains {task} with {what}")
-
-        def rank(arm: Arm) -> tuple[bool, int, int, str]:
-            seen = len(self.lab.group(arm, task, SEEN))
-            return self._kind(arm, task) == MIXED, len(self.lab.amounts(arm)), seen, arm.name
-
-        return max(arms, key=rank)
-
-    def _kind(self, arm: Arm, task: str) -> str:
-        """In which scripts the languages are that it trains beside the source; empty where there are none."""
-        latin = {scripts_of(lang) == {"LATIN"} for lang in self.lab.group(arm, task, SEEN)}
-        return MIXED if len(latin) > 1 else LATIN if latin == {True} else OTHER if latin else ""
-
-    def _seeds(self, arms: Sequence[Arm]) -> int:
-        return min(len(self.lab.at(arm, amount)) for arm in arms for amount in self.lab.amounts(arm))
-
-    def _told(self, place: Place, what: str, found: Interval, arms: Sequence[Arm]) -> GuideEffect:
-        low, high = (found.value if end is None else end for end in (found.low, found.high))
-        if math.isnan(found.value):
-            raise NotTestedError(f"no score of {' '.join(place)}")
-        return GuideEffect(*place, what, found.value, low, high, self._seeds(arms))
-
     def _peaks(self, model: str, task: str) -> GuideEffect:
         from clo.evaluation.dynamics import crossing, interval, means, resampled
         from clo.evaluation.statistics import Interval
 
-        arms, ends = [self._alone(model, one) for one in (MATHS, task)], []
+        arms, ends = [self.alone(model, one) for one in (MATHS, task)], []
         for arm, one in zip(arms, (MATHS, task), strict=True):
             amounts, cube = self.lab.amounts(arm), self.lab.cube(arm, one, self.lab.group(arm, one, SEEN))
             if len(amounts) < 3:
@@ -156,7 +97,7 @@ class Bench:
         (maths, drawn), (other, drawn_too) = ends
         value = float(maths[0] / other[0])
         low, high = (interval(value, drawn[:, i] / drawn_too[:, 1 - i]) for i in (0, 1))
-        found = self._told(
+        found = self.told(
             (model, task), f"rows (+ 1) of {MATHS} over {task}'s", Interval(value, low.low, high.high), arms
         )
         return replace(found, unit="times")
@@ -164,17 +105,17 @@ class Bench:
     def _flat(self, model: str, task: str) -> GuideEffect:
         from clo.evaluation.dynamics import interval, means, resampled
 
-        arm = self._alone(model, task)
+        arm = self.alone(model, task)
         amounts = self.lab.amounts(arm)
         if FLAT not in amounts or amounts[-1] == FLAT:
             raise NotTestedError(f"no runs at {FLAT} rows and above")
         cube, at = self.lab.cube(arm, task, self.lab.group(arm, task, SEEN)), amounts.index(FLAT)
         mean, sample = means(cube), resampled(cube, self.lab.draws[task])
         gain = interval(float(mean[-1] - mean[at]), sample[:, -1] - sample[:, at])
-        return self._told((model, task), f"{FLAT:,} to {amounts[-1]:,} rows", gain, [arm])
+        return self.told((model, task), f"{FLAT:,} to {amounts[-1]:,} rows", gain, [arm])
 
     def _gap(self, model: str, task: str) -> Gap:
-        arm = self._alone(model, task)
+        arm = self.alone(model, task)
         if (arm, task) not in self.gaps:
             raise NotTestedError(f"{arm.label} has no seen or no unseen language")
         return self.gaps[arm, task]
@@ -184,14 +125,15 @@ class Bench:
         trained = [amount for amount in gap.amounts if amount]
         if gap.change is None:
             raise NotTestedError("one amount alone")
-        return self._told((model, task), f"{trained[0]:,} to {trained[-1]:,} rows", gap.change, [gap.arm])
+        return self.told((model, task), f"{trained[0]:,} to {trained[-1]:,} rows", gap.change, [gap.arm])
 
     def _ends(self, model: str, task: str) -> list[tuple[Arm, Array, Array]]:
         """Arm, seen and unseen cubes of the given model and of the smallest."""
-        arms = [self._gap(one, task).arm for one in (model, self.models[0])]
-        return [
-            (arm, *(self.lab.cube(arm, task, self.lab.group(arm, task, g)) for g in (SEEN, UNSEEN))) for arm in arms
-        ]
+        found = []
+        for arm in (self._gap(one, task).arm for one in (model, self.models[0])):
+            seen, unseen = (self.lab.cube(arm, task, self.lab.group(arm, task, group)) for group in (SEEN, UNSEEN))
+            found.append((arm, seen, unseen))
+        return found
 
     def _gap_shrinks(self, model: str, task: str) -> GuideEffect:
         from clo.evaluation.dynamics import interval, means, resampled
@@ -202,12 +144,12 @@ class Bench:
             values.append(means(seen - unseen)[trained].mean())
             drawn.append(resampled(seen - unseen, self.lab.draws[task])[:, trained].mean(1))
         found = interval(float(values[0] - values[1]), drawn[0] - drawn[1])
-        return self._told((model, task), f"less {self.models[0]}", found, [end[0] for end in ends])
+        return self.told((model, task), f"less {self.models[0]}", found, [end[0] for end in ends])
 
     def _together(self, model: str, task: str) -> GuideEffect:
         gap = self._gap(model, task)
         runs = sum(len(self.lab.at(gap.arm, amount)) for amount in gap.amounts)
-        return replace(self._told((model, task), f"over {runs} runs", gap.correlation, [gap.arm]), digits=2)
+        return replace(self.told((model, task), f"over {runs} runs", gap.correlation, [gap.arm]), digits=2)
 
     def _less_together(self, model: str, task: str) -> GuideEffect:
         from clo.evaluation.dynamics import correlations, interval
@@ -216,7 +158,7 @@ class Bench:
         values = [self._gap(one, task).correlation.value for one in (model, self.models[0])]
         large, small = (correlations(seen, unseen, draws) for _, seen, unseen in ends)
         found = interval(values[0] - values[1], large - small)
-        told = self._told((model, task), f"less {self.models[0]}", found, [end[0] for end in ends])
+        told = self.told((model, task), f"less {self.models[0]}", found, [end[0] for end in ends])
         return replace(told, digits=2)
 
     def _joint(self, model: str, task: str) -> GuideEffect:
@@ -236,14 +178,14 @@ class Bench:
                 (one,), (both,) = (means(cube) for cube in cubes)
                 drawn, drawn_too = (resampled(cube, self.lab.draws[task])[:, 0] for cube in cubes)
                 found = interval(float(100 * (both / one - 1)), 100 * (drawn_too / drawn - 1))
-                told = self._told((model, task), f"{shared[-1]:,} rows, {joint.label}", found, [alone, joint])
+                told = self.told((model, task), f"{shared[-1]:,} rows, {joint.label}", found, [alone, joint])
                 return replace(told, unit="%")
         raise NotTestedError(
             f"no run of {model} trains {task} among other tasks at the rows of one that trains it alone"
         )
 
     def _script_words(self, model: str, task: str) -> GuideEffect:
-        langs = [lang for lang in self.lab.others(task) if scripts_of(lang) != {"LATIN"}]
+        langs = [lang for lang in self.lab.others(task) if not in_latin(lang)]
         return self._scripts(model, task, ((OTHER, MIXED), (LATIN,)), langs)
 
     def _script_maths(self, model: str, task: str) -> GuideEffect:
@@ -253,7 +195,7 @@ class Bench:
         self, model: str, task: str, kinds: tuple[tuple[str, ...], tuple[str, ...]], langs: Sequence[str]
     ) -> GuideEffect:
         """The first kind of script less the second, at the most rows that both have."""
-        arms = [self._alone(model, task, own) for own in kinds]
+        arms = [self.alone(model, task, own) for own in kinds]
         shared = [a for a in self.lab.amounts(arms[0]) if a and a in self.lab.amounts(arms[1])]
         if not shared or not langs:
             raise NotTestedError(f"no amount of rows that {arms[0].label} and {arms[1].label} share")
@@ -262,7 +204,7 @@ class Bench:
         if gap is None:
             raise NotTestedError(f"no answers that {arms[0].label} and {arms[1].label} share")
         what = f"{shared[-1]:,} rows, {arms[0].name} less {arms[1].name}, in {', '.join(langs)}"
-        return replace(self._told((model, task), what, gap.interval, arms), seeds=gap.seeds)
+        return replace(self.told((model, task), what, gap.interval, arms), seeds=gap.seeds)
 
     def _variables(self, what: str, variable: str) -> GuideEffect:
         there = [name for one in self.explained for name in one.variables]
@@ -276,11 +218,11 @@ class Bench:
     def _english(self, model: str, task: str) -> GuideEffect:
         from clo.evaluation.dynamics import interval, means, resampled
 
-        arm = self._alone(model, task)
+        arm = self.alone(model, task)
         amounts = self.lab.amounts(arm)
         if amounts[0] != 0 or len(amounts) < 2:
             raise NotTestedError(f"{arm.label} has no run of {model} on English alone")
         cube = self.lab.cube(arm, task, self.lab.others(task))
         mean, sample = means(cube), resampled(cube, self.lab.draws[task])
         part = interval(float(100 * mean[0] / mean.max()), 100 * sample[:, 0] / sample.max(1))
-        return replace(self._told((model, task), "of the peak", part, [arm]), unit="%")
+        return replace(self.told((model, task), "of the peak", part, [arm]), unit="%")

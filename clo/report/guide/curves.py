@@ -125,40 +125,33 @@ def level_text(curve: Curve) -> str:
     return f"{'over ' if level.state == 'not reached' else ''}{rows(one.value)}{ends}{words}"
 
 
-def curve_lines(curves: Sequence[Curve]) -> tuple[list[str], list[list[str]]]:
-    """Headings and cells as text: a line per curve, its score at every amount, and where it levels off."""
+Lines = tuple[list[str], list[list[str]]]
+"""Headings and cells as text."""
+
+
+def curve_lines(curves: Sequence[Curve]) -> Lines:
+    """A line per curve: where it levels off, and its score at every amount."""
     amounts = sorted({amount for curve in curves for amount in curve.amounts})
-    heads = [
-        "model",
-        "method",
-        "mixture",
-        "task",
-        "languages",
-        "start",
-        *(f"{n:,}" for n in amounts),
-        "95 % of the peak at",
-    ]
+    heads = ["model", "method", "mixture", "languages", "95 % of the peak at", "start", *(f"{n:,}" for n in amounts)]
     rows = []
     for one in curves:
         by = dict(zip(one.amounts, one.points, strict=True))
-        langs = f"{one.group}: {', '.join(one.langs)}"
-        cells = [told(by.get(amount)) for amount in amounts]
-        arm = one.arm
-        rows.append([arm.model, arm.method, arm.label, one.task, langs, decimal(one.start), *cells, level_text(one)])
+        lead = [one.arm.model, one.arm.method, one.arm.label, f"{one.group}: {', '.join(one.langs)}"]
+        rows.append([*lead, level_text(one), decimal(one.start), *(told(by.get(amount)) for amount in amounts)])
     return heads, rows
 
 
-def gap_lines(gaps: Sequence[Gap]) -> tuple[list[str], list[list[str]]]:
-    """Likewise of the gaps."""
+def gap_lines(gaps: Sequence[Gap]) -> Lines:
+    """A line per gap: how it changes, how the two sides go together, and the gap at every amount."""
     amounts = sorted({amount for gap in gaps for amount in gap.amounts})
-    heads = ["model", "method", "mixture", "task", *(f"{n:,}" for n in amounts)]
-    heads += ["change", "per doubling", "correlation", "seeds"]
+    heads = ["model", "method", "mixture", "task", "change", "per doubling", "correlation", "seeds"]
+    heads += [f"{n:,}" for n in amounts]
     rows = []
     for one in gaps:
         by = dict(zip(one.amounts, one.points, strict=True))
-        cells = [told(by.get(amount), plus=True) for amount in amounts]
-        cells += [told(one.change, plus=True), told(one.slope, 2, plus=True), told(one.correlation, 2), str(one.seeds)]
-        rows.append([one.arm.model, one.arm.method, one.arm.label, one.task, *cells])
+        lead = [one.arm.model, one.arm.method, one.arm.label, one.task, told(one.change, plus=True)]
+        lead += [told(one.slope, 2, plus=True), told(one.correlation, 2), str(one.seeds)]
+        rows.append([*lead, *(told(by.get(amount), plus=True) for amount in amounts)])
     return heads, rows
 
 

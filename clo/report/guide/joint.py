@@ -7,8 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from clo.report.formats import csv_text, signed
+from clo.report.collect import grouped
+from clo.report.formats import csv_text
 from clo.report.guide.cubes import SEEN, UNSEEN, Lab
+from clo.report.guide.curves import Lines, told
 from clo.report.guide.runs import Arm
 
 if TYPE_CHECKING:
@@ -128,36 +130,17 @@ def paired(ours: Array, theirs: Array) -> Difference | None:
     return difference(left, right, resamples=RESAMPLES)
 
 
-def pair_lines(pairs: Sequence[Pair]) -> tuple[list[str], list[list[str]]]:
-    """Headings and cells as text."""
-    heads = [
-        "model",
-        "method",
-        "task",
-        "languages",
-        "equal",
-        "rows, joint",
-        "rows, alone",
-        "steps, joint",
-        "steps, alone",
-    ]
-    heads += ["joint less alone", "95 %", "p", "seeds"]
+def pair_lines(pairs: Sequence[Pair]) -> Lines:
+    """A line per model, task, group of languages and basis: the difference at every amount of the joint mixture."""
+    amounts = sorted({one.joint_amount for one in pairs})
+    heads = ["model", "method", "joint", "task", "languages", "equal", *(f"{n:,}" for n in amounts)]
     rows = []
-    for one in pairs:
-        gap = one.gap.interval
-        ends = "" if gap.low is None or gap.high is None else f"{signed(gap.low)} to {signed(gap.high)}"
-        counts = [f"{one.joint_amount:,}", f"{one.single_amount:,.0f}", *(_count(n) for n in reversed(one.steps))]
-        lead = [one.joint.model, one.joint.method, one.task, one.group, one.basis.removeprefix("equal ")]
-        rows.append([*lead, *counts, signed(gap.value), ends, _p(one.gap.p), str(one.gap.seeds)])
+    for own in grouped(pairs, lambda one: (one.joint, one.single, one.task, one.group, one.basis)).values():
+        by, one = {pair.joint_amount: told(pair.gap.interval, plus=True) for pair in own}, own[0]
+        lead = [one.joint.model, one.joint.method, one.joint.label, one.task, one.group]
+        cells = [by.get(amount, "") for amount in amounts]
+        rows.append([*lead, one.basis.removeprefix("equal "), *cells])
     return heads, rows
-
-
-def _count(steps: float | None) -> str:
-    return "" if steps is None else f"{steps:,.0f}"
-
-
-def _p(value: float) -> str:
-    return f"{value:.3f}" if value >= 0.001 else "< 0.001"
 
 
 def pairs_csv(pairs: Sequence[Pair]) -> str:

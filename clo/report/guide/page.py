@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from clo.report.claim_results import ClaimResult
 from clo.report.collect import Run, Study, grouped
 from clo.report.guide.claims import GUIDE_RULE
-from clo.report.guide.curves import curve_lines, gap_lines, level_text
+from clo.report.guide.curves import Lines, curve_lines, gap_lines, level_text
 from clo.report.guide.find import FILES, Guide
 from clo.report.guide.joint import pair_lines
 from clo.report.guide.variance import explained_lines
@@ -47,17 +48,27 @@ def guide_page(study: Study, guide: Guide, folder: Path, drawn: Mapping[str, Any
         mixtures=mixtures,
         pictures=pictures,
         claims=[(claim.words, own) for claim, own in grouped(guide.claims, lambda one: one.claim).items()],
+        counts=Counter(one.verdict for one in guide.claims),
         RULE=GUIDE_RULE,
-        curves={task: curve_lines(own) for task, own in grouped(guide.curves, lambda one: one.task).items()},
-        gaps=gap_lines(guide.gaps),
-        joint=pair_lines(guide.pairs),
-        variance=explained_lines(guide.explained),
+        curves={task: brief(curve_lines(own)) for task, own in grouped(guide.curves, lambda one: one.task).items()},
+        gaps=brief(gap_lines(guide.gaps)),
+        joint=brief(pair_lines(guide.pairs)),
+        variance=brief(explained_lines(guide.explained)),
         advice=example(guide),
         kept=kept([names[run.folder] for run in mixtures.runs]),
         files=[name for name in FILES if name in guide.files()],
         amounts=sorted({run.amount for run in mixtures.runs}),
         english=sorted({run.rows.get(task, {}).get(run.source, 0) for run in mixtures.runs for task in run.tasks}),
     )
+
+
+def brief(lines: Lines) -> Lines:
+    """Lines without the column of the method where it is the same in all."""
+    heads, rows = lines
+    place = heads.index("method")
+    if len({row[place] for row in rows}) > 1:
+        return lines
+    return [head for head in heads if head != "method"], [[*row[:place], *row[place + 1 :]] for row in rows]
 
 
 def kept(runs: Sequence[Run]) -> list[str]:
@@ -81,11 +92,11 @@ def example(guide: Guide) -> str:
 
 def print_guide(console: Console, guide: Guide) -> None:
     """Where curves level off, how the variance is parted, and the sentences with their verdicts."""
-    heads = ["model", "method", "mixture", "task", "languages", "95 % of the peak at rows"]
+    heads = ["model", "method", "mixture", "task", "languages", "rows"]
     cells = [[c.arm.model, c.arm.method, c.arm.label, c.task, c.group, level_text(c)] for c in guide.curves]
-    console.print(table_of("Where 95 % of the peak is reached", heads, cells, ()))
+    console.print(table_of("Where 95 % of the peak is reached", *brief((heads, cells)), ()))
     if guide.explained:
-        console.print(table_of("Percent of the variance over runs", *explained_lines(guide.explained), ()))
+        console.print(table_of("Percent of the variance over runs", *brief(explained_lines(guide.explained)), ()))
     several = len(guide.mixtures.methods) > 1
     heads = ["the guide's sentence", *(["method"] if several else []), "verdict", "numbers (95 %)", "claimed"]
     lines = [claim_cells(one, several) for one in guide.claims]

@@ -62,8 +62,8 @@ class Arm:
 
     @property
     def label(self) -> str:
-        """The mixture in words, such as ``guide_joint (facts, maths, summaries)``."""
-        return f"{self.name} ({', '.join(self.tasks)})"
+        """The mixture in words, such as ``guide_joint (3 tasks)``."""
+        return f"{self.name} ({len(self.tasks)} tasks)" if self.joint else self.name
 
     @property
     def joint(self) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from clo.report.formats import csv_text
 from clo.report.guide.cubes import SEEN, UNSEEN, Lab
+from clo.report.guide.curves import Lines, told
 from clo.report.guide.runs import Arm
 
 if TYPE_CHECKING:
@@ -162,10 +163,8 @@ def _widest(value: float, prompts: Array, seeds: Array) -> Interval:
     return Interval(value, max(0.0, min(ends)), min(100.0, max(ends)))
 
 
-def explained_lines(found: Sequence[Explained]) -> tuple[list[str], list[list[str]]]:
+def explained_lines(found: Sequence[Explained]) -> Lines:
     """Headings and cells as text: a line per outcome, percent of its variance."""
-    from clo.report.guide.curves import told
-
     names = list(dict.fromkeys(name for one in found for name in one.variables))
     heads = ["of the", "method", *names, PAIRS, REST, "results", "balanced"]
     rows = []
