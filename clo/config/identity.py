@@ -100,6 +100,7 @@ LATER: dict[str, Any] = {
     "data.source.rejected": None,
     "data.replay.pairs": False,
     "data.replay.rejected": None,
+    "tasks": {},
 }
 """Setting that came later -> its default, at which it is no part of a name: runs keep theirs."""
 

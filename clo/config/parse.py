@@ -35,9 +35,10 @@ from clo.config.losses import register_losses
 from clo.config.method import places_against
 from clo.config.precision import decide
 from clo.config.rates import register_rates
-from clo.config.reads import at_rest, inner
+from clo.config.reads import at_rest, inner, is_mapping
 from clo.config.rejected import check_pairs, settle_rejected
 from clo.config.science import PLACE
+from clo.config.tasks import TaskConfig, check_tasks
 from clo.errors import UserError, check, plain_name
 
 
@@ -54,6 +55,8 @@ class RunConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)
+    tasks: dict[str, TaskConfig] = field(default_factory=dict)
+    """Tasks of a mixture by name; ``task=[maths,summaries]`` fills it from the files of conf/task."""
     data_size: Any = 400
     """Training items, a prefix of the data: sizes are nested. Of several targets each has as many, or its own number,
     as in ``{ko: 1600, sw: 400}``."""
@@ -80,6 +83,7 @@ class RunConfig:
         check(0 <= self.seed < 2**32, "seed", "a whole number of at least 0 and below 2**32", self.seed)
         check(self.jobs is None or self.jobs >= 1, "jobs", "a count of at least 1, or null", self.jobs)
         plain_name("study_name", self.study_name)
+        check_tasks(self.tasks)
         for name in ("output_dir", "cache_dir"):
             check(bool(getattr(self, name).strip()), name, "a folder; . is this one", repr(getattr(self, name)))
         if self.model.quantize is not None and self.tuning.lora is None:
@@ -196,7 +200,12 @@ def _unknown_keys(node: Any, cls: type, path: str = "") -> Iterator[str]:
             yield f"{path}{key}"
             continue
         group = inner(types[key])
-        if group is not None and OmegaConf.is_dict(node._get_node(key)) and node[key] is not None:
+        if group is None or not OmegaConf.is_dict(node._get_node(key)) or node[key] is None:
+            continue
+        if is_mapping(types[key]):
+            for name in node[key]:
+                yield from _unknown_keys(node[key][name], group, f"{path}{key}.{name}.")
+        else:
             yield from _unknown_keys(node[key], group, f"{path}{key}.")
 
 

@@ -33,7 +33,18 @@ def shipped(path: str) -> bool:
 
 
 def _top(run: RunConfig) -> Names:
-    yield from ("data_size", "batch_size", "seed", "scale", "study_name", "output_dir", "cache_dir", "jobs", "plan")
+    yield from (
+        "data_size",
+        "batch_size",
+        "seed",
+        "scale",
+        "study_name",
+        "output_dir",
+        "cache_dir",
+        "jobs",
+        "plan",
+        "tasks",
+    )
 
 
 def _model(run: RunConfig) -> Names:
@@ -230,9 +241,14 @@ def inner(hint: Any) -> type | None:
     return next((kind for kind in (hint, *get_args(hint)) if dataclasses.is_dataclass(kind)), None)  # type: ignore[return-value]
 
 
-def is_list(hint: Any) -> bool:
-    """Whether a setting is a list, of groups too: it is set, and read, as a whole."""
-    return get_origin(hint) is list
+def is_whole(hint: Any) -> bool:
+    """Whether a setting is a list, or a mapping of groups: it is read as a whole."""
+    return get_origin(hint) is list or is_mapping(hint)
+
+
+def is_mapping(hint: Any) -> bool:
+    """Whether a setting holds groups by names of their own."""
+    return get_origin(hint) is dict and inner(hint) is not None
 
 
 def settings(cls: type, path: str = "") -> Iterator[tuple[str, Any, dataclasses.Field[Any]]]:
@@ -240,5 +256,5 @@ def settings(cls: type, path: str = "") -> Iterator[tuple[str, Any, dataclasses.
     hints = get_type_hints(cls)
     for field in dataclasses.fields(cls):
         yield f"{path}{field.name}", hints[field.name], field
-        if (group := inner(hints[field.name])) is not None and not is_list(hints[field.name]):
+        if (group := inner(hints[field.name])) is not None and not is_whole(hints[field.name]):
             yield from settings(group, f"{path}{field.name}.")
