@@ -6,10 +6,13 @@ of kill-and-resume exact where a stopwatch would be flaky.
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +21,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 TRAIN = str(ROOT / "train.py")
 ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+# The grids of other tests on this machine do not count.
+ENVIRONMENT["XDG_RUNTIME_DIR"] = tempfile.mkdtemp(prefix="clo-tests-")
+atexit.register(shutil.rmtree, ENVIRONMENT["XDG_RUNTIME_DIR"], ignore_errors=True)
 for _name in ("HYDRA_FULL_ERROR", "WANDB_RUN_ID", "LOCAL_RANK"):
     ENVIRONMENT.pop(_name, None)
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import glob
 import importlib
 import json
 import os
 import signal
-import subprocess
 import sys
-import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -90,7 +87,7 @@ def _child(job: dict[str, Any]) -> None:
         if job["missing"]:
             sys.modules[job["missing"]] = None  # type: ignore[assignment]
         if "-m" in job["arguments"]:
-            importlib.import_module("clo.study.grid").subprocess = _Forks  # type: ignore[attr-defined]
+            importlib.import_module("clo.study.cell").CONTEXT = "fork"  # type: ignore[attr-defined]  # of this process
         if job["kill"] is not None:
             _arm(**job["kill"])
         if job["command"] == "train_tiny":
@@ -120,55 +117,6 @@ def _exit_after(work: Callable[[], None]) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
-
-
-class _Forks:
-    """In place of ``subprocess`` in a grid: its cells are forks of this process, which saves them the imports."""
-
-    STDOUT, TimeoutExpired = subprocess.STDOUT, subprocess.TimeoutExpired
-
-    class Popen:
-        def __init__(self, command: list[str], stdout: Any, stderr: int, pass_fds: Any, env: dict[str, str]) -> None:
-            self.returncode: int | None = None
-            self.pid = os.fork()
-            if self.pid:
-                return
-
-            def work() -> None:
-                os.environ.clear()
-                os.environ.update(env)
-                os.dup2(stdout.fileno(), 1)
-                os.dup2(1, stderr if stderr > 0 else 2)
-                for end in {int(name) for name in os.listdir("/proc/self/fd")} - {0, 1, 2, *pass_fds}:
-                    with contextlib.suppress(OSError):
-                        os.close(end)
-                from clo.commands.cli import command_of, run
-
-                run(command_of(command[3]), command[4:])
-
-            _exit_after(work)
-
-        def poll(self) -> int | None:
-            if self.returncode is None:
-                pid, status = os.waitpid(self.pid, os.WNOHANG)
-                self.returncode = os.waitstatus_to_exitcode(status) if pid else None
-            return self.returncode
-
-        def wait(self, timeout: float | None = None) -> int | None:
-            deadline = time.monotonic() + (timeout or 1e9)
-            while self.poll() is None:
-                if time.monotonic() > deadline:
-                    raise subprocess.TimeoutExpired("cell", timeout or 0)
-                time.sleep(0.02)
-            return self.returncode
-
-        def terminate(self) -> None:
-            if self.poll() is None:
-                os.kill(self.pid, signal.SIGTERM)
-
-        def kill(self) -> None:
-            if self.poll() is None:
-                os.kill(self.pid, signal.SIGKILL)
 
 
 def _arm(at: str, call: int, tear: list[str] | None = None, by: str = "SIGKILL", whom: str = "") -> None:
