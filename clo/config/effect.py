@@ -26,7 +26,7 @@ from clo.errors import UserError
 if TYPE_CHECKING:
     from clo.config import ModelConfig
 
-GROUPS = ("method", "data", "evaluation", "logger", "trainer", "tuning", "model")
+GROUPS = ("method", "data", "evaluation", "logger", "trainer", "tuning", "mixture", "model")
 """Groups whose files are tried; a model only where nothing else helps."""
 MOST = 4
 """Names of a group's files that a message lists."""
@@ -243,7 +243,7 @@ def _others(hint: Any, now: Any, values: Iterable[Any]) -> Iterator[tuple[Any, s
     if isinstance(now, Enum):
         yield from ((other, other.name) for other in type(now) if other is not now)
     listed = get_origin(hint) is list
-    yield from (([value], f"[{value}]") if listed else (value, str(value)) for value in values if value != now)
+    yield from (([v], f"[{v}]") if listed else (v, str(v) or "''") for v in values if v != now)
     if listed and not values and not now:
         yield ["x"], "[…]"
 
