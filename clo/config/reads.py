@@ -28,8 +28,8 @@ Group = TypeVar("Group")
 
 
 def shipped(path: str) -> bool:
-    """Whether a model comes with this package: nano, or one of its sisters from other seeds, nano-1."""
-    return re.fullmatch(r"nano(-\d)?", path) is not None
+    """Whether a model is built here: nano, tasks_s, tasks_m, tasks_l, or a sister from another seed, nano-1."""
+    return re.fullmatch(r"(nano|tasks_[sml])(-\d)?", path) is not None
 
 
 def _top(run: RunConfig) -> Names:
@@ -87,7 +87,7 @@ def _data(run: RunConfig) -> Names:
             yield "temperature"
     if data.kind == "cldr":
         yield "fold"
-    else:
+    elif data.kind != "tasks":
         yield from ("bad_rows", "poor_rows")
     if data.kind == "files":
         yield from ("train", "dev", "test")

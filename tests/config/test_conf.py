@@ -17,11 +17,11 @@ from clo.errors import UserError
 
 CONF = ROOT / "conf"
 COUNTS = {
-    "model": 21,
+    "model": 24,
     "lang": 8,
     "method": 8,
     "tuning": 5,
-    "data": 4,
+    "data": 5,
     "evaluation": 3,
     "trainer": 4,
     "logger": 2,

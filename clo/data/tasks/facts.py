@@ -9,9 +9,7 @@ from clo.data.cldr.facts import can_be_told, closed_facts
 from clo.data.cldr.splits import Fact, blended, order, split_facts
 
 COUNTS = {"dev": 100, "test": 200}
-LEFT_OUT = frozenset(
-    {"language_currency", "currency_continent", "currency_language", "city_currency", "city_language"}
-)
+LEFT_OUT = frozenset({"language_currency", "currency_continent", "currency_language", "city_currency", "city_language"})
 """Relations that the task does not ask about: one step more than the others."""
 
 
@@ -32,6 +30,4 @@ def plan(split: str) -> tuple[tuple[Fact, int], ...]:
         ranked = sorted(filter(can_be_told, parts[f"{split}.seen"]), key=lambda fact: order(f"tasks{fact.id}"))
         rounds = [(fact, (order(f"form{fact.id}") + turn) % FORMS) for turn in range(FORMS) for fact in ranked]
         pairs = rounds[: COUNTS[split]]  # a fact is asked again, in other words, once all have been
-    return tuple(
-        blended(pairs, lambda pair: (pair[0].relation, pair[1]), lambda pair: f"tasks{pair[0].id}.{pair[1]}")
-    )
+    return tuple(blended(pairs, lambda pair: (pair[0].relation, pair[1]), lambda pair: f"tasks{pair[0].id}.{pair[1]}"))
