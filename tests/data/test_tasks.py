@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from babel.numbers import parse_decimal
+from conftest import ROOT
 
 from clo.config import DataConfig
 from clo.data.cldr.facts import closed_facts
@@ -258,3 +259,14 @@ def test_broken_wording_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     finally:
         monkeypatch.undo()
         wording.load_wording.cache_clear()
+
+
+def test_the_examples_of_the_docs_are_rows(rows: dict[tuple[str, str], list[Row]]) -> None:
+    shown = (ROOT / "docs" / "tasks.md").read_text(encoding="utf-8")
+    found = [row for task in TASKS for row in rows[task, "dev"] if f"`{row.id}`" in shown]
+    assert {row.task for row in found} == set(TASKS)
+    for row in found:
+        for code in LANGUAGES:
+            assert f"| {code} | {row.prompts[code]} | {row.responses[code]} | {row.gold[code]} |" in shown, row.id
+    for task in TASKS:
+        assert f"| {len(rows[task, 'train']):,} | 100 | 200 |" in shown
