@@ -34,7 +34,7 @@ _REFERENCE = re.compile(r"\$\{([a-z_][\w.]*)\}")
 
 
 def check_recipe(choice: str, model: ModelConfig) -> None:
-    """Refuse the embedded model's recipe for another model: its rates suit a million parameters.
+    """Refuse the recipe of an embedded model for another model: its rates suit a million parameters.
 
     Args:
         choice: the file of ``conf/model`` that was chosen.
@@ -43,9 +43,9 @@ def check_recipe(choice: str, model: ModelConfig) -> None:
     Raises:
         UserError: names the choice that suits any model.
     """
-    if choice == "nano" and not shipped(model.path):
+    if shipped(choice) and not shipped(model.path):
         raise UserError(
-            f"model.path={model.path} would be trained with the recipe of nano, a model of a million parameters; set "
+            f"model.path={model.path} would be trained with the recipe of {choice}, an embedded model; set "
             f"model=any model.path={model.path}, or choose a file of conf/model"
         )
 

@@ -29,8 +29,8 @@ Group = TypeVar("Group")
 
 
 def shipped(path: str) -> bool:
-    """Whether a model comes with this package: nano, or one of its sisters from other seeds, nano-1."""
-    return re.fullmatch(r"nano(-\d)?", path) is not None
+    """Whether a model is built here: nano, tasks_s, tasks_m, tasks_l, or a sister from another seed, nano-1."""
+    return re.fullmatch(r"(nano|tasks_[sml])(-\d)?", path) is not None
 
 
 def _top(run: RunConfig) -> Names:

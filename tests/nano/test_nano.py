@@ -146,7 +146,7 @@ def test_corpus_keeps_its_shares_and_never_answers_in_the_target_language() -> N
 def test_every_fact_is_met_equally_often() -> None:
     import random
 
-    deck = corpus._Deck(list(closed_facts()), random.Random(0))
+    deck = corpus.Deck(list(closed_facts()), random.Random(0))
     counts = Counter(deck.deal().id for _ in range(2 * len(closed_facts())))
     assert set(counts.values()) == {2}
 
