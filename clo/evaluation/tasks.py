@@ -5,12 +5,13 @@ its language writes it, is the gold number (where a row has none, the last of it
 a comparison, is the one that is named. ``rouge``: ROUGE-L of the reference response (rouge_score; words, but
 characters where a script has no spaces, and syllables in Korean). ``chrf``: sentence chrF2 (sacrebleu), as a share.
 
-**The right language is a gate.** What the identifier decides counts; only the very reference is in its language whatever
-that says (names of places mislead it). An answer that is too short for it counts as right unless its words speak against it: two or more of them, all in a script that the language is not written in, or more of
-them among the words of the rows' references in another language than among those in its own. So "42" and "42 km" are
-right in any language, and so is a name that the references have in several; "It is 42." is wrong in Chinese, and in
-Swahili where English references have its words. The gold text itself is no evidence of a wrong language, and an answer
-without a visible character is in no language: wrong. Where ``lang.identify`` is none, the gate is open.
+**The right language is a gate.** What the identifier decides counts; the very reference is in its language whatever
+that says (names of places mislead it). An answer that is too short for it counts as right unless its words speak
+against it: two or more of them, all in a script that the language is not written in, or more of them among the words of
+the rows' references in another language than among those in its own. So "42" and "42 km" are right in any language, and
+so is a name that the references have in several; "It is 42." is wrong in Chinese, and in Swahili where English
+references have its words. The gold text itself is no evidence of a wrong language, and an answer without a visible
+character is in no language: wrong. Where ``lang.identify`` is none, the gate is open.
 """
 
 from __future__ import annotations
