@@ -6,10 +6,11 @@ Nothing heavy is imported here. "assumed" in a file of ``conf/task`` marks what 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from math import inf
+from pathlib import Path
 from typing import NamedTuple
 
 from clo.config.choices import Metric
@@ -170,6 +171,14 @@ class TaskConfig:
         for name, value in (("lang", lang), ("name", self.named(lang)[0]), ("split", split)):
             text = text.replace(f"{{{name}}}", value)
         return text
+
+    def files(self, codes: Sequence[str]) -> Iterator[Path]:
+        """Local files of its rows in some languages, those that are there."""
+        for split in ("train", "dev", "test"):
+            for code in codes if self.path is not None and (not self.splits or self.splits.get(split)) else ():
+                file = Path(self.filled(self.path or "", code, self.split(split).place))
+                if file.is_file():
+                    yield file
 
     def source(self, lang: str, split: str) -> SourceConfig:
         """The dataset of the hub in a language; ``split`` is the source's."""
