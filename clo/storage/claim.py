@@ -235,11 +235,12 @@ _heart: list[tuple[int, threading.Thread]] = []
 
 
 def _beat_for(claim: Claim) -> None:
-    _beating.add(claim)
     if not _heart or _heart[0][0] != os.getpid():
+        _beating.clear()  # those of the process that this one was forked from
         thread = threading.Thread(target=_beat, name="claims", daemon=True)
         _heart[:] = [(os.getpid(), thread)]
         thread.start()
+    _beating.add(claim)
 
 
 def _beat() -> None:
