@@ -91,7 +91,7 @@ def compose(words: Sequence[str]) -> tuple[list[RunConfig], list[Cell]]:
             for group in GROUPS:
                 if group not in job.runtime.choices and group != "lang":  # Hydra lays options over each other
                     raise UserError(f"{group} needs one option; for a grid: python train.py -m {group}=<one>,<other>")
-            cfg = with_targets(cfg, [*job.overrides.task, *_places(job.overrides.hydra)])
+            cfg = with_targets(cfg, [*job.overrides.task, *_places(job.overrides.hydra)], job.runtime.choices)
             run = parse(cfg)
             measured = told((cfg.trainer.precision, cfg.model.dtype), run.trainer, run.model)
             notes.update(dict.fromkeys(filter(None, [measured])))

@@ -56,6 +56,9 @@ def shared(folder: RunFolder, lock: Path, name: str) -> Iterator[None]:
         lock: see `alone`; look again whether the thing is there once it is held.
         name: of the thing.
     """
+    if not folder.main:  # the first rank holds it for all
+        yield
+        return
     with alone(lock, waits_in(folder, name)):
         yield
 

@@ -30,6 +30,7 @@ from clo.storage.claim import alone
 from clo.storage.digest import digest_of
 from clo.storage.jsonl import write_lines
 from clo.storage.progress import stage
+from clo.storage.ranks import Ranks
 from clo.study.rows import Items
 from clo.study.session import Session
 
@@ -123,20 +124,21 @@ def _answers(session: Session, model: Any, asked: Sequence[_Asked], tick: Callab
     run, method = session.run, session.run.method
     how = None if method.own_temperature == 0 else Sampling(method.own_temperature, method.own_seed)
     longest = method.own_tokens or run.evaluation.max_new_tokens
-    said: list[Answer] = []
+    said: dict[int, list[Answer]] = {}
     with session.precision():
-        subject = replace(session.subject(model), sampling=how)
+        subject = replace(session.subject(model), sampling=how, ranks=Ranks())
         drawn = None if how is None else [how.temperature, how.seed]
-        folder = Path(run.cache_dir) / "own" / digest_of([subject.key(run.trainer.precision), drawn, longest])
-        for start in range(0, len(asked), BLOCK):
+        folder = Path(run.cache_dir) / "own" / digest_of([session.key(model), drawn, longest])
+        for start in session.ranks.of(range(0, len(asked), BLOCK)):
             prompts = [one.item.prompt(one.language) for one in asked[start : start + BLOCK]]
             tick(start, len(asked))
-            said += _block(subject, prompts, longest, run.evaluation.max_tokens, folder)
-    return iter(said)
+            said[start] = _block(subject, prompts, longest, run.evaluation.max_tokens, folder)
+    said = session.ranks.together(said)
+    return (answer for start in sorted(said) for answer in said[start])
 
 
 def _block(subject: Subject, prompts: Sequence[Ids], longest: int, max_tokens: int, folder: Path) -> list[Answer]:
-    """One block's answers; who comes second, another process or rank, reads what the first has made."""
+    """One block's answers; another run's process that comes second reads what the first has made."""
     digest = digest_of(prompts)
     with alone(folder / f"{digest}.lock"):
         return generate(subject, prompts, longest, max_tokens, log=AnswerLog(folder / f"{digest}.jsonl", digest))

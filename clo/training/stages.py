@@ -24,7 +24,7 @@ from clo.data.items import Item
 from clo.evaluation.watch import Look
 from clo.square.anchor import Likely, LikelyCache
 from clo.square.further import further_comparisons
-from clo.square.objective import Objective
+from clo.square.objective import Objective, is_lone
 from clo.square.reference import BLOCK, ReferenceCache, snapshot, weights_key
 from clo.square.share import Share
 from clo.storage.jsonl import read_lines
@@ -72,7 +72,9 @@ def plan_stages(
     plans: list[StagePlan] = []
 
     def add(name: str, objective: Objective, lr: float, steps: int) -> None:
-        told = replace(objective, codes=tuple(codes) if len(codes) > 2 else ())
+        # Rows of a mixture in the source language alone have nothing but their NLL.
+        lone = objective.nll is Cells.target and any(item.task and is_lone(item) for item in train)
+        told = replace(objective, codes=tuple(codes) if len(codes) > 2 else (), lone=lone)
         plans.append(StagePlan(name, told, lr, steps, per_epoch, max(1, steps // evaluation.validations)))
 
     before, steps = _steps(method, items, batch_size)
@@ -229,7 +231,7 @@ def _likely(kept: Path, data: StageData, count: int, module: CLOModule) -> dict[
 
 def _share(module: CLOModule) -> Share:
     engine = module.engine
-    return Share(engine.rank, engine.ranks, engine.most if engine.lockstep else None)
+    return Share(engine.rank, engine.ranks, most=engine.most if engine.lockstep else None)
 
 
 def _trainer(
