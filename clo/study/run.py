@@ -174,7 +174,8 @@ def _start_model(session: Session, items: Items) -> Any:
     from clo.training.checks import check_vocabulary
 
     run = session.run
-    model = load_model(run.model, session.device if session.device.type == "cuda" else None).to(session.device)
+    on_device = session.device if session.device.type == "cuda" else None
+    model = load_model(run.model, on_device, session.ranks).to(session.device)
     check_precision(model, run.trainer.precision)
     check_vocabulary([*items.train, *items.val], model.get_input_embeddings().num_embeddings)
     said = session.renderer.said_of_ends(getattr(model.generation_config, "eos_token_id", None))

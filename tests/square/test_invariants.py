@@ -205,6 +205,20 @@ def test_one_process_resumes_what_two_ranks_began(tmp_path: Path) -> None:
     assert_close(tmp_path / "whole", tmp_path / "broken", whole, resumed)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
+def test_a_run_goes_on_with_two_four_and_one_ranks(tmp_path: Path, strategy: str) -> None:
+    """Begun by one process, killed three times, each time gone on with by another number of them."""
+    whole = weights(fit(tmp_path / "whole", run_config(tmp_path / "whole")))
+    place = tmp_path / "broken"
+    for ranks, step in (("1", 3), (f"2:{strategy}", 5), (f"4:{strategy}", 7)):
+        assert train_in_process(place, "clo", ranks, 4, "clo", step) == 9, (place / "log.txt").read_text()[-3000:]
+        (checkpoint,) = (place / "checkpoint" / "1-clo").glob("step*.safetensors")
+        assert checkpoint.stem == f"step{step - 1}"  # each goes on from the one before
+    assert train_in_process(place, "clo", "1", 4) == 0, (place / "log.txt").read_text()[-3000:]
+    assert_close(tmp_path / "whole", place, whole, finished(place))
+
+
 # Golden numbers ------------------------------------------------------------------------------------------------------
 
 
