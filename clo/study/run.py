@@ -143,7 +143,7 @@ def train(run: RunConfig, folder: RunFolder) -> None:
     fitted = _fit(session, model, rows, items)
     trained = session.ranks.mains(lambda: fitted)
     session = session.within(trained.get("max_tokens"))
-    model.to(session.device)  # fsdp2 leaves it on the CPU
+    model.to(session.device)  # where the stages leave it already
     end, last = kept_scores(session, model, Tested(test, items.val, start.likely), trained)
     rivals = rivals_of(session, model, test, tuning, lambda: load_model(run.model))
     if folder.main:
