@@ -26,6 +26,7 @@ from clo.data.items import Item
 from clo.square.losses import below_one, log1mexp
 from clo.square.scores import batch_of, groups_of, score, without_dropout
 from clo.square.share import Share
+from clo.storage.claim import alone
 from clo.storage.files import cannot_write
 from clo.storage.ranks import Ranks
 
@@ -146,9 +147,18 @@ class LikelyCache:
         """
         blocks = [items[start : start + self.block] for start in range(0, len(items), self.block)]
         paths = [self._path(block, max_tokens) for block in blocks]
+        if share.ranks > 1 or all(path.is_file() for path in paths):
+            return self._tokens(model, blocks, paths, max_tokens, share)
+        # Sizes are nested: who shares any block shares the first.
+        with alone(paths[0].with_suffix(".lock")):
+            return self._tokens(model, blocks, paths, max_tokens, share)
+
+    def _tokens(
+        self, model: Any, blocks: Sequence[Sequence[Item]], paths: Sequence[Path], max_tokens: int, share: Share
+    ) -> dict[str, Likely]:
         kept = [_read(path, block) for path, block in zip(paths, blocks, strict=True)]
         missing = [k for k in share.of(range(len(blocks))) if kept[k] is None]
-        share.keep_company(model, [*(blocks[k] for k in missing), items[:1]], SOURCE, max_tokens)
+        share.keep_company(model, [*(blocks[k] for k in missing), blocks[0][:1]], SOURCE, max_tokens)
         for k in missing:
             kept[k] = likely_tokens(model, blocks[k], self.count, max_tokens)
             _write(paths[k], kept[k] or [])

@@ -7,10 +7,8 @@ together last; the same command goes on to the same bytes.
 
 from __future__ import annotations
 
-import fcntl
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +26,7 @@ from clo.evaluation.fidelity import LanguageIdentifier
 from clo.evaluation.generate import generate
 from clo.evaluation.sampling import Sampling
 from clo.evaluation.subject import Subject
+from clo.storage.claim import alone
 from clo.storage.digest import digest_of
 from clo.storage.jsonl import write_lines
 from clo.storage.progress import stage
@@ -141,16 +140,8 @@ def _answers(session: Session, model: Any, asked: Sequence[_Asked], tick: Callab
 def _block(subject: Subject, prompts: Sequence[Ids], longest: int, max_tokens: int, folder: Path) -> list[Answer]:
     """One block's answers; another run's process that comes second reads what the first has made."""
     digest = digest_of(prompts)
-    with _alone(folder / f"{digest}.lock"):
+    with alone(folder / f"{digest}.lock"):
         return generate(subject, prompts, longest, max_tokens, log=AnswerLog(folder / f"{digest}.jsonl", digest))
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _judged(session: Session, part: str, one: _Asked, answer: Answer) -> tuple[dict[str, Any], Ids | None]:

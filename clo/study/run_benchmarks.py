@@ -14,7 +14,7 @@ from clo.evaluation.benchmarks.run import Store, evaluate_benchmarks
 from clo.evaluation.benchmarks.task_files import write_task_files
 from clo.storage.digest import digest_of
 from clo.storage.files import write_json
-from clo.storage.progress import stage
+from clo.storage.progress import shared, stage
 from clo.study.content import benchmark_files
 from clo.study.session import Session
 
@@ -118,14 +118,15 @@ def start_benchmark_scores(session: Session, model: Any, key: str) -> dict[str, 
     digest = digest_of([key, plain(asked), run.lang.code, run.lang.source, files])
     place = Path(run.cache_dir) / "benchmarks"
     kept = place / f"{digest}.json"
-    if asked.harness:  # which keeps nothing by itself
-        found: dict[str, Any] | None = session.ranks.mains(
-            lambda: json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else None
-        )
-        if found is not None:
-            return found
-    scores = benchmark_scores(session, model, Store(place / digest, key))
-    scores.pop("left_out", None)
-    if session.ranks.rank == 0:
-        write_json(kept, scores)
+    with shared(session.folder, place / f".{digest}.lock", "the start model's benchmarks"):
+        if asked.harness:  # which keeps nothing by itself
+            found: dict[str, Any] | None = session.ranks.mains(
+                lambda: json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else None
+            )
+            if found is not None:
+                return found
+        scores = benchmark_scores(session, model, Store(place / digest, key))
+        scores.pop("left_out", None)
+        if session.ranks.rank == 0:
+            write_json(kept, scores)
     return scores
