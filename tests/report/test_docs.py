@@ -85,7 +85,7 @@ def test_the_command_keeps_numbers_and_fills_pages(tmp_path: Path, capsys: pytes
         "| Swahili | CLO |",
         "`mine`: claim",
         "`mine`: gain",
-        "| CLO less SFT, target language | sw | MMMLU | 2 | +4.7 (+3.6 to +5.8) | secondary |",
+        "| CLO less SFT, target language | sw (low) | MMMLU | 2 | +4.7 (+3.6 to +5.8) | secondary |",
     ):
         assert words in told, words
     assert "±" in text and "†" in text and "start model" in text
