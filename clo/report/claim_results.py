@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from clo.report.claim_tests import Bench, Effect, NotTestedError, benches_of
 from clo.report.claims import CLAIMS, Claim
 from clo.report.collect import Study
-from clo.report.formats import csv_text
+from clo.storage.files import csv_text
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import re
-from collections.abc import Iterable, Sequence
 
 SIDES = {"target": "Target language", "en": "English"}
 SHORT_SIDES = {"target": "target", "en": "English"}
@@ -47,13 +44,6 @@ def daggered(text: str, seeds: int) -> str:
 def thousands(value: object) -> str:
     """A count with commas, a float with one decimal as well; empty for what is no number."""
     return f"{value:,.1f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else ""
-
-
-def csv_text(heads: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
-    """A CSV file: None is an empty cell, numbers stand in full precision."""
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows([heads, *rows])
-    return out.getvalue()
 
 
 def file_name(text: str) -> str:

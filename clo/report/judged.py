@@ -8,7 +8,7 @@ from dataclasses import astuple, dataclass, fields, replace
 from typing import Any
 
 from clo.report.collect import Run, Study
-from clo.report.formats import csv_text
+from clo.storage.files import csv_text
 
 
 @dataclass(frozen=True)

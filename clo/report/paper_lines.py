@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from clo.report.collect import Run
-from clo.report.formats import csv_text, daggered, decimal, signed
+from clo.report.formats import daggered, decimal, signed
 from clo.report.paper import MEASURES, UNKNOWN, Paper
 from clo.report.paper_cells import Cell, measure_of
 from clo.report.paper_gains import GainRow
+from clo.storage.files import csv_text
 
 CELLS_TITLE = "Beside the paper, cell by cell"
 GAINS_TITLE = "Beside the paper, gains"
@@ -40,9 +41,8 @@ def there(cells: Iterable[Cell]) -> list[Cell]:
 def counted(cells: Sequence[Cell]) -> str:
     """How many of the papers' numbers the study has a cell for, in a sentence."""
     numbers = {id(cell.paper) for cell in cells}
-    return (
-        f"Of {len(numbers)} numbers of the papers this study has a cell for {len({id(c.paper) for c in there(cells)})}."
-    )
+    beside = len({id(cell.paper) for cell in there(cells)})
+    return f"Of {len(numbers)} numbers of the papers this study has a cell for {beside or 'none'}."
 
 
 def cell_rows(cells: Sequence[Cell], paper: Paper) -> list[list[str]]:

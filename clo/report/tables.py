@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 from clo.report.collect import Study
 from clo.report.equal import NONE, TITLE
-from clo.report.formats import SHORT_SIDES, SIDES, csv_text
+from clo.report.formats import SHORT_SIDES, SIDES
 from clo.report.measures import COLUMNS, Column, shown
 from clo.report.render import render
 from clo.report.summary import Table, TableRow
+from clo.storage.files import csv_text
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
