@@ -22,7 +22,7 @@ from clo.commands.command import Command
 from clo.errors import UserError
 from clo.storage.files import cannot_write
 
-NAMES = ("train", "plan", "report", "evaluate", "answer", "chat", "judge", "translate", "export")
+NAMES = ("train", "plan", "report", "advise", "evaluate", "answer", "chat", "judge", "translate", "export")
 STOPPED = 130
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 """A disk that takes no more, wherever a library meets it: many write temporary files."""

@@ -11,6 +11,7 @@ from clo.report.claim_tests import benches_of
 from clo.report.collect import Study
 from clo.report.comparisons import Comparison, compare_study
 from clo.report.equal import EqualRow, equal_rows
+from clo.report.guide.find import Guide, find_guide
 from clo.report.judged import Verdicts, collect_verdicts
 from clo.report.paper import the_paper
 from clo.report.paper_cells import Cell, paper_cells
@@ -37,6 +38,8 @@ class Findings:
     """The papers' numbers, and ours where the study has the same cell or one near it."""
     gains: Sequence[GainRow]
     """The papers' gains beside ours, whatever the model."""
+    guide: Guide | None = None
+    """What its runs of mixtures say, where it has such."""
 
 
 def find(study: Study, compare: str | None = None) -> Findings:
@@ -49,5 +52,5 @@ def find(study: Study, compare: str | None = None) -> Findings:
     compared, benchmarks = compare_study(study, against), collect_benchmarks(study, against)
     benches, (verdicts, broken), paper = benches_of(study), collect_verdicts(study), the_paper()
     claims, cells = claim_results(study, benches), paper_cells(study, benchmarks, verdicts, paper)
-    equal, gains = equal_rows(study), gain_rows(benches, paper)
-    return Findings(study, table, compared, benchmarks, verdicts, broken, equal, claims, cells, gains)
+    equal, gains, guide = equal_rows(study), gain_rows(benches, paper), find_guide(study)
+    return Findings(study, table, compared, benchmarks, verdicts, broken, equal, claims, cells, gains, guide)

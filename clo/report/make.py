@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from clo.errors import UserError
 from clo.report import benchmarks, claim_results, comparisons, equal, judged, paper_lines, tables
@@ -12,11 +13,17 @@ from clo.report.claims import RULE
 from clo.report.collect import collect
 from clo.report.figures import draw_all
 from clo.report.findings import Findings, find
+from clo.report.guide.figures import draw_guide
+from clo.report.guide.find import FILES
+from clo.report.guide.page import print_guide, write_guide_page
 from clo.report.pages import write_pages
 from clo.report.paper import the_paper
 from clo.report.terminal import print_beside, print_claims, print_equal
 from clo.report.tex_tables import tex_files
 from clo.storage.files import write_text
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def make_report(study: str, output_dir: str | Path = "outputs", compare: str | None = None) -> Path:
@@ -41,6 +48,8 @@ def make_report(study: str, output_dir: str | Path = "outputs", compare: str | N
         "paper.csv": paper_lines.cells_csv(found.cells),
         "paper_gains.csv": paper_lines.gains_csv(found.gains) if found.gains else "",
         **tex_files(found),
+        **dict.fromkeys(FILES, ""),
+        **(found.guide.files() if found.guide else {}),
     }
     for name, content in files.items():
         if content:
@@ -48,7 +57,17 @@ def make_report(study: str, output_dir: str | Path = "outputs", compare: str | N
         else:  # a file of an earlier report would tell of other runs
             (folder / name).unlink(missing_ok=True)
     page = write_pages(found, folder, draw_all(found, folder))
+    write_guide_page(found.study, found.guide, folder, draw_guide(found.guide, folder))
     console = Console(highlight=False)
+    if found.guide is not None:
+        print_guide(console, found.guide)
+    if found.guide is None or not found.guide.whole:
+        _print_tables(console, found)
+    return page
+
+
+def _print_tables(console: Console, found: Findings) -> None:
+    """What the runs score by target, and what that says of CLO."""
     print_equal(console, found.equal)
     console.print(tables.to_rich(found.table, f"Study {found.study.name}", console.width))
     missing = [f"Not in the table: {unfinished}" for unfinished in found.study.unfinished]
@@ -56,7 +75,6 @@ def make_report(study: str, output_dir: str | Path = "outputs", compare: str | N
         console.print(line, markup=False)
     print_claims(console, found.claims)
     print_beside(console, found)
-    return page
 
 
 def _further(found: Findings) -> Sequence[tuple[str, tables.Lines, str]]:

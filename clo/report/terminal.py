@@ -36,7 +36,7 @@ def print_equal(console: Console, rows: Sequence[EqualRow]) -> None:
         return
     heads, cells = lines(rows)
     if console.width >= NARROW:
-        console.print(_table(TITLE, heads, cells, ("items", "steps", "seeds")))
+        console.print(table_of(TITLE, heads, cells, ("items", "steps", "seeds")))
         return
     console.print(TITLE, markup=False)
     names = heads[6:]
@@ -52,7 +52,7 @@ def print_claims(console: Console, found: Sequence[ClaimResult]) -> None:
     """Every claim of the paper with its verdict, and the rule."""
     heads, rows = claim_lines(found)
     if console.width >= NARROW:
-        console.print(_table("The paper's claims", heads, rows, ()))
+        console.print(table_of("The paper's claims", heads, rows, ()))
     else:
         console.print("The paper's claims\n", markup=False)
         for cells in rows:
@@ -116,7 +116,8 @@ def _under(console: Console, text: str) -> None:
     console.print(Padding(Text(text), (0, 0, 0, 2)))
 
 
-def _table(title: str, heads: Sequence[str], cells: Sequence[Sequence[str]], right: Sequence[str]) -> RenderableType:
+def table_of(title: str, heads: Sequence[str], cells: Sequence[Sequence[str]], right: Sequence[str]) -> RenderableType:
+    """A table for the terminal; columns of the headings in ``right`` stand flush right."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
