@@ -59,12 +59,7 @@ def _rows(lab: Lab, arms: tuple[Arm, Arm], task: str, group: str) -> Iterator[Pa
     """At every amount at which both have the same rows of the task, in every language."""
     single, joint = arms
     alone, among = (lab.cube(arm, task, lab.group(joint, task, group)) for arm in arms)
-    for amount in lab.amounts(joint):
-        if amount not in lab.amounts(single):
-            continue
-        here = [lab.at(arm, amount)[0].rows[task] for arm in arms]
-        if here[0] != here[1]:
-            continue
+    for amount in lab.equal_rows(single, joint, task):
         at = [cube[lab.amounts(arm).index(amount)] for cube, arm in zip((alone, among), arms, strict=True)]
         steps = (steps_at(lab, single)[amount], steps_at(lab, joint)[amount])
         if (gap := paired(at[1], at[0])) is not None:
