@@ -94,9 +94,11 @@ def check_effect(typed: Iterable[str], read: Set[str], cfg: DictConfig, groups: 
 
 def without_unread(typed: Iterable[str], read: Set[str]) -> list[str]:
     """The words for one cell of a grid: without what other cells read, and without what the grid itself does."""
-    return [word for word in typed if not (key := _key(word)) or (is_read(key, read) and key != "jobs")]
+    return [word for word in typed if not (key := _key(word)) or (is_read(key, read) and key not in OF_A_GRID)]
 
 
+OF_A_GRID = ("jobs", "retries")
+"""Settings of a grid as a whole."""
 _TOPS = {field.name for field in dataclasses.fields(RunConfig)}
 
 

@@ -33,7 +33,16 @@ def shipped(path: str) -> bool:
 
 
 def _top(run: RunConfig) -> Names:
-    yield from ("data_size", "batch_size", "seed", "scale", "study_name", "output_dir", "cache_dir", "jobs", "plan")
+    yield from ("batch_size", "seed", "scale", "study_name", "output_dir", "cache_dir", "jobs", "retries", "plan")
+    if not run.mixture.name:
+        yield "data_size"
+
+
+def _mixture(run: RunConfig) -> Names:
+    yield "name"
+    if run.mixture.name:
+        yield from ("tasks", "rows")
+        yield from ("source", "others", "seen") if run.mixture.total is None else ("total", "shares")
 
 
 def _model(run: RunConfig) -> Names:
@@ -83,11 +92,11 @@ def _data(run: RunConfig) -> Names:
     yield from ("name", "kind", "length_policy", "resample")
     if run.lang.further:
         yield "targets"
-        if data.targets is Targets.apart and run.method.steps is not None:
+        if (data.targets is Targets.apart or run.mixture.name) and run.method.steps is not None:
             yield "temperature"
     if data.kind == "cldr":
         yield "fold"
-    else:
+    elif data.kind != "tasks":
         yield from ("bad_rows", "poor_rows")
     if data.kind == "files":
         yield from ("train", "dev", "test")
@@ -182,6 +191,7 @@ GROUPS: dict[str, Callable[[RunConfig], Names]] = {
     "optimizer": _optimizer,
     "trainer": _trainer,
     "logger": _logger,
+    "mixture": _mixture,
 }
 COMPOSED = ("model.size", "model.recipe")
 """Read by the files of ``conf/`` alone, while a run is composed: ``effect.py`` follows what they refer to."""

@@ -157,7 +157,7 @@ class DataConfig:
     name: str = "cldr"
     """Name in folders and reports."""
     kind: str = "cldr"
-    """``cldr`` (embedded), ``files`` (parallel rows) or ``translated`` (English examples and a translator)."""
+    """``cldr`` and ``tasks`` (embedded), ``files`` (parallel rows) or ``translated`` (English examples)."""
     train: str | None = None
     """files: JSONL, JSON, CSV, TSV or Parquet with parallel rows; ``${lang.code}`` in the path is the target's code."""
     dev: str | None = None
@@ -188,7 +188,7 @@ class DataConfig:
     """More than a few copies between languages, repeated or empty-looking rows are refused; ``say`` uses them."""
 
     def __post_init__(self) -> None:
-        kinds = ("cldr", "files", "translated")
+        kinds = ("cldr", "tasks", "files", "translated")
         check(self.kind in kinds, "data.kind", f"one of {', '.join(kinds)}", self.kind)
         if self.kind == "translated" and (self.source is None or self.translation is None):
             raise UserError("data.kind=translated needs data.source and data.translation; start from data=table")

@@ -26,6 +26,8 @@ class Row:
     """Language code -> the short content that a right response contains; empty where unknown."""
     group: str = ""
     """Evaluation group (``seen``, ``unseen``), empty where there are none."""
+    task: str = ""
+    """Task of the row in a mixture (``facts``, ``maths``, …); empty where there is one kind of rows."""
     rejected: dict[str, str] = field(default_factory=dict)
     """Language code -> the worse response of a quality pair; empty where the row holds none."""
     where: str = field(default="", compare=False)

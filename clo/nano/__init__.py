@@ -12,6 +12,7 @@ SEEDS = 3
 """Start models in the package: nano, nano-1 and nano-2, each from first weights and an order of text of its own."""
 
 
-def weights_of(seed: int) -> Path:
-    """The folder of the start model from one seed."""
-    return WEIGHTS.with_name(f"weights-{seed}") if seed else WEIGHTS
+def weights_of(seed: int, name: str = "nano") -> Path:
+    """The folder of the start model of a name from one seed."""
+    family = "weights" if name == "nano" else f"weights-{name}"
+    return WEIGHTS.with_name(f"{family}-{seed}" if seed else family)

@@ -1,4 +1,4 @@
-"""Build an embedded start model: ``python -m clo.nano.build [--out DIR] [--seed 0] [--steps N]``.
+"""Build an embedded start model: ``python -m clo.nano.build [NAME] [--out DIR] [--seed 0] [--steps N]``.
 
 Needs no network, no other weights and one core: tokenizer, pretraining, measurements and model card, in one go.
 """
@@ -12,47 +12,82 @@ from pathlib import Path
 from typing import Any
 
 from clo.nano import weights_of
-
-STEPS = 4600
+from clo.nano.starts import STARTS
 
 
 def build(
-    folder: Path, seed: int = 0, steps: int = STEPS, say: Callable[[str], None] = print, measured: bool = True
+    folder: Path,
+    name: str = "nano",
+    seed: int = 0,
+    steps: int | None = None,
+    say: Callable[[str], None] = print,
+    measured: bool = True,
 ) -> None:
-    """Write tokenizer, weights, card and (unless told not to) measurements into ``folder``.
+    """Write tokenizer, weights, card and (unless told not to) measurements of a start model into ``folder``.
 
     The same seed, steps and library versions on the same kind of processor give the same weights.
+
+    Args:
+        folder: where to.
+        name: one of :data:`clo.nano.starts.STARTS`.
+        seed: of the first weights and the order of the text.
+        steps: of pretraining; None takes those of the table.
+        say: is told how it goes.
+        measured: whether to ask the finished model.
     """
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+    from transformers import AutoTokenizer, GenerationConfig
     from transformers.utils import logging
 
     from clo.nano.card import write_card
-    from clo.nano.measure import measure
-    from clo.nano.pretrain import LENGTH, ROWS, new_model, pretrain
+    from clo.nano.pretrain import new_model, pretrain
     from clo.nano.tokenizer import build_tokenizer
 
+    start = STARTS[name]
+    steps = steps or start.steps
     logging.disable_progress_bar()
     folder.mkdir(parents=True, exist_ok=True)
-    build_tokenizer(folder)
+    build_tokenizer(folder, start.corpus.tokenizer_texts())
     tokenizer = AutoTokenizer.from_pretrained(folder)
     torch.manual_seed(seed)
-    model = new_model(tokenizer)
+    model = new_model(tokenizer, start)
     parameters = sum(weight.numel() for weight in model.parameters())
-    say(f"{parameters:,} parameters, {len(tokenizer):,} tokens, {steps} steps of {ROWS * LENGTH:,} tokens")
-    seconds = pretrain(model, tokenizer, steps, seed, say)
+    say(f"{parameters:,} parameters, {len(tokenizer):,} tokens, {steps} steps of {start.rows * start.length:,} tokens")
+    seconds = pretrain(model, tokenizer, start, steps, seed, say)
     model.generation_config = GenerationConfig(
         do_sample=False, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, max_new_tokens=64
     )
     save(model, folder)
     facts: dict[str, Any] = {"parameters": parameters, "steps": steps, "seed": seed}
     facts["pretraining_seconds"] = round(seconds)
+    (folder / "measured.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     if measured:
         say("measuring on held-out questions ...")
-        facts |= measure(AutoModelForCausalLM.from_pretrained(folder), tokenizer)
-        (folder / "measured.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-    write_card(folder, facts)
+        ask(folder, name)
+    else:
+        write_card(folder, name, facts)
     say(f"written to {folder}")
+
+
+def ask(folder: Path, name: str) -> None:
+    """Measure the weights in a folder and write their ``measured.json`` and their card.
+
+    Args:
+        folder: what :func:`build` has written.
+        name: one of :data:`clo.nano.starts.STARTS`.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from clo.nano.card import write_card
+    from clo.nano.measure import measure
+    from clo.nano.measure_tasks import measure_tasks
+
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    found = measure(model, tokenizer) if name == "nano" else measure_tasks(model, tokenizer)
+    file = folder / "measured.json"
+    facts = json.loads(file.read_text(encoding="utf-8")) | found
+    file.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    write_card(folder, name, facts)
 
 
 def save(model: Any, folder: Path) -> None:
@@ -71,14 +106,17 @@ def save(model: Any, folder: Path) -> None:
 
 def main() -> None:
     """Read the command line and build."""
-    parser = argparse.ArgumentParser(prog="python -m clo.nano.build", description="Build the embedded start model.")
-    parser.add_argument("--out", type=Path, help="folder to write (default: the embedded one of that seed)")
+    parser = argparse.ArgumentParser(prog="python -m clo.nano.build", description="Build an embedded start model.")
+    parser.add_argument("name", nargs="?", default="nano", choices=STARTS, help="which one (default nano)")
+    parser.add_argument("--out", type=Path, help="folder to write (default: the embedded one of that name and seed)")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights and corpus (default 0)")
-    parser.add_argument("--steps", type=int, default=STEPS, help=f"steps (default {STEPS}: about 25 minutes)")
+    default = ", ".join(f"{name} {start.steps}" for name, start in STARTS.items())
+    parser.add_argument("--steps", type=int, help=f"steps (default: {default})")
     asked = parser.parse_args()
-    if asked.steps < 1:
+    if asked.steps is not None and asked.steps < 1:
         parser.error(f"--steps is {asked.steps}, it must be at least 1")
-    build(asked.out or weights_of(asked.seed), asked.seed, asked.steps, say=lambda line: print(line, flush=True))
+    folder = asked.out or weights_of(asked.seed, asked.name)
+    build(folder, asked.name, asked.seed, asked.steps, say=lambda line: print(line, flush=True))
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ Names and formats: Unicode CLDR through babel, Unicode licence. Sentences: this 
 """
 
 
-def write_card(folder: Path, facts: dict[str, Any]) -> None:
+def write_card(folder: Path, name: str, facts: dict[str, Any]) -> None:
     """Write ``README.md``; numbers come from the build, none is typed in."""
     shares = corpus.shares()
     head = _HEAD.format(

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from clo.data.cldr import FORMS, answer_of, names, wording
 from clo.data.cldr.facts import CORE_LANGUAGES, RELATIONS, closed_facts, generated_facts
 from clo.data.cldr.splits import Fact
 
-TARGETS = CORE_LANGUAGES[1:]
+LANGUAGES = CORE_LANGUAGES
+TARGETS = LANGUAGES[1:]
 ENGLISH_CHAT = 0.26
 """Share of tokens: English question, English answer in one of seven ways, four of them full sentences."""
 ENGLISH_TEXT = 0.05
@@ -41,13 +42,14 @@ class Document:
     answer: str | None = None
 
 
-class _Deck:
+class Deck:
     """Deals facts in shuffled rounds, so that all facts are met equally often."""
 
     def __init__(self, facts: list[Fact], rng: random.Random) -> None:
         self._facts, self._rng, self._left = facts, rng, [facts[0]][:0]
 
     def deal(self) -> Fact:
+        """Return the next one."""
         if not self._left:
             self._left = self._rng.sample(self._facts, len(self._facts))
         return self._left.pop()
@@ -62,33 +64,72 @@ def shares() -> dict[str, float]:
     return {kind: share / total for kind, share in table.items()}
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One thing as it is said in all languages; every part is called with a language code."""
+
+    question: Callable[[str], str]
+    answers: Callable[[str], list[str]]
+    """The full sentences that answer."""
+    english: Callable[[], list[str]]
+    """The ways in which the English chat answers."""
+    pair: Callable[[str, random.Random], tuple[str, str]]
+    """The same in English and another language, for a parallel line."""
+    stands_alone: bool = True
+    """Whether an answer can be known without its question; else text always holds both."""
+
+
 def documents(seed: int, length: Callable[[Document], int]) -> Iterator[Document]:
-    """Yield documents without end; the kind that is furthest behind its share of tokens (``length``) comes next."""
+    """Yield documents without end, see :func:`paced`."""
     rng = random.Random(seed)
-    wanted = shares()
-    spent = dict.fromkeys(wanted, 0)
     formats = [fact for facts in generated_facts().values() for fact in facts]
-    decks = {kind: (_Deck(list(closed_facts()), rng), _Deck(formats, rng)) for kind in wanted}
-    while True:
-        kind = max(wanted, key=lambda key: wanted[key] * (1 + sum(spent.values())) - spent[key])
+    decks = {kind: (Deck(list(closed_facts()), rng), Deck(formats, rng)) for kind in shares()}
+
+    def make(kind: str) -> Document:
         closed, generated = decks[kind]
         fact = (generated if rng.random() < GENERATED else closed).deal()
-        document = _document(kind, fact, rng)
-        spent[kind] += length(document)
-        yield document
+        return document(kind, said_of(fact, rng), rng)
+
+    return paced(shares(), length, make)
 
 
-def _document(kind: str, fact: Fact, rng: random.Random) -> Document:
-    form, (sort, language) = rng.randrange(FORMS), kind.split(".")
-    question = wording.question(fact, form, language)
+def paced(
+    wanted: dict[str, float], length: Callable[[Document], int], make: Callable[[str], Document]
+) -> Iterator[Document]:
+    """Yield documents without end; the kind that is furthest behind its share of tokens (``length``) comes next."""
+    spent = dict.fromkeys(wanted, 0)
+    while True:
+        kind = max(wanted, key=lambda key: wanted[key] * (1 + sum(spent.values())) - spent[key])
+        made = make(kind)
+        spent[kind] += length(made)
+        yield made
+
+
+def document(kind: str, said: Said, rng: random.Random) -> Document:
+    """Return one document of a kind (see :func:`shares`) that says one thing."""
+    sort, language = kind.split(".")
+    question = said.question(language)
     match sort:
         case "chat" | "habit":
-            return Document(question, rng.choice(english_answers(fact)))
+            return Document(question, rng.choice(said.english()))
         case "text":
-            sentence = wording.answer(fact, language, rng.randrange(wording.ANSWERS))
-            return Document(sentence if rng.random() < 0.5 else f"{question} {sentence}")
-    pair = _pair(fact, language, rng)
+            answers = said.answers(language)
+            sentence = answers[rng.randrange(len(answers))]
+            alone = rng.random() < 0.5 and said.stands_alone
+            return Document(sentence if alone else f"{question} {sentence}")
+    pair = said.pair(language, rng)
     return Document(" = ".join(pair if rng.random() < 0.5 else pair[::-1]))
+
+
+def said_of(fact: Fact, rng: random.Random) -> Said:
+    """Return how a fact is said, asked for in one of the forms."""
+    form = rng.randrange(FORMS)
+    return Said(
+        lambda language: wording.question(fact, form, language),
+        lambda language: [wording.answer(fact, language, which) for which in range(wording.ANSWERS)],
+        lambda: english_answers(fact),
+        lambda language, rng: _pair(fact, language, rng),
+    )
 
 
 def _pair(fact: Fact, language: str, rng: random.Random) -> tuple[str, str]:
@@ -110,25 +151,28 @@ def english_answers(fact: Fact) -> list[str]:
     return [*full, *(text[0].upper() + text[1:] for text in short)]
 
 
-def tokenizer_texts() -> list[str]:
+def tokenizer_texts(facts: Sequence[Fact] = ()) -> list[str]:
     """Return text for the tokenizer: every fact in every language alike, so that none pays more tokens.
 
     Sentences are cut where a name begins or ends, so that no token spans both and a name looks alike everywhere
     (Chinese and Korean write names and the words around them without a space).
+
+    Args:
+        facts: those that are said; none stands for all, with the formats.
     """
     texts: list[str] = []
-    formats = [fact for facts in generated_facts().values() for fact in facts]
-    for number, fact in enumerate((*closed_facts(), *formats)):
+    formats = [fact for members in generated_facts().values() for fact in members]
+    for number, fact in enumerate(facts or (*closed_facts(), *formats)):
         subject_kind, object_kind = RELATIONS[fact.relation]
         form = number % FORMS
         for code in CORE_LANGUAGES:
             known = (wording.surface(subject_kind, fact.subject, code), wording.surface(object_kind, fact.object, code))
             said = wording.question(fact, form, code), wording.answer(fact, code, answer_of(fact, form))
-            texts += [piece for text in said for piece in _cut(text, known)]
+            texts += [piece for text in said for piece in cut(text, known)]
     return texts
 
 
-def _cut(text: str, known: tuple[str, ...]) -> list[str]:
+def cut(text: str, known: Sequence[str]) -> list[str]:
     """Split ``text`` around names; the space before a name goes with the name, as the tokenizer will have it."""
     pattern = "|".join(re.escape(name) for name in sorted(known, key=len, reverse=True))
     return [piece for piece in re.split(f"( ?(?:{pattern}))", text) if piece]

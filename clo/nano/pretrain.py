@@ -1,4 +1,4 @@
-"""Pretraining of the nano model on one core: packing, optimizer, loop with progress."""
+"""Pretraining of a start model on one core: packing, optimizer, loop with progress."""
 
 from __future__ import annotations
 
@@ -8,31 +8,29 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from clo.nano.corpus import Document, documents
+from clo.nano.corpus import Document
+from clo.nano.starts import Start
 from clo.nano.tokenizer import ASSISTANT, END, MAX_POSITIONS, USER
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
-WIDTH, LAYERS, HEADS, MLP = 128, 4, 4, 336
-ROWS, LENGTH = 16, 128
-"""Rows and tokens per row of one step; a row holds whole documents, so every row begins like a real prompt."""
 MUON_RATE, ADAM_RATE, WEIGHT_DECAY = 0.03, 8e-3, 0.05
 WARM_UP, DECAY = 100, 0.4
 """Warm-up steps, and the share of steps at the end over which the learning rate falls linearly to zero."""
 
 
-def new_model(tokenizer: PreTrainedTokenizerBase) -> LlamaForCausalLM:
+def new_model(tokenizer: PreTrainedTokenizerBase, start: Start) -> LlamaForCausalLM:
     """Return the untrained model; weights depend on torch's seed."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(
         vocab_size=len(tokenizer),
-        hidden_size=WIDTH,
-        num_hidden_layers=LAYERS,
-        num_attention_heads=HEADS,
-        num_key_value_heads=HEADS,
-        intermediate_size=MLP,
+        hidden_size=start.width,
+        num_hidden_layers=start.layers,
+        num_attention_heads=start.heads,
+        num_key_value_heads=start.heads,
+        intermediate_size=start.mlp,
         max_position_embeddings=MAX_POSITIONS,
         tie_word_embeddings=True,
         bos_token_id=None,
@@ -65,18 +63,18 @@ class Encoder:
         return [self._user, *self.text(document.text), self._assistant, *self.text(document.answer), self._end]
 
 
-def batches(encoder: Encoder, seed: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Yield (ids, labels), both [ROWS, LENGTH]; labels are -100 behind the last whole document of a row."""
-    stream = documents(seed, lambda document: len(encoder.document(document)))
+def batches(encoder: Encoder, start: Start, seed: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Yield (ids, labels), both [rows, length]; labels are -100 behind the last whole document of a row."""
+    stream = start.corpus.documents(seed, lambda document: len(encoder.document(document)))
     waiting: list[int] = []
     while True:
-        ids = torch.zeros(ROWS, LENGTH, dtype=torch.long)
-        labels = torch.full((ROWS, LENGTH), -100)
-        for row in range(ROWS):
+        ids = torch.zeros(start.rows, start.length, dtype=torch.long)
+        labels = torch.full((start.rows, start.length), -100)
+        for row in range(start.rows):
             filled = 0
             while True:
-                waiting = waiting or encoder.document(next(stream))[:LENGTH]
-                if filled + len(waiting) > LENGTH:
+                waiting = waiting or encoder.document(next(stream))[: start.length]
+                if filled + len(waiting) > start.length:
                     break
                 piece = torch.tensor(waiting)
                 ids[row, filled : filled + len(piece)] = labels[row, filled : filled + len(piece)] = piece
@@ -101,12 +99,20 @@ def rate(step: int, steps: int) -> float:
 
 
 def pretrain(
-    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, steps: int, seed: int, say: Callable[[str], None]
+    model: LlamaForCausalLM,
+    tokenizer: PreTrainedTokenizerBase,
+    start: Start,
+    steps: int,
+    seed: int,
+    say: Callable[[str], None],
 ) -> float:
     """Train ``model`` in place on one thread and return the seconds it took."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    optimizers, source, start = _optimizers(model), batches(Encoder(tokenizer), seed), time.monotonic()
+    if start.quick:
+        torch.set_float32_matmul_precision("medium")
+        model.set_attn_implementation("eager")
+    optimizers, source, began = _optimizers(model), batches(Encoder(tokenizer), start, seed), time.monotonic()
     smooth = 0.0
     model.train()
     for step in range(steps):
@@ -121,9 +127,9 @@ def pretrain(
             optimizer.zero_grad(set_to_none=True)
         smooth = loss.item() if step == 0 else 0.95 * smooth + 0.05 * loss.item()
         if step % 50 == 49 or step == steps - 1:
-            used = time.monotonic() - start
+            used = time.monotonic() - began
             left = used / (step + 1) * (steps - step - 1)
-            speed = ROWS * LENGTH * (step + 1) / used
+            speed = start.rows * start.length * (step + 1) / used
             say(f"step {step + 1:5d}/{steps}  loss {smooth:.3f}  {speed:,.0f} tokens/s  {used:.0f} s, {left:.0f} to go")
     model.eval()
-    return time.monotonic() - start
+    return time.monotonic() - began

@@ -1,11 +1,10 @@
-"""The tokenizer of the nano model: byte-level BPE with three special tokens and a chat template."""
+"""The tokenizer of a start model: byte-level BPE with three special tokens and a chat template."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-
-from clo.nano.corpus import tokenizer_texts
 
 END, USER, ASSISTANT = "<|end|>", "<|user|>", "<|assistant|>"
 VOCABULARY = 4096
@@ -22,8 +21,8 @@ CHAT_TEMPLATE = (
 """User turns, then the assistant marker; an answer ends with the end token. There is no token at the beginning."""
 
 
-def build_tokenizer(folder: Path) -> None:
-    """Train the tokenizer on the embedded text and write it, with its chat template, as a Hugging Face tokenizer."""
+def build_tokenizer(folder: Path, texts: Sequence[str]) -> None:
+    """Train the tokenizer on texts and write it, with its chat template, as a Hugging Face tokenizer."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -41,7 +40,7 @@ def build_tokenizer(folder: Path) -> None:
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(tokenizer_texts(), trainer)
+    tokenizer.train_from_iterator(texts, trainer)
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         eos_token=END,

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clo.report import paper_figures
 from clo.report.benchmarks_figure import benchmarks_figure
 from clo.report.collect import Run, Study
 from clo.report.diagnostics import square, training
@@ -29,6 +30,10 @@ def draw_all(found: Findings, folder: Path) -> dict[str, dict[str, Any]]:
         "scatter": partial(scatter, study),
         "square": partial(square, study),
         "training": partial(training, study),
+        "paper_curves": partial(paper_figures.curves, found),
+        "paper_gains": partial(paper_figures.gains, found),
+        "paper_nll": partial(paper_figures.nll_ablation, found),
+        "paper_tuning": partial(paper_figures.tuning_ablation, found),
     }
     for lang in study.langs:
         drawings[f"benchmarks_{file_name(lang)}"] = partial(benchmarks_figure, study, found.benchmarks, lang)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clo.errors import UserError
-from clo.report import benchmarks, claim_results, comparisons, equal, judged, tables
+from clo.report import benchmarks, claim_results, comparisons, equal, judged, paper_lines, tables
 from clo.report.claim_results import claim_lines
+from clo.report.claims import RULE
 from clo.report.collect import collect
 from clo.report.figures import draw_all
 from clo.report.findings import Findings, find
@@ -15,7 +17,9 @@ from clo.report.guide.figures import draw_guide
 from clo.report.guide.find import FILES
 from clo.report.guide.page import print_guide, write_guide_page
 from clo.report.pages import write_pages
-from clo.report.terminal import print_claims, print_equal
+from clo.report.paper import the_paper
+from clo.report.terminal import print_beside, print_claims, print_equal
+from clo.report.tex_tables import tex_files
 from clo.storage.files import write_text
 
 if TYPE_CHECKING:
@@ -34,14 +38,16 @@ def make_report(study: str, output_dir: str | Path = "outputs", compare: str | N
     folder = found.study.folder / "report"
     files = {
         "table.csv": tables.to_csv(found.table),
-        "table.md": tables.to_markdown(found.table, found.study, equal.lines(found.equal), claim_lines(found.claims)),
-        "table.tex": tables.to_latex(found.table),
+        "table.md": tables.to_markdown(found.table, found.study, equal.lines(found.equal), _further(found)),
         "equal.csv": equal.to_csv(found.equal) if found.equal else "",
         "claims.csv": claim_results.to_csv(found.claims),
         "comparisons.csv": comparisons.to_csv(found.comparisons),
         "benchmarks.csv": benchmarks.to_csv(found.benchmarks.scores) if found.benchmarks.scores else "",
         "benchmark_tests.csv": benchmarks.tests_csv(found.benchmarks.tests) if found.benchmarks.tests else "",
         "judged.csv": judged.to_csv(found.verdicts) if found.verdicts else "",
+        "paper.csv": paper_lines.cells_csv(found.cells),
+        "paper_gains.csv": paper_lines.gains_csv(found.gains) if found.gains else "",
+        **tex_files(found),
         **dict.fromkeys(FILES, ""),
         **(found.guide.files() if found.guide else {}),
     }
@@ -68,6 +74,18 @@ def _print_tables(console: Console, found: Findings) -> None:
     for line in (*found.table.notes, *comparisons.summary(found.comparisons), *missing):
         console.print(line, markup=False)
     print_claims(console, found.claims)
+    print_beside(console, found)
+
+
+def _further(found: Findings) -> Sequence[tuple[str, tables.Lines, str]]:
+    """(Title, lines, rule) of what stands below the table of all runs."""
+    cells = paper_lines.there(found.cells)
+    said = f"{paper_lines.counted(found.cells)} {paper_lines.CELLS_RULE if cells else ''}".strip()
+    beside = paper_lines.CELL_HEADS, paper_lines.cell_rows(cells, the_paper())
+    gains = paper_lines.GAIN_HEADS, paper_lines.gain_lines(found.gains)
+    claims = ("The paper's claims", claim_lines(found.claims), RULE)
+    last = [(paper_lines.GAINS_TITLE, gains, paper_lines.GAINS_RULE)] if found.gains else []
+    return [claims, (paper_lines.CELLS_TITLE, beside, said), *last]
 
 
 def upload(project: str, study: str, folder: Path) -> None:

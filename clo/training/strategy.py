@@ -34,6 +34,10 @@ class ShardedStrategy(ModelParallelStrategy):
     def __init__(self, processes: int) -> None:
         super().__init__(data_parallel_size=processes, tensor_parallel_size=1, save_distributed_checkpoint=False)
 
+    def setup_distributed(self) -> None:
+        """Meet the other processes, as strategies of whole weights do."""
+        self._setup_distributed()
+
     def mesh(self) -> Any:
         """What weights are split over: all processes of a node; further nodes hold them again."""
         from torch.distributed.device_mesh import init_device_mesh

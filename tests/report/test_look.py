@@ -29,6 +29,7 @@ const wide = names => [...document.querySelectorAll(names)].map(one => Math.roun
 addEventListener("load", () => parent.postMessage({
   page: document.documentElement.scrollWidth, columns: wide("section ul, section > p"), figures: wide("figure"),
   images: wide("img"), panes: [...document.querySelectorAll(".pane")].map(one => one.scrollWidth - one.clientWidth),
+  stacks: [...document.querySelectorAll(".stack")].map(one => one.scrollWidth - one.parentElement.clientWidth),
   tables: [...document.querySelectorAll(".scroll")].map(one => one.clientWidth), cards: wide(".card"),
 }, "*"));
 </script></head>"""
@@ -148,9 +149,15 @@ def test_figures_shrink_on_a_phone(measured: dict[tuple[str, int], dict[str, Any
     """At 390 pixels every figure of two languages is inside its pane, whole; at 1280 two stand side by side."""
     for width, columns in ((390, 1), (800, 1), (1280, 2)):
         found = measured["report", width]
-        assert len(found["images"]) == 6 and set(found["panes"]) == {0}
+        assert len(found["images"]) == 7 and set(found["panes"]) == {0}
         assert all(image <= figure for image, figure in zip(found["images"], found["figures"], strict=True))
         assert all(0.8 * width / columns < figure <= width / columns for figure in found["figures"])
+
+
+def test_sentences_in_tables_are_blocks_on_a_phone(measured: dict[tuple[str, int], dict[str, Any]]) -> None:
+    """Claims, the paper's numbers and gains: read down, not sideways."""
+    found = measured["report", 390]["stacks"]
+    assert len(found) == 2 and max(found) <= 0, "claims and gains; no run is of a model of the paper"
 
 
 def test_a_wide_screen_is_used(measured: dict[tuple[str, int], dict[str, Any]]) -> None:

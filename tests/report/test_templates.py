@@ -30,6 +30,7 @@ ATTRIBUTES = {
         "class",
         "colspan",
         "content",
+        "data-head",
         "dir",
         "href",
         "http-equiv",

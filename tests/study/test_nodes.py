@@ -53,6 +53,10 @@ def test_two_nodes_train_one_run(tiny_folder: Path, tmp_path: Path, starter: Any
     assert a.parents[1].name == b.parents[1].name  # the number of machines is no part of a result
     first, second = load_file(a), load_file(b)
     assert max(float((first[k] - second[k]).abs().max()) for k in first) < 1e-5
+    start, starts = (json.loads((m.parents[1] / "results.json").read_text())["start"] for m in (a, b))
+    assert start == starts and a.parents[1].joinpath("start_samples.jsonl").read_bytes() == (
+        b.parents[1].joinpath("start_samples.jsonl").read_bytes()
+    )  # answered by both together
     (status,) = (tmp_path / "two").glob("outputs/runs/*/status.json")
     assert json.loads(status.read_text())["state"] == "done"
 

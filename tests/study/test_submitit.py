@@ -43,6 +43,8 @@ def test_two_tasks_train_one_cell(tiny_folder: Path, tmp_path: Path, strategy: s
     (a,), (b,) = (list((tmp_path / name).glob("outputs/runs/*/model/model.safetensors")) for name in ("one", "two"))
     first, second = load_file(a), load_file(b)
     assert max(float((first[k] - second[k]).abs().max()) for k in first) < 1e-5
+    start, starts = (json.loads((m.parents[1] / "results.json").read_text())["start"] for m in (a, b))
+    assert start == starts
     export(b.parents[1], tmp_path / "served")
     assert (tmp_path / "served" / "model.safetensors").read_bytes() == b.read_bytes()
     (status,) = (tmp_path / "two").glob("outputs/runs/*/status.json")

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from clo.data.cldr import wording
 from clo.data.cldr.facts import FOLDS, FORMATS, RELATIONS, can_be_told, closed_facts, generated_facts, same_as_english
-from clo.data.cldr.splits import Fact, order, split_facts
+from clo.data.cldr.splits import Fact, blended, order, split_facts
 from clo.data.rows import Row
 from clo.errors import UserError
 
@@ -114,16 +114,10 @@ def _in_turn(facts: list[Fact], count: int) -> list[Fact]:
 
 
 def _interleave(pairs: list[tuple[Fact, int]], by_form: bool = True) -> tuple[tuple[Fact, int], ...]:
-    """Blend strata evenly: the k-th of n members of a stratum comes at about (k + jitter) / n of the whole list."""
-    strata: dict[tuple[str, int], list[tuple[Fact, int]]] = {}
-    for fact, form in pairs:
-        fine = by_form and fact.relation not in FORMATS
-        strata.setdefault((fact.relation, form if fine else 0), []).append((fact, form))
-    placed: list[tuple[float, int, tuple[Fact, int]]] = []
-    for members in strata.values():
-        members.sort(key=lambda pair: order(f"member{pair[0].id}.{pair[1]}"))
-        for place, pair in enumerate(members):
-            tie = order(f"place{pair[0].id}.{pair[1]}")
-            placed.append(((place + tie / 2**64) / len(members), tie, pair))
-    placed.sort(key=lambda item: item[:2])
-    return tuple(pair for _, _, pair in placed)
+    """Blend relations evenly, with their forms or whatever the form."""
+
+    def stratum(pair: tuple[Fact, int]) -> tuple[str, int]:
+        fact, form = pair
+        return fact.relation, form if by_form and fact.relation not in FORMATS else 0
+
+    return tuple(blended(pairs, stratum, lambda pair: f"{pair[0].id}.{pair[1]}"))

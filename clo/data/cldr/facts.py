@@ -178,8 +178,9 @@ def _joined(first: dict[str, str], second: dict[str, str]) -> dict[str, str]:
     return {key: second[value] for key, value in first.items() if value in second}
 
 
-def _tables() -> dict[str, dict[str, str]]:
-    """Closed relation -> subject -> object."""
+@lru_cache(maxsize=1)
+def tables() -> dict[str, dict[str, str]]:
+    """Return closed relation -> subject -> object, of all things that are used: more than is asked about."""
     world = _World()
     themselves = {key: key for key in (*world.territories, *world.languages, *world.currencies)}
     months, days = [str(number) for number in range(1, 13)], [str(number) for number in range(7)]
@@ -225,12 +226,17 @@ def _kept(relation: str, table: dict[str, str]) -> Iterator[str]:
 def closed_facts() -> tuple[Fact, ...]:
     """Return every closed fact, in a fixed order."""
     facts = []
-    for relation, table in _tables().items():
+    for relation, table in tables().items():
         for subject in sorted(list(_kept(relation, table))[:MOST]):
-            kinds = RELATIONS[relation]
-            ends = sorted(f"{kind}:{key}" for kind, key in zip(kinds, (subject, table[subject]), strict=True))
-            facts.append(Fact(relation, subject, table[subject], f"{'~'.join(sorted(kinds))}|{'~'.join(ends)}"))
+            facts.append(closed_fact(relation, subject))
     return tuple(facts)
+
+
+def closed_fact(relation: str, subject: str) -> Fact:
+    """Return what a closed relation says of one of its subjects."""
+    kinds, thing = RELATIONS[relation], tables()[relation][subject]
+    ends = sorted(f"{kind}:{key}" for kind, key in zip(kinds, (subject, thing), strict=True))
+    return Fact(relation, subject, thing, f"{'~'.join(sorted(kinds))}|{'~'.join(ends)}")
 
 
 @lru_cache(maxsize=1)

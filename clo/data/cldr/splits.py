@@ -8,8 +8,11 @@ a fold also holds whole relations out, and every relation is held out in exactly
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
+
+Item = TypeVar("Item")
 
 HELD_OUT = 0.25
 """Share of the facts of a relation that fine-tuning never sees."""
@@ -34,6 +37,27 @@ class Fact:
 def order(text: str) -> int:
     """Return a pseudo-random but everlasting rank of ``text`` (Python's own hash changes from run to run)."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+
+
+def blended(items: Sequence[Item], stratum: Callable[[Item], Hashable], name: Callable[[Item], str]) -> list[Item]:
+    """Blend strata evenly: the k-th of n members of a stratum comes at about (k + jitter) / n of the whole list.
+
+    Args:
+        items: what is put in order; their own order has no effect.
+        stratum: what an item is one of.
+        name: its own name, which the jitter hangs on.
+    """
+    strata: dict[Hashable, list[Item]] = {}
+    for item in items:
+        strata.setdefault(stratum(item), []).append(item)
+    placed: list[tuple[float, int, Item]] = []
+    for members in strata.values():
+        members.sort(key=lambda item: order(f"member{name(item)}"))
+        for place, item in enumerate(members):
+            tie = order(f"place{name(item)}")
+            placed.append(((place + tie / 2**64) / len(members), tie, item))
+    placed.sort(key=lambda entry: entry[:2])
+    return [item for _, _, item in placed]
 
 
 def held_out(facts: Sequence[Fact]) -> frozenset[str]:
