@@ -52,7 +52,5 @@ def find(study: Study, compare: str | None = None) -> Findings:
     compared, benchmarks = compare_study(study, against), collect_benchmarks(study, against)
     benches, (verdicts, broken), paper = benches_of(study), collect_verdicts(study), the_paper()
     claims, cells = claim_results(study, benches), paper_cells(study, benchmarks, verdicts, paper)
-    equal, gains = equal_rows(study), gain_rows(benches, paper)
-    return Findings(
-        study, table, compared, benchmarks, verdicts, broken, equal, claims, cells, gains, find_guide(study)
-    )
+    equal, gains, guide = equal_rows(study), gain_rows(benches, paper), find_guide(study)
+    return Findings(study, table, compared, benchmarks, verdicts, broken, equal, claims, cells, gains, guide)

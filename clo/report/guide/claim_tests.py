@@ -223,7 +223,7 @@ class Bench(Chosen):
         share = self.explained[0].variables[variable]
         low, high = (share.value if end is None else end for end in (share.low, share.high))
         results = f"{self.explained[0].results} results"
-        return GuideEffect(what, variable, results, share.value, low, high, len(self.lab.seeds), "%", 0)
+        return GuideEffect(what, variable, results, share.value, low, high, len(self.lab.seeds), unit="%", digits=0)
 
     def _english(self, model: str, task: str) -> GuideEffect:
         from clo.evaluation.dynamics import interval, means, resampled

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from clo.report.formats import csv_text, decimal, signed
+from clo.report.formats import decimal, signed
 from clo.report.guide.cubes import GROUPS, SEEN, UNSEEN, Lab
 from clo.report.guide.runs import Arm
+from clo.storage.files import csv_text
 
 if TYPE_CHECKING:
     from clo.evaluation.dynamics import LevelOff

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from clo.report.collect import grouped
-from clo.report.formats import csv_text
 from clo.report.guide.cubes import SEEN, UNSEEN, Lab
 from clo.report.guide.curves import Lines, told
 from clo.report.guide.runs import Arm
+from clo.storage.files import csv_text
 
 if TYPE_CHECKING:
     from clo.evaluation.dynamics import Array

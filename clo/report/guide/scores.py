@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from clo.report.collect import as_dict
-from clo.report.formats import csv_text
 from clo.report.guide.runs import MixtureRun, Mixtures
+from clo.storage.files import csv_text
 
 MEASURES = ("n", "score", "ungated", "right_language")
 
