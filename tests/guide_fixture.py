@@ -122,7 +122,7 @@ def write_mixture_run(
     rows = {task: own for task in mixture.tasks}
     items = sum(sum(one.values()) for one in rows.values())
     told = {
-        "name": mixture.name, "tasks": list(mixture.tasks), "rows": rows, "others": amount, "ids": name, "items": items,
+        "name": mixture.name, "tasks": list(mixture.tasks), "rows": rows, "others": amount, "ids": name,
         "seen": [code for code, n in own.items() if n], "unseen": [code for code, n in own.items() if not n],
     }  # fmt: skip
     table, lines = _answers((model, mixture, amount, seed), grid)
@@ -199,7 +199,8 @@ def _config(study: str, of: tuple[str, str], mixture: Mixture, at: tuple[int, in
         "method": {"name": method, "lam": 1.0 if method == "sft" else 0.5, "beta": 0.1, "steps": None, "lr": 0.001},
         "tuning": {"name": "full", "trains": "full", "lora": None},
         "data": {"name": "tasks", "targets": "apart"},
-        "mixture": {"name": mixture.name, "tasks": list(mixture.tasks), "others": amount},
+        "mixture": {"name": mixture.name, "tasks": list(mixture.tasks), "source": ENGLISH, "others": amount,
+                    "seen": list(mixture.seen), "rows": None},
         "trainer": {"threads": 1, "keep": "best"}, "data_size": 400, "seed": seed, "batch_size": 16,
         "study_name": study,
     }  # fmt: skip

@@ -8,8 +8,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from guide_fixture import (
     AMOUNTS,
     ENGLISH,
@@ -33,7 +35,7 @@ from clo.report.collect import collect
 from clo.report.guide.claims import GUIDE_CLAIMS
 from clo.report.guide.curves import level_text
 from clo.report.guide.find import FILES, Guide, find_guide
-from clo.report.guide.joint import ROWS, STEPS
+from clo.report.guide.joint import BOTH, ROWS, STEPS
 from clo.report.guide.runs import Arm, read_mixtures
 from clo.report.guide.variance import PAIRS, REST
 from clo.report.make import make_report
@@ -225,8 +227,6 @@ def test_missing_cells_leave_the_rest(tmp_path: Path) -> None:
 
 def test_runs_that_differ_otherwise_are_never_pooled(tmp_path: Path) -> None:
     """The same cell and seed at two rates: two methods, told by the rate; seeds stay two."""
-    import yaml
-
     folder = write_guide(tmp_path / "s", SMALL)
     for path in write_guide(tmp_path / "t", SMALL).iterdir():
         config = yaml.safe_load((path / "config.yaml").read_text())
@@ -236,6 +236,71 @@ def test_runs_that_differ_otherwise_are_never_pooled(tmp_path: Path) -> None:
     guide = guide_of(folder)
     assert guide.mixtures.methods == ["sft (method.lr=0.001)", "sft (method.lr=0.01)"]
     assert all(curve.seeds == [2, 2, 2] for curve in guide.curves)
+
+
+def test_mixtures_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    """Other languages, other English, other steps, counts of their own: mixtures by themselves, at no rows too."""
+    grid = replace(SMALL, amounts=(0, 25), seeds=1)
+    folder = write_guide(tmp_path / "s", grid)
+
+    def more(place: str, change: Any, seen: tuple[str, ...] = ("zh", "de", "sw")) -> None:
+        for path in write_guide(tmp_path / place, replace(grid, mixtures=(Mixture(seen=seen),))).iterdir():
+            config, results = (
+                yaml.safe_load((path / "config.yaml").read_text()),
+                json.loads((path / "results.json").read_text()),
+            )
+            change(config, results)
+            (path / "config.yaml").write_text(yaml.safe_dump(config))
+            (path / "results.json").write_text(json.dumps(results))
+            path.rename(folder / f"{place}-{path.name}")
+
+    def english(config: Any, results: Any) -> None:
+        results["mixture"]["rows"]["facts"]["en"] = 100
+
+    def given(config: Any, results: Any) -> None:
+        results["mixture"]["rows"]["facts"]["sw"] = 77
+
+    more("latin", lambda config, results: None, ("de", "id"))
+    more("english", english)
+    more("steps", lambda config, results: config["method"].update(steps=360))
+    more("given", given)
+    mixtures = read_mixtures(collect("s", tmp_path))
+    assert mixtures.methods == ["sft"] and len(mixtures.runs) == 10
+    plain = "guide_single, de sw zh, 400 rows of en, steps by epochs"
+    names = {run.name for run in mixtures.runs}
+    assert {
+        plain,
+        plain.replace("de sw zh", "de id"),
+        plain.replace("400", "100"),
+        plain.replace("steps by epochs", "360 steps"),
+    } <= names
+    assert f"{plain}, facts: en 400, zh de 25 each, sw 77" in names
+    assert mixtures.seen(Arm("tasks_s", "sft", plain.replace("de sw zh", "de id"), ("facts",)), "facts") == ["de", "id"]
+
+
+def test_equal_steps_are_told_from_equal_passes(tmp_path: Path) -> None:
+    """The same rows for as many steps, and for three times as many: two comparisons; the sentence takes the latter."""
+    grid = Grid(("tasks_s",), (Mixture(tasks=("maths",)), JOINT), (0, 400), 3, prompts=8, noise=0.01)
+    folder = write_guide(tmp_path / "s", grid)
+    for place, steps in (("s", 120), ("t", 360)):
+        where = write_guide(tmp_path / place, replace(grid, mixtures=(JOINT,))) if place == "t" else folder
+        for path in where.iterdir():
+            config, results = (
+                yaml.safe_load((path / "config.yaml").read_text()),
+                json.loads((path / "results.json").read_text()),
+            )
+            config["method"]["steps"] = results["train"]["steps"] = steps
+            (path / "config.yaml").write_text(yaml.safe_dump(config))
+            (path / "results.json").write_text(json.dumps(results))
+            if place == "t":
+                path.rename(folder / f"long-{path.name}")
+    guide = guide_of(folder)
+    own = [pair for pair in guide.pairs if pair.group == "seen"]
+    assert {(pair.basis, pair.steps, pair.joint_amount) for pair in own} == {
+        (BOTH, (120, 120), 0), (BOTH, (120, 120), 400), (ROWS, (120, 360), 0), (ROWS, (120, 360), 400)
+    }  # fmt: skip
+    (effect,) = verdicts(guide.claims)["joint"].effects
+    assert effect.what == "400 rows, 360 against 120 steps" and effect.gap == pytest.approx(-8, abs=0.1)
 
 
 def test_the_report_of_such_a_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

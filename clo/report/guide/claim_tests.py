@@ -15,7 +15,7 @@ from clo.report.guide.chosen import LATIN, MIXED, OTHER, Chosen, GuideEffect, Pl
 from clo.report.guide.claims import FLAT, GUIDE_CLAIMS
 from clo.report.guide.cubes import SEEN, UNSEEN, Lab
 from clo.report.guide.curves import Gap
-from clo.report.guide.joint import paired
+from clo.report.guide.joint import count, paired, steps_at
 from clo.report.guide.runs import Arm
 from clo.report.guide.variance import TRANSFER, Explained
 
@@ -165,16 +165,24 @@ class Bench(Chosen):
     def _joint(self, model: str, task: str) -> GuideEffect:
         from clo.evaluation.dynamics import interval, means, resampled
 
-        for alone, joint in self.lab.pairs(self.method, model, task):
+        def most_steps(pair: tuple[Arm, Arm]) -> float:
+            return max((steps or 0 for steps in steps_at(self.lab, pair[1]).values()), default=0)
+
+        # The paper goes by epochs: where both were run, the joint mixture with as many passes over its rows counts.
+        pairs = sorted(self.lab.pairs(self.method, model, task), key=most_steps, reverse=True)
+        for alone, joint in pairs:
             if shared := self.lab.equal_rows(alone, joint, task):
                 cubes = []
                 for arm in (alone, joint):
                     cube = self.lab.cube(arm, task, self.lab.group(joint, task, SEEN))
                     cubes.append(cube[[self.lab.amounts(arm).index(shared[-1])]])
+                steps = (
+                    " against ".join(count(steps_at(self.lab, arm)[shared[-1]]) for arm in (joint, alone)) + " steps"
+                )
                 (one,), (both,) = (means(cube) for cube in cubes)
                 drawn, drawn_too = (resampled(cube, self.lab.draws[task])[:, 0] for cube in cubes)
                 found = interval(float(100 * (both / one - 1)), 100 * (drawn_too / drawn - 1))
-                told = self.told((model, task), f"{shared[-1]:,} rows, {joint.label}", found, [alone, joint])
+                told = self.told((model, task), f"{shared[-1]:,} rows, {steps}", found, [alone, joint])
                 return replace(told, unit="%")
         raise NotTestedError(
             f"no run of {model} trains {task} among other tasks at the rows of one that trains it alone"
@@ -211,7 +219,7 @@ class Bench(Chosen):
             gap = paired(*(cells if sign > 0 else reversed(cells)))
         if gap is None:
             raise NotTestedError(f"no amount of rows and no answers that {other.label} and {latin.label} share")
-        items = [f"{self.lab.at(arm, shared[-1])[0].items:,}" for arm in arms]
+        items = [f"{self.lab.at(arm, shared[-1])[0].total:,}" for arm in arms]
         names = [f"{arm.name} ({n} rows in all)" for arm, n in zip(arms, items, strict=True)]
         what = f"{shared[-1]:,} rows, {' less '.join(names if sign > 0 else reversed(names))}, in {', '.join(fair)}"
         return replace(self.told(place, what, gap.interval, arms), seeds=gap.seeds)

@@ -85,9 +85,9 @@ def kept(runs: Sequence[Run]) -> list[str]:
 def example(guide: Guide) -> str:
     """A command that asks for advice on this study."""
     mixtures = guide.mixtures
-    run = max(mixtures.runs, key=lambda one: one.items)
+    run = max(mixtures.runs, key=lambda one: one.total)
     target = next((lang for lang in mixtures.languages if lang != mixtures.source), mixtures.source)
-    return f"task={mixtures.tasks[0]} target={target} budget={run.items}"
+    return f"task={mixtures.tasks[0]} target={target} budget={run.total}"
 
 
 def print_guide(console: Console, guide: Guide) -> None:
