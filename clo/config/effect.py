@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, cast, get_args, get_origin, get_type_hint
 from omegaconf import DictConfig, OmegaConf
 
 from clo.config.parse import RunConfig, conf_dir
-from clo.config.reads import inner, is_list, reads, settings, shipped
+from clo.config.reads import inner, is_whole, reads, settings, shipped
 from clo.errors import UserError
 
 if TYPE_CHECKING:
@@ -110,8 +110,7 @@ def _key(word: str) -> str:
 
 def is_read(key: str, read: Set[str]) -> bool:
     """Whether a setting or anything in it is read; a mapping is read as a whole, as the rates of a recipe are."""
-    above = key.rpartition(".")[0]
-    key = above if above in _MAPPINGS else key
+    key = next((name for name in _MAPPINGS if key.startswith(f"{name}.")), key)
     return key in read or any(name.startswith(f"{key}.") for name in read)
 
 
@@ -186,7 +185,7 @@ def _singles(key: str, read: Set[str], cfg: DictConfig) -> Iterator[tuple[str, s
     """Settings of which another value makes the run read the wanted one, with the word that sets it."""
     tried, written = OmegaConf.create(cfg), OmegaConf.to_container(cfg, resolve=False)
     for name, hint, field in settings(RunConfig):
-        if name in read and (inner(hint) is None or is_list(hint)):
+        if name in read and (inner(hint) is None or is_whole(hint)):
             for value, word in _others(hint, OmegaConf.select(tried, name), field.metadata.get("values", ())):
                 OmegaConf.update(tried, name, value)
                 if is_read(key, read_by(cast(RunConfig, tried), tried)):
@@ -199,7 +198,7 @@ def _two_singles(key: str, read: Set[str], cfg: DictConfig) -> str:
     """Another value of one setting, and of one that is read with it alone."""
     written = OmegaConf.to_container(cfg, resolve=False)
     for name, hint, field in settings(RunConfig):
-        if name in read and (inner(hint) is None or is_list(hint)):
+        if name in read and (inner(hint) is None or is_whole(hint)):
             tried = OmegaConf.create(cfg)
             for value, word in _others(hint, OmegaConf.select(tried, name), field.metadata.get("values", ())):
                 OmegaConf.update(tried, name, value)

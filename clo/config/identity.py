@@ -103,6 +103,7 @@ LATER: dict[str, Any] = {
     "data.replay.pairs": False,
     "data.replay.rejected": None,
     "mixture": asdict(MixtureConfig()),
+    "tasks": {},
 }
 """Setting that came later -> its default, at which it is no part of a name: runs keep theirs."""
 

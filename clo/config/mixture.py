@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from clo.config.choices import Anchor
 from clo.config.rejected import kinds_of
+from clo.config.tasks import EMBEDDED
 from clo.errors import UserError, check, plain_name
 
 if TYPE_CHECKING:
@@ -111,6 +112,12 @@ def check_mixed(run: RunConfig) -> None:
         )
     if run.data.kind != "tasks":
         raise UserError(f"mixture={name} is of rows with tasks, and data={run.data.name} has none; set data=tasks")
+    unknown = [task for task in run.mixture.tasks if task not in EMBEDDED and task not in run.tasks]
+    if unknown:
+        raise UserError(
+            f"mixture.tasks names {unknown[0]}, which is none of the embedded ones ({', '.join(EMBEDDED)}); choose its "
+            f"file of conf/task: task={unknown[0]}"
+        )
     beside = {
         f"method.anchor={run.method.anchor.name}": run.method.anchor is not Anchor.none,
         "method.rejected": not {*kinds_of(run.method)} <= {"translation"},

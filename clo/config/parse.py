@@ -37,9 +37,10 @@ from clo.config.method import places_against
 from clo.config.mixture import MixtureConfig, Table, check_mixed
 from clo.config.precision import decide
 from clo.config.rates import register_rates
-from clo.config.reads import at_rest, inner
+from clo.config.reads import at_rest, inner, is_mapping
 from clo.config.rejected import check_pairs, settle_rejected
 from clo.config.science import PLACE
+from clo.config.tasks import TaskConfig, check_tasks
 from clo.errors import UserError, check, plain_name
 
 
@@ -57,6 +58,8 @@ class RunConfig:
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)
     mixture: MixtureConfig = field(default_factory=MixtureConfig)
+    tasks: dict[str, TaskConfig] = field(default_factory=dict)
+    """Tasks of a mixture by name; ``task=[maths,summaries]`` fills it from the files of conf/task."""
     data_size: Any = 400
     """Training items, a prefix of the data: sizes are nested. Of several targets each has as many, or its own number,
     as in ``{ko: 1600, sw: 400}``. A mixture says it itself: then these are its rows by language."""
@@ -82,6 +85,9 @@ class RunConfig:
     def __post_init__(self) -> None:
         if self.mixture.name:
             check_mixed(self)
+            lengths = [task.max_new_tokens or 0 for task in self.tasks.values() if task.name in self.mixture.tasks]
+            most = max([self.evaluation.max_new_tokens, *lengths])
+            self.evaluation = replace(self.evaluation, max_new_tokens=most)
             table = self.table().values()
             self.data_size = {code: sum(own[code] for own in table) for code in self.lang.codes()}
         else:
@@ -91,6 +97,7 @@ class RunConfig:
         check(self.jobs is None or self.jobs >= 1, "jobs", "a count of at least 1, or null", self.jobs)
         check(self.retries >= 0, "retries", "a count of at least 0", self.retries)
         plain_name("study_name", self.study_name)
+        check_tasks(self.tasks)
         for name in ("output_dir", "cache_dir"):
             check(bool(getattr(self, name).strip()), name, "a folder; . is this one", repr(getattr(self, name)))
         if self.model.quantize is not None and self.tuning.lora is None:
@@ -218,7 +225,12 @@ def _unknown_keys(node: Any, cls: type, path: str = "") -> Iterator[str]:
             yield f"{path}{key}"
             continue
         group = inner(types[key])
-        if group is not None and OmegaConf.is_dict(node._get_node(key)) and node[key] is not None:
+        if group is None or not OmegaConf.is_dict(node._get_node(key)) or node[key] is None:
+            continue
+        if is_mapping(types[key]):
+            for name in node[key]:
+                yield from _unknown_keys(node[key][name], group, f"{path}{key}.{name}.")
+        else:
             yield from _unknown_keys(node[key], group, f"{path}{key}.")
 
 

@@ -34,8 +34,7 @@ def shipped(path: str) -> bool:
 
 def _top(run: RunConfig) -> Names:
     yield from ("batch_size", "seed", "scale", "study_name", "output_dir", "cache_dir", "jobs", "retries", "plan")
-    if not run.mixture.name:
-        yield "data_size"
+    yield "tasks" if run.mixture.name else "data_size"
 
 
 def _mixture(run: RunConfig) -> Names:
@@ -96,7 +95,7 @@ def _data(run: RunConfig) -> Names:
             yield "temperature"
     if data.kind == "cldr":
         yield "fold"
-    elif data.kind != "tasks":
+    elif data.kind != "tasks" or any(task.kind == "table" for task in run.tasks.values()):
         yield from ("bad_rows", "poor_rows")
     if data.kind == "files":
         yield from ("train", "dev", "test")
@@ -240,9 +239,14 @@ def inner(hint: Any) -> type | None:
     return next((kind for kind in (hint, *get_args(hint)) if dataclasses.is_dataclass(kind)), None)  # type: ignore[return-value]
 
 
-def is_list(hint: Any) -> bool:
-    """Whether a setting is a list, of groups too: it is set, and read, as a whole."""
-    return get_origin(hint) is list
+def is_whole(hint: Any) -> bool:
+    """Whether a setting is a list, or a mapping of groups: it is read as a whole."""
+    return get_origin(hint) is list or is_mapping(hint)
+
+
+def is_mapping(hint: Any) -> bool:
+    """Whether a setting holds groups by names of their own."""
+    return get_origin(hint) is dict and inner(hint) is not None
 
 
 def settings(cls: type, path: str = "") -> Iterator[tuple[str, Any, dataclasses.Field[Any]]]:
@@ -250,5 +254,5 @@ def settings(cls: type, path: str = "") -> Iterator[tuple[str, Any, dataclasses.
     hints = get_type_hints(cls)
     for field in dataclasses.fields(cls):
         yield f"{path}{field.name}", hints[field.name], field
-        if (group := inner(hints[field.name])) is not None and not is_list(hints[field.name]):
+        if (group := inner(hints[field.name])) is not None and not is_whole(hints[field.name]):
             yield from settings(group, f"{path}{field.name}.")

@@ -1,7 +1,8 @@
 """Scores of the answers to tasks: each by its own metric, 0 where the answer is in the wrong language.
 
 ``object``: the row's gold text stands in the answer as whole words. ``number``: the last number of the answer, read as
-its language writes it, is the gold number. ``rouge``: ROUGE-L of the reference response (rouge_score; words, but
+its language writes it, is the gold number (where a row has none, the last of its reference); a gold word, which answers
+a comparison, is the one that is named. ``rouge``: ROUGE-L of the reference response (rouge_score; words, but
 characters where a script has no spaces, and syllables in Korean). ``chrf``: sentence chrF2 (sacrebleu), as a share.
 
 **The right language is a gate.** What the identifier decides counts. An answer that is too short for it counts as right
@@ -74,13 +75,12 @@ def score_tasks(
     Raises:
         UserError: a row's task has no metric, or its metric needs a gold text that the row lacks.
     """
-    codes, lexicon = identifier.codes(answers), _lexicon(rows)
-    words = {row.gold[lang] for row in rows if row.gold.get(lang) and not _PLAIN_NUMBER.fullmatch(row.gold[lang])}
+    codes, lexicon, words = identifier.codes(answers), _lexicon(rows), _gold_words(rows, lang)
     found = []
     for row, answer, code in zip(rows, answers, codes, strict=True):
         if row.task not in metric_of:
             raise UserError(f"row {row.id!r} is of the task {row.task!r}, which has no metric; set tasks.<name>.metric")
-        ungated = _score(metric_of[row.task], row, lang, answer, words)
+        ungated = _score(metric_of[row.task], row, lang, answer, words.get(row.task, ()))
         right = bool(visible(answer)) and code in (lang, "undecided")
         if right and code == "undecided" and identifier.by is not Identify.none:
             right = not _speaks_against(answer, lang, row.gold.get(lang, ""), lexicon)
@@ -104,23 +104,35 @@ def _means(samples: Sequence[TaskSample]) -> dict[str, float]:
 
 
 def _score(metric: Metric, row: Row, lang: str, answer: str, words: Collection[str]) -> float:
-    """0 to 1 by the task's metric; ``words`` are the golds of all rows that are no numbers."""
+    """0 to 1 by the task's metric; ``words`` are those golds of its rows that are no numbers."""
     reference = row.responses[lang]
     if metric is Metric.rouge:
         return rouge_l(answer, reference, lang)
     if metric is Metric.chrf:
         return chrf(answer, reference) / 100
     gold = row.gold.get(lang, "")
-    if not visible(gold):
+    number = float(gold) if _PLAIN_NUMBER.fullmatch(gold) else None
+    if metric is Metric.number and not gold:
+        number = read_number(reference, lang)
+    if number is None and not visible(gold):
         raise UserError(
             f"row {row.id!r} has no gold text in {lang!r}, which tasks.{row.task}.metric={metric.name} needs; give the "
             "rows one, or set the metric to rouge or chrf"
         )
     if metric is Metric.object:
         return float(content(answer, gold))
-    if _PLAIN_NUMBER.fullmatch(gold):
-        return float(read_number(answer, lang) == float(gold))
+    if number is not None:
+        return float(read_number(answer, lang) == number)
     return float(_is_word(answer, gold, reference, [word for word in words if content(row.prompts[lang], word)]))
+
+
+def _gold_words(rows: Sequence[Row], lang: str) -> dict[str, set[str]]:
+    """Task -> the gold texts that are no numbers."""
+    found: dict[str, set[str]] = {}
+    for row in rows:
+        if visible(gold := row.gold.get(lang, "")) and not _PLAIN_NUMBER.fullmatch(gold):
+            found.setdefault(row.task, set()).add(gold)
+    return found
 
 
 def _is_word(answer: str, gold: str, reference: str, rivals: Sequence[str]) -> bool:

@@ -7,8 +7,10 @@ from dataclasses import replace
 from itertools import chain, zip_longest
 from pathlib import Path
 
+from clo.config import ROWS
 from clo.config.choices import Prompts, Targets
 from clo.config.parse import RunConfig
+from clo.data.bad_rows import BadRows
 from clo.data.budgets import one_at_a_time, one_language_each, rows_within
 from clo.data.items import Item, ItemCounts, build_items
 from clo.data.prompt import Renderer
@@ -18,8 +20,10 @@ from clo.errors import UserError
 from clo.storage.digest import digest_of
 from clo.storage.files import csv_text, write_text
 
-ROWS = "rows.csv"
+LIST = "rows.csv"
 """The exact rows of a run, in its folder."""
+SPARE = 2
+"""Times as many rows as are asked for that are read of a stream."""
 
 
 def mixture_splits(run: RunConfig) -> Splits:
@@ -38,9 +42,24 @@ def mixture_splits(run: RunConfig) -> Splits:
 
 
 def _task_rows(run: RunConfig, task: str, split: str) -> list[Row]:
-    from clo.data.tasks import task_rows
+    """Rows of a task in all languages of the run, joined where they are parallel; of a table those that are needed."""
+    codes, config = run.lang.codes(), run.tasks.get(task)
+    if config is None or config.kind == "embedded":
+        from clo.data.tasks import task_rows
 
-    return [replace(row, task=task, group=task) for row in task_rows(task, split, run.lang.codes())]
+        rows = task_rows(task, split, codes)
+    else:
+        from clo.data.task_sources import joined as parallel
+        from clo.data.task_sources import read_task_rows
+
+        sizes, bad = run.table()[task], BadRows(run.data.bad_rows == "skip")
+        wanted = [code for code in codes if sizes[code]] if split == "train" else codes
+        most = {"train": max(sizes.values()), "dev": run.evaluation.val_items}.get(split, 0)
+        # Some more, for those that are too long; of them the seed draws where it does.
+        limit = SPARE * max(most, run.evaluation.rows or ROWS) if config.path is None else None
+        found = [row for code in wanted for row in read_task_rows(config, code, split, limit, bad)]
+        rows = parallel(found) if config.parallel else found
+    return [replace(row, task=task, group=task) for row in rows]
 
 
 def _check_sizes(task: str, sizes: Mapping[str, int], rows: Sequence[Row]) -> None:
@@ -130,5 +149,5 @@ def list_rows(folder: Path, run: RunConfig, rows: Sequence[Row], items: Sequence
         for place in item.languages()
     }
     text = csv_text(["task", "lang", "id", "sha256"], map(list, lines))
-    write_text(folder / ROWS, text)
+    write_text(folder / LIST, text)
     return digest_of(sorted(lines))

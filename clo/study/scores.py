@@ -88,7 +88,8 @@ def start_scores(session: Session, model: Any, rows: Sequence[Row], held_out: Se
         answers, samples = start_answers(session, model, rows, key)
         square = mean_square(session, model, held_out)
         benchmarks, oracle = start_benchmark_scores(session, model, key), _oracle(session, model, rows, key)
-        likely = likely_along(session.subject(model), rows, session.run.lang.source)
+        source = session.run.lang.source
+        likely = likely_along(session.subject(model), in_source(rows, source), source)
         return Scores(answers, samples, square, benchmarks, oracle, likely)
 
 
@@ -97,11 +98,17 @@ def end_scores(session: Session, model: Any, tested: Tested) -> Scores:
     with session.precision():
         place, rows, source = session.folder.path, tested.rows, session.run.lang.source
         answers, samples = answer_scores(session, model, rows, "evaluate", trained_stamp(session), place)
-        moved = divergences(session.subject(model), rows, source, tested.likely)
-        for english, own, values in english_parts(session.run, answers, rows, moved):
+        english_rows = in_source(rows, source)
+        moved = divergences(session.subject(model), english_rows, source, tested.likely)
+        for english, own, values in english_parts(session.run, answers, english_rows, moved):
             add_divergence(english, own, values)
         square = mean_square(session, model, tested.held_out)
         return Scores(answers, samples, square, benchmark_scores(session, model))
+
+
+def in_source(rows: Sequence[Row], source: str) -> list[Row]:
+    """The rows that exist in the source language: all, but in a mixture of rows that are not parallel."""
+    return [row for row in rows if source in row.prompts]
 
 
 def add_divergence(english: dict[str, Any], rows: Sequence[Row], found: Sequence[float]) -> None:

@@ -62,11 +62,12 @@ def task_results(
 
 def _scored(run: RunConfig, rows: Sequence[Row], samples: Sequence[Mapping[str, Any]]) -> list[TaskSample]:
     identifier, source = LanguageIdentifier.of_all(run.lang), run.lang.source
+    metrics = METRICS | {task.name: task.metric for task in run.tasks.values()}
     answers: dict[tuple[str, str], str] = {}
     for sample in samples:  # the source is asked once, and stands with every target
         answers[source if sample["side"] == "en" else sample["lang"], sample["id"]] = sample["answer"]
     found: list[TaskSample] = []
     for code in run.lang.codes():
         own = [row for row in rows if (code, row.id) in answers]
-        found += score_tasks(own, code, [answers[code, row.id] for row in own], identifier, METRICS)
+        found += score_tasks(own, code, [answers[code, row.id] for row in own], identifier, metrics)
     return found

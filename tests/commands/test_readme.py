@@ -96,7 +96,7 @@ def test_the_table_of_groups_is_complete() -> None:
     for line in GROUPS:
         cells = line.split("|")
         tables[cells[1].strip(" `")] = set(re.findall(r"`([a-z0-9_]+)`", cells[2]))
-    for group in ("model", "lang", "method", "tuning", "data", "trainer", "logger", "study", "scale", "preset"):
+    for group in ("model", "lang", "method", "tuning", "data", "trainer", "logger", "task", "study", "scale", "preset"):
         options = {path.stem for path in (ROOT / "conf" / group).glob("*.yaml")}
         assert tables.get(group) == options, f"README's row of {group}"
 

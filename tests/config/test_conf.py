@@ -28,6 +28,7 @@ COUNTS = {
     "scale": 3,
     "preset": 1,
     "mixture": 5,
+    "task": 9,
     "study": 25,
 }
 FILES = [(group, path.stem) for group in COUNTS for path in sorted((CONF / group).glob("*.yaml"))]
@@ -84,6 +85,9 @@ def test_every_file_composes_and_is_named_like_its_value(group: str, name: str) 
     }
     more = needed.get((group, name), [])
     run = run_of(f"{group}={name}", *more)
+    if group == "task":
+        assert [one.name for one in run.tasks.values()] == [name] == list(run.tasks)
+        return
     value = getattr(run, group)
     if group == "lang":
         assert value.code == name and value.name.isascii() and value.tier in ("high", "medium", "low", "unknown")

@@ -127,6 +127,11 @@ def test_the_answer_to_a_comparison_is_the_word_named_first(answer: str, right: 
     assert score(MORE, answer, others=(LESS,)).ungated == right
 
 
+def test_without_a_gold_number_it_is_the_last_of_the_reference() -> None:
+    reasoned = row("maths", "", "de", "Erst sind es 3, dann 1.234. Die Antwort lautet 1.237.")
+    assert score(reasoned, "1237", "de").score == 1 and score(reasoned, "1,237", "de").score == 0
+
+
 def test_where_the_reference_has_the_word_last_the_answer_has_it_last() -> None:
     last = dataclasses.replace(MORE, responses={"en": "Ben has less than Ana."})
     assert [score(last, a, others=(LESS,)).ungated for a in ("Ben has less than Ana.", "Ana", "Ana than Ben")] == [

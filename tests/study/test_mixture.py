@@ -96,7 +96,7 @@ def test_rows_are_listed_by_id_and_hash(tmp_path: Path) -> None:
     run, items = made()
     rows = rows_of(run)
     digest = mixture.list_rows(tmp_path, run, rows.train, items.train)
-    lines = list(csv.DictReader((tmp_path / mixture.ROWS).open(encoding="utf-8")))
+    lines = list(csv.DictReader((tmp_path / mixture.LIST).open(encoding="utf-8")))
     assert len(lines) == len(items.train) and Counter((x["task"], x["lang"]) for x in lines) == counted(run, items)
     other = [replace(row, responses=row.responses | {"zh": "x"}) for row in rows.train]
     assert mixture.list_rows(tmp_path, run, other, items.train) != digest
