@@ -22,6 +22,7 @@ NAMES = {"zh": "Chinese", "de": "German", "sw": "Swahili", "ko": "Korean", "id":
 MODELS = ("tasks_s", "tasks_m", "tasks_l")
 TASKS = ("facts", "maths", "summaries")
 AMOUNTS = (0, 25, 100, 400, 1600)
+HEADS = ["when", "task", "lang", "id", "score", "ungated", "right_language", "answer"]
 ENGLISH = 400
 LATIN = ("en", "de", "id", "sw", "yo")
 PARAMETERS = {"tasks_s": 400_000, "tasks_m": 1_300_000, "tasks_l": 5_000_000}
@@ -122,7 +123,7 @@ def write_mixture_run(
     rows = {task: own for task in mixture.tasks}
     items = sum(sum(one.values()) for one in rows.values())
     told = {
-        "name": mixture.name, "tasks": list(mixture.tasks), "rows": rows, "others": amount, "ids": name, "items": items,
+        "name": mixture.name, "tasks": list(mixture.tasks), "rows": rows, "others": amount, "ids": name,
         "seen": [code for code, n in own.items() if n], "unseen": [code for code, n in own.items() if not n],
     }  # fmt: skip
     table, lines = _answers((model, mixture, amount, seed), grid)
@@ -139,8 +140,7 @@ def write_mixture_run(
     (path / "results.json").write_text(json.dumps(results), encoding="utf-8")
     (path / "status.json").write_text(json.dumps({"state": "done"}), encoding="utf-8")
     with (path / "tasks.csv").open("w", encoding="utf-8", newline="") as file:
-        heads = ["when", "task", "lang", "id", "score", "ungated", "right_language", "answer"]
-        csv.writer(file, lineterminator="\n").writerows([heads, *lines])
+        csv.writer(file, lineterminator="\n").writerows([HEADS, *lines])
     for code in NAMES:
         inside = path / f"{path.name}.{code}"
         inside.mkdir()
@@ -199,10 +199,29 @@ def _config(study: str, of: tuple[str, str], mixture: Mixture, at: tuple[int, in
         "method": {"name": method, "lam": 1.0 if method == "sft" else 0.5, "beta": 0.1, "steps": None, "lr": 0.001},
         "tuning": {"name": "full", "trains": "full", "lora": None},
         "data": {"name": "tasks", "targets": "apart"},
-        "mixture": {"name": mixture.name, "tasks": list(mixture.tasks), "others": amount},
+        "mixture": {"name": mixture.name, "tasks": list(mixture.tasks), "source": ENGLISH, "others": amount,
+                    "seen": list(mixture.seen), "rows": None},
         "trainer": {"threads": 1, "keep": "best"}, "data_size": 400, "seed": seed, "batch_size": 16,
         "study_name": study,
     }  # fmt: skip
+
+
+def add_mixture(path: Path, words: str) -> None:
+    """Make a finished run of any kind one of a mixture whose names of tasks, languages and prompts are ``words``."""
+    results = json.loads((path / "results.json").read_text(encoding="utf-8"))
+    mixture = {"name": words, "tasks": [words], "rows": {words: {"en": 5, words: 3}}, "others": 3}
+    block = {"n": 2, "score": 0.5, "ungated": 0.5, "right_language": 1.0}
+    table = {when: {words: {lang: block for lang in ("en", words, "sw")}} for when in ("start", "end")}
+    results |= {"mixture": mixture, "tasks": table}
+    (path / "results.json").write_text(json.dumps(results), encoding="utf-8")
+    lines = [
+        [when, words, lang, f"{words}{k}", 0.25 * (k + 1 + (when == "end")), 1, 1, words]
+        for when in ("start", "end")
+        for lang in ("en", words, "sw")
+        for k in range(2)
+    ]
+    with (path / "tasks.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([HEADS, *lines])
 
 
 def with_scripts(grid: Grid) -> Grid:

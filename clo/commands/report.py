@@ -48,8 +48,8 @@ COMMAND = Command(
         "table.csv, table.md, table.tex; equal.csv (CLO against SFT on the same weights, items and steps), claims.csv, "
         "paper.csv and paper_gains.csv (the paper's claims, its numbers and its gains beside ours); report.tex with "
         "every table; comparisons.csv (paired tests), benchmarks.csv, benchmark_tests.csv and "
-        "judged.csv where there are such; every figure as PNG and SVG; with docs= the "
-        "study's numbers in <folder>/data, and every table between "
+        "judged.csv where there are such; guide.html and guide_*.csv of runs of mixtures; every figure as PNG and SVG; "
+        "with docs= the study's numbers in <folder>/data, and every table between "
         "`<!-- table: <study> <kind> -->` and `<!-- end of table -->` in its pages and the README.md beside it"
     ),
     example="report study=paper_nano compare=sft",

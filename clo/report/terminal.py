@@ -58,7 +58,7 @@ def print_claims(console: Console, found: Sequence[ClaimResult]) -> None:
         for cells in rows:
             told = dict(zip(heads, cells, strict=True))
             claim, verdict = told.pop("claim"), told.pop("verdict")
-            _entry(console, claim, {"": verdict} | told)
+            entry(console, claim, {"": verdict} | told)
     console.print(RULE, markup=False)
 
 
@@ -97,7 +97,7 @@ def _gains(rows: Iterable[Sequence[str]]) -> RenderableType:
     return table
 
 
-def _entry(console: Console, title: str, told: dict[str, str]) -> None:
+def entry(console: Console, title: str, told: dict[str, str]) -> None:
     """A title, and named values under it."""
     from rich.text import Text
 

@@ -8,11 +8,13 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from guide_fixture import SMALL, TASKS, Mixture, write_guide
 from report_extras import add_everything
 from report_fixture import write_run, write_study
 
@@ -23,6 +25,7 @@ from clo.report.make import make_report
 from clo.report.style import WIDTH, Look, looks
 from clo.report.summary import build
 
+MIXED = replace(SMALL, models=("tasks_s", "tasks_l"), mixtures=(Mixture(), Mixture("guide_joint", tasks=TASKS)))
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 MEASURE = """<script>
 const wide = names => [...document.querySelectorAll(names)].map(one => Math.round(one.getBoundingClientRect().width));
@@ -125,6 +128,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int], 
     pages = {
         "report": report,
         **{k: next((report.parent / k).glob(f"*{own}*.html")) for k, own in (("runs", "clo"), ("compare", "CLO"))},
+        "guide": make_report("mixed", write_guide(outputs / "mixed", MIXED).parent).with_name("guide.html"),
     }
     frames = FRAMES
     for (name, page), width in itertools.product(pages.items(), (390, 800, 1280)):
@@ -136,7 +140,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int], 
     done = subprocess.run([*command, f"--user-data-dir={outputs}/profile", place], capture_output=True, timeout=120)
     found = re.findall(r'<pre class="found">(.*?)</pre>', done.stdout.decode())
     told = {(name, int(width)): sizes for name, width, sizes in (json.loads(html.unescape(one)) for one in found)}
-    assert len(told) == 9, done.stderr.decode()[-2000:]
+    assert len(told) == 12, done.stderr.decode()[-2000:]
     return told
 
 
@@ -164,6 +168,6 @@ def test_a_wide_screen_is_used(measured: dict[tuple[str, int], dict[str, Any]]) 
     """At 1280 pixels prose takes four fifths of the page, tables nearly all, and cards stand side by side."""
     found = measured["report", 1280]
     assert min(found["columns"]) > 0.79 * 1280 and min(found["tables"]) > 0.95 * 1280
-    for name in ("report", "runs", "compare"):
+    for name in ("report", "runs", "compare", "guide"):
         cards = measured[name, 1280]["cards"]
         assert cards and max(cards) < 640 and min(measured[name, 390]["cards"]) > 0.85 * 390

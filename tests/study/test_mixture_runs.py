@@ -12,7 +12,7 @@ from warm_runs import WarmRuns, tiny
 
 WORDS = (
     *("lang=[sw,ko]", "data=tasks", "mixture.name=mine", "mixture.seen=[sw]", "mixture.source=4", "mixture.others=3"),
-    *("method.steps=2", "batch_size=4", "evaluation.rows=2", "evaluation.val_items=2", "evaluation.watch=0"),
+    *("method.steps=2", "batch_size=4", "evaluation.rows=2", "evaluation.val_items=3", "evaluation.watch=0"),
     *("evaluation.max_new_tokens=6", "model.oracle=null", "model.max_length=250"),
 )
 SENTENCES = {

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clo.errors import UserError
-from clo.report.collect import collect, grouped
+from clo.report.collect import collect
 from clo.report.formats import signed
 from clo.report.guide.cubes import Lab
 from clo.report.guide.curves import told
 from clo.report.guide.joint import paired
-from clo.report.guide.runs import MixtureRun, read_mixtures
+from clo.report.guide.runs import MixtureRun, read_mixtures, rows_text
 
 if TYPE_CHECKING:
     from clo.evaluation.dynamics import Array
@@ -103,14 +103,14 @@ def _known(key: str, value: str, there: Sequence[str], study: str) -> None:
 
 def _advice(lab: Lab, wish: Wish, model: str) -> Advice:
     every = _options(lab, wish, model)
-    fitting = [one for one in every if one.run.items <= wish.budget]
+    fitting = [one for one in every if one.run.total <= wish.budget]
     warnings = _warnings(every, wish)
     if not fitting:
         return Advice(model, None, options=len(every), warnings=warnings)
-    best, *others = sorted(fitting, key=lambda one: (-one.score.value, one.run.items))
+    best, *others = sorted(fitting, key=lambda one: (-one.score.value, one.run.total))
     gaps = [paired(best.cube, other.cube) for other in others]
     alike = [other for other, gap in zip(others, gaps, strict=True) if gap is None or not _apart(gap)]
-    cheapest = min([best, *alike], key=lambda one: (one.run.items, -one.score.value))
+    cheapest = min([best, *alike], key=lambda one: (one.run.total, -one.score.value))
     runner_up, gap = (others[0], gaps[0]) if others else (None, None)
     return Advice(
         model, best, runner_up, gap, None if cheapest is best else cheapest, len(fitting), warnings
@@ -142,7 +142,7 @@ def _warnings(options: Sequence[Option], wish: Wish) -> list[str]:
     """What the runs cannot say of the wish."""
     if not options:
         return [f"no run of it trains {wish.task} and was asked in {wish.target}"]
-    sizes, found = [one.run.items for one in options], []
+    sizes, found = [one.run.total for one in options], []
     if wish.budget > max(sizes):
         found.append(
             f"the largest mixture that was run has {max(sizes):,} rows: what {wish.budget:,} rows would buy beyond it, "
@@ -166,13 +166,13 @@ def advice_lines(one: Advice, wish: Wish) -> list[str]:
     if one.best is None:
         return [f"{lead} cannot tell", *warnings]
     best, count = one.best, len(one.best.runs)
-    lines = [f"{lead} {best.label}", *(f"  {task}: {rows}" for task, rows in _rows(best.run.rows).items())]
-    lines += [f"  {best.run.items:,} rows in all; expected score {told(best.score)} points, {_seeds(count)}"]
+    lines = [f"{lead} {best.label}", *(f"  {task}: {rows}" for task, rows in rows_text(best.run.rows).items())]
+    lines += [f"  {best.run.total:,} rows in all; expected score {told(best.score)} points, {_seeds(count)}"]
     lines += ["  Rests on " + ", ".join(run.folder.name for run in best.runs)]
     lines += [f"  {_compared(one)}"]
     if one.cheapest is not None:
         other = one.cheapest
-        what = f"{other.label}, {other.run.items:,} rows in all, {told(other.score)}"
+        what = f"{other.label}, {other.run.total:,} rows in all, {told(other.score)}"
         lines.append(f"  Cheapest that cannot be told from it: {what}")
     if one.options > 1:
         lines.append(
@@ -191,18 +191,6 @@ def _compared(one: Advice) -> str:
         return f"{lead}: the runs tell them apart."
     why = "one seed says nothing of others" if one.gap.seeds < 2 else "the interval has 0 in it"
     return f"{lead}: the runs cannot tell which is better ({why})."
-
-
-def _rows(rows: Mapping[str, Mapping[str, int]]) -> dict[str, str]:
-    """Task -> such as ``en 400, de sw zh 100 each``; languages without rows are left out."""
-    found = {}
-    for task, own in rows.items():
-        by = grouped(((code, n) for code, n in own.items() if n), lambda one: one[1])
-        parts = [
-            f"{' '.join(code for code, _ in same)} {n:,}{' each' if len(same) > 1 else ''}" for n, same in by.items()
-        ]
-        found[task] = ", ".join(parts)
-    return found
 
 
 def _seeds(count: int) -> str:

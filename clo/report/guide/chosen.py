@@ -75,14 +75,14 @@ class Chosen:
         return MIXED if len(latin) > 1 else LATIN if latin == {True} else OTHER if latin else ""
 
     def seeds(self, arms: Sequence[Arm]) -> int:
-        """Of the arm and amount that has the fewest."""
+        """The fewest that any amount of the arms has."""
         return min(len(self.lab.at(arm, amount)) for arm in arms for amount in self.lab.amounts(arm))
 
     def told(self, place: Place, what: str, found: Interval, arms: Sequence[Arm]) -> GuideEffect:
-        """A number of the report, with its interval.
+        """A number of the arms, in points.
 
         Raises:
-            NotTestedError: there is no score.
+            NotTestedError: there is no number.
         """
         low, high = (found.value if end is None else end for end in (found.low, found.high))
         if math.isnan(found.value):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import product
 from typing import TYPE_CHECKING
@@ -10,11 +11,11 @@ from typing import TYPE_CHECKING
 from clo.report.claim_results import ClaimResult, verdict_of
 from clo.report.claim_tests import Effect, NotTestedError
 from clo.report.claims import Claim
-from clo.report.guide.chosen import LATIN, MIXED, OTHER, Chosen, GuideEffect, in_latin
+from clo.report.guide.chosen import LATIN, MIXED, OTHER, Chosen, GuideEffect, Place, in_latin
 from clo.report.guide.claims import FLAT, GUIDE_CLAIMS
 from clo.report.guide.cubes import SEEN, UNSEEN, Lab
 from clo.report.guide.curves import Gap
-from clo.report.guide.joint import paired
+from clo.report.guide.joint import count, paired, steps_at
 from clo.report.guide.runs import Arm
 from clo.report.guide.variance import TRANSFER, Explained
 
@@ -164,21 +165,24 @@ class Bench(Chosen):
     def _joint(self, model: str, task: str) -> GuideEffect:
         from clo.evaluation.dynamics import interval, means, resampled
 
-        for alone, joint in self.lab.pairs(self.method, model, task):
-            shared = [a for a in self.lab.amounts(alone) if a in self.lab.amounts(joint)]
-            rows = [[self.lab.at(arm, a)[0].rows[task] for arm in (alone, joint)] for a in shared]
-            shared = [amount for amount, (own, other) in zip(shared, rows, strict=True) if own == other]
-            if shared:
-                cubes = [
-                    self.lab.cube(arm, task, self.lab.group(joint, task, SEEN))[
-                        [self.lab.amounts(arm).index(shared[-1])]
-                    ]
-                    for arm in (alone, joint)
-                ]
+        def most_steps(pair: tuple[Arm, Arm]) -> float:
+            return max((steps or 0 for steps in steps_at(self.lab, pair[1]).values()), default=0)
+
+        # The paper goes by epochs: where both were run, the joint mixture with as many passes over its rows counts.
+        pairs = sorted(self.lab.pairs(self.method, model, task), key=most_steps, reverse=True)
+        for alone, joint in pairs:
+            if shared := self.lab.equal_rows(alone, joint, task):
+                cubes = []
+                for arm in (alone, joint):
+                    cube = self.lab.cube(arm, task, self.lab.group(joint, task, SEEN))
+                    cubes.append(cube[[self.lab.amounts(arm).index(shared[-1])]])
+                steps = (
+                    " against ".join(count(steps_at(self.lab, arm)[shared[-1]]) for arm in (joint, alone)) + " steps"
+                )
                 (one,), (both,) = (means(cube) for cube in cubes)
                 drawn, drawn_too = (resampled(cube, self.lab.draws[task])[:, 0] for cube in cubes)
                 found = interval(float(100 * (both / one - 1)), 100 * (drawn_too / drawn - 1))
-                told = self.told((model, task), f"{shared[-1]:,} rows, {joint.label}", found, [alone, joint])
+                told = self.told((model, task), f"{shared[-1]:,} rows, {steps}", found, [alone, joint])
                 return replace(told, unit="%")
         raise NotTestedError(
             f"no run of {model} trains {task} among other tasks at the rows of one that trains it alone"
@@ -186,25 +190,39 @@ class Bench(Chosen):
 
     def _script_words(self, model: str, task: str) -> GuideEffect:
         langs = [lang for lang in self.lab.others(task) if not in_latin(lang)]
-        return self._scripts(model, task, ((OTHER, MIXED), (LATIN,)), langs)
+        return self._scripts((model, task), langs, 1.0)
 
     def _script_maths(self, model: str, task: str) -> GuideEffect:
-        return self._scripts(model, task, ((LATIN,), (MIXED,)), self.lab.others(task))
+        return self._scripts((model, task), self.lab.others(task), -1.0)
 
-    def _scripts(
-        self, model: str, task: str, kinds: tuple[tuple[str, ...], tuple[str, ...]], langs: Sequence[str]
-    ) -> GuideEffect:
-        """The first kind of script less the second, at the most rows that both have."""
-        arms = [self.alone(model, task, own) for own in kinds]
-        shared = [a for a in self.lab.amounts(arms[0]) if a and a in self.lab.amounts(arms[1])]
-        if not shared or not langs:
-            raise NotTestedError(f"no amount of rows that {arms[0].label} and {arms[1].label} share")
-        cells = [self.lab.cube(arm, task, langs)[self.lab.amounts(arm).index(shared[-1])] for arm in arms]
-        gap = paired(cells[0], cells[1])
+    def _scripts(self, place: Place, langs: Sequence[str], sign: float) -> GuideEffect:
+        """Rows in other scripts, or in Latin too, less rows in Latin alone, at the most rows that both have.
+
+        In languages that neither trains, where there are such; ``sign`` -1 turns the difference round.
+        """
+        model, task = place
+        latin, others = self.alone(model, task, (LATIN,)), []
+        for kind in (MIXED, OTHER):
+            with suppress(NotTestedError):
+                others.append(self.alone(model, task, (kind,)))
+        trained = [{*self.lab.group(latin, task, SEEN), *self.lab.group(arm, task, SEEN)} for arm in others]
+        pairs = [(arm, [lang for lang in langs if lang not in own]) for arm, own in zip(others, trained, strict=True)]
+        if not pairs or not langs:
+            raise NotTestedError(f"no run of {model} trains {task} with rows in other scripts than Latin")
+        other, fair = next((pair for pair in pairs if pair[1]), (others[0], list(langs)))
+        shared = [a for a in self.lab.amounts(other) if a and a in self.lab.amounts(latin)]
+        arms = [other, latin]
+        gap = None
+        if shared:
+            places = [self.lab.amounts(arm).index(shared[-1]) for arm in arms]
+            cells = [self.lab.cube(arm, task, fair)[at] for arm, at in zip(arms, places, strict=True)]
+            gap = paired(*(cells if sign > 0 else reversed(cells)))
         if gap is None:
-            raise NotTestedError(f"no answers that {arms[0].label} and {arms[1].label} share")
-        what = f"{shared[-1]:,} rows, {arms[0].name} less {arms[1].name}, in {', '.join(langs)}"
-        return replace(self.told((model, task), what, gap.interval, arms), seeds=gap.seeds)
+            raise NotTestedError(f"no amount of rows and no answers that {other.label} and {latin.label} share")
+        items = [f"{self.lab.at(arm, shared[-1])[0].total:,}" for arm in arms]
+        names = [f"{arm.name} ({n} rows in all)" for arm, n in zip(arms, items, strict=True)]
+        what = f"{shared[-1]:,} rows, {' less '.join(names if sign > 0 else reversed(names))}, in {', '.join(fair)}"
+        return replace(self.told(place, what, gap.interval, arms), seeds=gap.seeds)
 
     def _variables(self, what: str, variable: str) -> GuideEffect:
         there = [name for one in self.explained for name in one.variables]

@@ -115,6 +115,11 @@ class Lab:
             if joint.joint and not single.joint and self.mixtures.seen(single, task) == self.mixtures.seen(joint, task)
         ]
 
+    def equal_rows(self, single: Arm, joint: Arm, task: str) -> list[int]:
+        """Amounts at which both have the same rows of the task in every language."""
+        shared = [amount for amount in self.amounts(joint) if amount in self.amounts(single)]
+        return [a for a in shared if self.at(single, a)[0].rows[task] == self.at(joint, a)[0].rows[task]]
+
 
 def _line(own: Sequence[Scores], keys: Sequence[str]) -> list[float]:
     nothing = float("nan")

@@ -76,7 +76,7 @@ def _curves(guide: Guide, task: str, method: str) -> Drawing | None:
     if not found:
         return None
     models = [model for model in guide.mixtures.models if any(c.arm.model == model for c in found)]
-    palette = looks(list(dict.fromkeys(c.arm.name for c in found)))
+    palette = looks(list(dict.fromkeys(c.arm.label for c in found)))
     figure, panels = _panels(models, 2.9)
     amounts = sorted({amount for c in found for amount in c.amounts})
     for model, axes in panels.items():
@@ -84,7 +84,7 @@ def _curves(guide: Guide, task: str, method: str) -> Drawing | None:
         for start in sorted({round(c.start, 6) for c in own if c.start is not None and c.group == UNSEEN}):
             axes.axhline(start, label="start model, unseen", **START)
         for c in own:
-            _line(axes, c.amounts, c.points, label=f"{c.arm.name}, {c.group}", **_look(palette[c.arm.name], c))
+            _line(axes, c.amounts, c.points, label=f"{c.arm.label}, {c.group}", **_look(palette[c.arm.label], c))
         _by_rows(axes, amounts)
     first = next(iter(panels.values()))
     first.set_ylabel("score, points")

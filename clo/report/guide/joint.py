@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from clo.evaluation.dynamics import Array
     from clo.evaluation.significance import Difference
 
-ROWS, STEPS = "equal rows", "equal steps"
+BOTH, ROWS, STEPS = "rows and steps", "rows", "steps"
+"""What is equal."""
 RESAMPLES = 2_000
 
 
@@ -26,7 +27,7 @@ class Pair:
     """Joint less single, in a task and a group of languages."""
 
     basis: str
-    """ROWS or STEPS."""
+    """BOTH, ROWS or STEPS."""
     single: Arm
     joint: Arm
     task: str
@@ -59,16 +60,12 @@ def _rows(lab: Lab, arms: tuple[Arm, Arm], task: str, group: str) -> Iterator[Pa
     """At every amount at which both have the same rows of the task, in every language."""
     single, joint = arms
     alone, among = (lab.cube(arm, task, lab.group(joint, task, group)) for arm in arms)
-    for amount in lab.amounts(joint):
-        if amount not in lab.amounts(single):
-            continue
-        here = [lab.at(arm, amount)[0].rows[task] for arm in arms]
-        if here[0] != here[1]:
-            continue
+    for amount in lab.equal_rows(single, joint, task):
         at = [cube[lab.amounts(arm).index(amount)] for cube, arm in zip((alone, among), arms, strict=True)]
         steps = (steps_at(lab, single)[amount], steps_at(lab, joint)[amount])
         if (gap := paired(at[1], at[0])) is not None:
-            yield Pair(ROWS, single, joint, task, group, amount, amount, steps, gap)
+            basis = BOTH if steps[0] is not None and steps[0] == steps[1] else ROWS
+            yield Pair(basis, single, joint, task, group, amount, amount, steps, gap)
 
 
 def _steps(lab: Lab, arms: tuple[Arm, Arm], task: str, group: str) -> Iterator[Pair]:
@@ -81,7 +78,7 @@ def _steps(lab: Lab, arms: tuple[Arm, Arm], task: str, group: str) -> Iterator[P
     amounts = lab.amounts(single)
     for place, amount in enumerate(lab.amounts(joint)):
         wanted = steps_at(lab, joint)[amount]
-        if not wanted:
+        if not wanted or wanted == own.get(amount):  # equal rows are compared above
             continue
         if between := _between(own, wanted, amount):
             low, high, part = between
@@ -116,6 +113,11 @@ def steps_at(lab: Lab, arm: Arm) -> dict[int, float | None]:
     return found
 
 
+def count(steps: float | None) -> str:
+    """A number of steps in words, also where none was recorded."""
+    return "unknown" if steps is None else f"{steps:,.0f}"
+
+
 def paired(ours: Array, theirs: Array) -> Difference | None:
     """Ours less theirs [seeds, prompts] over the seeds and prompts that both have; None where there are none."""
     import numpy as np
@@ -139,7 +141,7 @@ def pair_lines(pairs: Sequence[Pair]) -> Lines:
         by, one = {pair.joint_amount: told(pair.gap.interval, plus=True) for pair in own}, own[0]
         lead = [one.joint.model, one.joint.method, one.joint.label, one.task, one.group]
         cells = [by.get(amount, "") for amount in amounts]
-        rows.append([*lead, one.basis.removeprefix("equal "), *cells])
+        rows.append([*lead, one.basis, *cells])
     return heads, rows
 
 

@@ -16,7 +16,7 @@ from clo.report.guide.joint import pair_lines
 from clo.report.guide.variance import explained_lines
 from clo.report.render import render
 from clo.report.report_page import picture
-from clo.report.terminal import table_of
+from clo.report.terminal import NARROW, entry, table_of
 from clo.storage.files import write_text
 
 if TYPE_CHECKING:
@@ -85,9 +85,9 @@ def kept(runs: Sequence[Run]) -> list[str]:
 def example(guide: Guide) -> str:
     """A command that asks for advice on this study."""
     mixtures = guide.mixtures
-    run = max(mixtures.runs, key=lambda one: one.items)
+    run = max(mixtures.runs, key=lambda one: one.total)
     target = next((lang for lang in mixtures.languages if lang != mixtures.source), mixtures.source)
-    return f"task={mixtures.tasks[0]} target={target} budget={run.items}"
+    return f"task={mixtures.tasks[0]} target={target} budget={run.total}"
 
 
 def print_guide(console: Console, guide: Guide) -> None:
@@ -97,10 +97,16 @@ def print_guide(console: Console, guide: Guide) -> None:
     console.print(table_of("Where 95 % of the peak is reached", *brief((heads, cells)), ()))
     if guide.explained:
         console.print(table_of("Percent of the variance over runs", *brief(explained_lines(guide.explained)), ()))
-    several = len(guide.mixtures.methods) > 1
-    heads = ["the guide's sentence", *(["method"] if several else []), "verdict", "numbers (95 %)", "claimed"]
+    title, several = "The Post-trainer's Guide (arXiv 2504.16677)", len(guide.mixtures.methods) > 1
     lines = [claim_cells(one, several) for one in guide.claims]
-    console.print(table_of("The Post-trainer's Guide (arXiv 2504.16677)", heads, lines, ()))
+    if console.width >= NARROW:
+        heads = ["the guide's sentence", *(["method"] if several else []), "verdict", "numbers (95 %)", "claimed"]
+        console.print(table_of(title, heads, lines, ()))
+    else:
+        console.print(f"{title}\n", markup=False)
+        names = [*(["method"] if several else []), "", "numbers", "claimed"]
+        for words, *told in lines:
+            entry(console, words, dict(zip(names, told, strict=True)))
     console.print(GUIDE_RULE, markup=False)
     for one in guide.mixtures.left_out:
         console.print(f"Not among the mixtures: {one}", markup=False)

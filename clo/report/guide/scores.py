@@ -13,7 +13,19 @@ MEASURES = ("n", "score", "ungated", "right_language")
 
 def scores_csv(mixtures: Mixtures) -> str:
     """One line per run, task and language, before and after training; shares of 0 to 1 in full precision."""
-    heads = ["run", "model", "parameters", "method", "mixture", "tasks", "others", "seed", "items", "steps", "when"]
+    heads = [
+        "run",
+        "model",
+        "parameters",
+        "method",
+        "mixture",
+        "tasks",
+        "others",
+        "seed",
+        "rows_in_all",
+        "steps",
+        "when",
+    ]
     heads += ["task", "language", "rows", *MEASURES]
     return csv_text(heads, (line for run in mixtures.runs for line in _lines(run)))
 
@@ -24,4 +36,4 @@ def _lines(run: MixtureRun) -> Iterator[list[object]]:
         for task, langs in as_dict(run.table.get(when)).items():
             for lang, block in as_dict(langs).items():
                 told = [as_dict(block).get(key) for key in MEASURES]
-                yield [*lead, run.items, run.steps, when, task, lang, run.rows.get(task, {}).get(lang, 0), *told]
+                yield [*lead, run.total, run.steps, when, task, lang, run.rows.get(task, {}).get(lang, 0), *told]

@@ -87,7 +87,7 @@ def _table(lab: Lab, method: str, outcome: str) -> _Table | None:
                     own = weights[:, there]
                     values.append(float(line[there].mean()))
                     drawn.append(own @ line[there] / own.sum(1))
-                    levels.append({"task": task, "model": arm.model, "mixture": arm.name, "rows": amount, SEED: seed})
+                    levels.append({"task": task, "model": arm.model, "mixture": arm.label, "rows": amount, SEED: seed})
     if not levels:
         return None
     several = {name: [one[name] for one in levels] for name in levels[0] if len({one[name] for one in levels}) > 1}
