@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args, get_origin, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from clo.config.parse import RunConfig, conf_dir, tree
 from clo.config.reads import inner, is_whole, reads, settings, shipped
@@ -133,12 +134,20 @@ def _choices(key: str, typed: list[str], read: Set[str], cfg: DictConfig, groups
     return one or _two_singles(key, read, cfg)
 
 
+def _read_so(tried: DictConfig) -> set[str]:
+    """What a run of other choices reads; nothing where a value of the study cannot be made with them."""
+    try:
+        return read_by(cast(RunConfig, tried), tried)
+    except OmegaConfBaseException:
+        return set()
+
+
 def _file_and_single(key: str, cfg: DictConfig) -> str:
     """A file of the setting's own group with another value of one setting: what a loss reads, typed for SFT."""
     group, tried = key.partition(".")[0], OmegaConf.create(cfg)
     for path in sorted((Path(conf_dir()) / group).glob("*.yaml")):
         tried[group] = _chosen(group, path)
-        for _, word in _singles(key, read_by(cast(RunConfig, tried), tried), tried):
+        for _, word in _singles(key, _read_so(tried), tried):
             return f"{group}={path.stem} and {word}"
     return ""
 
@@ -161,7 +170,7 @@ def _files(group: str, key: str, typed: list[str], cfg: DictConfig) -> str:
             tried[group] = OmegaConf.merge(_schema(group), laid)
         else:
             tried[group] = _chosen(group, path)  # which makes a copy
-        if is_read(key, read_by(cast(RunConfig, tried), tried)):
+        if is_read(key, _read_so(tried)):
             found.append(path.stem)
         if len(found) == MOST:
             break
@@ -208,7 +217,7 @@ def _singles(key: str, read: Set[str], cfg: DictConfig) -> Iterator[tuple[str, s
         if name in read and (inner(hint) is None or is_whole(hint)):
             for value, word in _others(hint, OmegaConf.select(tried, name), field.metadata.get("values", ())):
                 OmegaConf.update(tried, name, value)
-                if is_read(key, read_by(cast(RunConfig, tried), tried)):
+                if is_read(key, _read_so(tried)):
                     yield name, field.metadata.get("written", f"{name}={word}")
                     break
             OmegaConf.update(tried, name, reduce(lambda node, part: node[part], name.split("."), written))
@@ -222,7 +231,7 @@ def _two_singles(key: str, read: Set[str], cfg: DictConfig) -> str:
             tried = OmegaConf.create(cfg)
             for value, word in _others(hint, OmegaConf.select(tried, name), field.metadata.get("values", ())):
                 OmegaConf.update(tried, name, value)
-                more = read_by(cast(RunConfig, tried), tried) - read
+                more = _read_so(tried) - read
                 for _, second in _singles(key, more, tried) if more else ():
                     return f"{field.metadata.get('written', f'{name}={word}')} and {second}"
             OmegaConf.update(tried, name, reduce(lambda node, part: node[part], name.split("."), written))
