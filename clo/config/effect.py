@@ -214,7 +214,7 @@ def _singles(key: str, read: Set[str], cfg: DictConfig) -> Iterator[tuple[str, s
     """Settings of which another value makes the run read the wanted one, with the word that sets it."""
     tried, written = OmegaConf.create(cfg), OmegaConf.to_container(cfg, resolve=False)
     for name, hint, field in settings(RunConfig):
-        if name in read and (inner(hint) is None or is_whole(hint)):
+        if name in read and (inner(hint) is None or is_whole(hint)) and _is_there(written, name):
             for value, word in _others(hint, OmegaConf.select(tried, name), field.metadata.get("values", ())):
                 OmegaConf.update(tried, name, value)
                 if is_read(key, _read_so(tried)):
@@ -223,11 +223,18 @@ def _singles(key: str, read: Set[str], cfg: DictConfig) -> Iterator[tuple[str, s
             OmegaConf.update(tried, name, reduce(lambda node, part: node[part], name.split("."), written))
 
 
+def _is_there(written: Any, name: str) -> bool:
+    """Whether this run has the groups that a setting is in; another cell of its grid may be the one that has them."""
+    for part in name.split(".")[:-1]:
+        written = written.get(part) if isinstance(written, dict) else None
+    return isinstance(written, dict)
+
+
 def _two_singles(key: str, read: Set[str], cfg: DictConfig) -> str:
     """Another value of one setting, and of one that is read with it alone."""
     written = OmegaConf.to_container(cfg, resolve=False)
     for name, hint, field in settings(RunConfig):
-        if name in read and (inner(hint) is None or is_whole(hint)):
+        if name in read and (inner(hint) is None or is_whole(hint)) and _is_there(written, name):
             tried = OmegaConf.create(cfg)
             for value, word in _others(hint, OmegaConf.select(tried, name), field.metadata.get("values", ())):
                 OmegaConf.update(tried, name, value)
