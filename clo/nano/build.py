@@ -54,9 +54,8 @@ def build(
     torch.manual_seed(seed)
     model = new_model(tokenizer, start)
     parameters = sum(weight.numel() for weight in model.parameters())
-    say(
-        f"{parameters:,} parameters, {len(tokenizer):,} tokens, {start.steps} steps of {start.rows * start.length:,} tokens"
-    )
+    size = f"{start.steps} steps of {start.rows * start.length:,} tokens"
+    say(f"{parameters:,} parameters, {len(tokenizer):,} tokens, {size}")
     seconds = pretrain(model, tokenizer, start, seed, say, kept)
     model.generation_config = GenerationConfig(
         do_sample=False, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, max_new_tokens=64

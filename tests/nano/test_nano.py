@@ -179,6 +179,10 @@ def test_building_is_deterministic(tmp_path: Path) -> None:
 
 
 def test_a_killed_build_goes_on_to_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from clo.nano.build import build
+
     monkeypatch.setattr("clo.nano.pretrain.KEPT", 2)
     build(tmp_path / "whole", seed=1, steps=5, say=lambda _: None, measured=False)
     clip, calls = torch.nn.utils.clip_grad_norm_, [0]
