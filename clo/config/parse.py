@@ -85,6 +85,7 @@ class RunConfig:
     def __post_init__(self) -> None:
         if self.mixture.name:
             check_mixed(self)
+            self.tasks = {name: task for name, task in self.tasks.items() if name in self.mixture.tasks}
             lengths = [task.max_new_tokens or 0 for task in self.tasks.values() if task.name in self.mixture.tasks]
             most = max([self.evaluation.max_new_tokens, *lengths])
             self.evaluation = replace(self.evaluation, max_new_tokens=most)

@@ -64,7 +64,8 @@ def _task_rows(run: RunConfig, task: str, split: str) -> list[Row]:
         from clo.data.task_sources import read_task_rows
 
         sizes, bad = run.table()[task], BadRows(run.data.bad_rows == "skip")
-        wanted = [code for code in codes if sizes[code]] if split == "train" else codes
+        # A task is asked in the languages that it exists in; trained ones that it lacks are refused by their name.
+        wanted = [code for code in codes if sizes[code] or (split != "train" and config.has(code))]
         most = {"train": max(sizes.values()), "dev": run.evaluation.val_items}.get(split, 0)
         # Some more, for those that are too long; of them the seed draws where it does.
         limit = SPARE * max(most, run.evaluation.rows or ROWS) if config.path is None else None

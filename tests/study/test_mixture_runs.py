@@ -38,7 +38,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory, warm: WarmRuns, tiny_folder: 
     place = tmp_path_factory.mktemp("mixtures")
     write_task(place)
     (place / "conf" / "task").mkdir(parents=True)
-    columns = "metric: number\nkind: table\nlicence: mine\n"
+    columns = "metric: number\nkind: table\nlicence: mine\nlanguages: {en: en, sw: sw, ko: ko}\n"
     told = f"# @package tasks.rivers\nname: rivers\n{columns}path: '{place}/{{lang}}.{{split}}.jsonl'\n"
     (place / "conf" / "task" / "rivers.yaml").write_text(told, encoding="utf-8")
     ways = {
