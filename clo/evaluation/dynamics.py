@@ -2,8 +2,8 @@
 
 Scores stand in a *cube*: float [amounts, seeds, prompts] in points, the amounts being rows per language in rising
 order, NaN where there is no run or no answer. Two things are chance, the seed and the prompts, and both are resampled,
-crossed (the pigeonhole bootstrap: Owen 2007). Of n seeds or prompts n - 1 are drawn, with which the variance of a mean
-has no bias (Rao and Wu 1988): of three seeds, a bootstrap of three makes it a third too small.
+crossed (the pigeonhole bootstrap: Owen 2007). What n draws of n move a mean by is too little by sqrt((n - 1) / n), with
+three seeds a fifth; so it is stretched by as much (the rescaling bootstrap: Rao and Wu 1988).
 """
 
 from __future__ import annotations
@@ -23,12 +23,14 @@ PEAK = 0.95
 
 @dataclass(frozen=True)
 class Draws:
-    """How often each seed and each prompt is drawn in each resample."""
+    """What each seed and each prompt weighs in each resample, 1 on the mean."""
 
     seeds: Array
-    """[resamples, seeds]."""
+    """[resamples, seeds], stretched: a seed that is not drawn weighs a little less than nothing."""
     prompts: Array
-    """[resamples, prompts]."""
+    """[resamples, prompts], likewise."""
+    counts: Array
+    """[resamples, seeds]: how often each seed is drawn."""
 
 
 def draw(seeds: int, prompts: int, resamples: int = RESAMPLES, seed: int = 0) -> Draws:
@@ -43,12 +45,16 @@ def draw(seeds: int, prompts: int, resamples: int = RESAMPLES, seed: int = 0) ->
         raise ValueError(f"expected at least one seed and one prompt, got {seeds} and {prompts}")
     chance = np.random.default_rng(seed)
 
-    def counts(n: int) -> Array:
-        if n == 1:
-            return np.ones((resamples, 1))
-        return chance.multinomial(n - 1, np.full(n, 1 / n), size=resamples).astype(np.float64)
+    def drawn(n: int) -> Array:
+        return chance.multinomial(n, np.full(n, 1 / n), size=resamples).astype(np.float64)
 
-    return Draws(counts(seeds), counts(prompts))
+    counts = drawn(seeds)
+    return Draws(_stretched(counts), _stretched(drawn(prompts)), counts)
+
+
+def _stretched(counts: Array) -> Array:
+    n = counts.shape[1]
+    return 1 + (counts - 1) * (n / (n - 1)) ** 0.5 if n > 1 else counts
 
 
 def as_cube(values: ArrayLike) -> Array:
@@ -88,9 +94,10 @@ def resampled(values: ArrayLike, draws: Draws) -> Array:
 
 
 def interval(value: float, sample: ArrayLike, confidence: float = 0.95) -> Interval:
-    """An estimate with the percentile interval of its resamples; resamples without a value (NaN) do not count.
+    """An estimate with the percentile interval of its resamples, which holds the estimate at least at an end.
 
-    Ends may be infinite, where the statistic is. Without any resample there are no ends.
+    Resamples without a value (NaN) do not count; without any there are no ends. Ends may be infinite, where the
+    statistic is.
     """
     ordered = np.sort(np.asarray(sample, np.float64))
     ordered = ordered[~np.isnan(ordered)]
@@ -99,7 +106,7 @@ def interval(value: float, sample: ArrayLike, confidence: float = 0.95) -> Inter
     tail = (1 - confidence) / 2
     # By hand: numpy's quantiles go between two values, which is no number where one of them is infinite.
     low, high = (ordered[min(len(ordered) - 1, int(share * len(ordered)))] for share in (tail, 1 - tail))
-    return Interval(value, float(low), float(high))
+    return Interval(value, float(np.fmin(low, value)), float(np.fmax(high, value)))
 
 
 def curve(values: ArrayLike, draws: Draws) -> list[Interval]:
@@ -189,7 +196,8 @@ def correlation(left: ArrayLike, right: ArrayLike, draws: Draws) -> Interval:
         ValueError: the shapes differ.
     """
     cube = as_cube(left)
-    once = Draws(*(np.ones((1, n)) for n in cube.shape[1:]))
+    ones = [np.ones((1, n)) for n in cube.shape[1:]]
+    once = Draws(*ones, ones[0])
     return interval(float(correlations(cube, right, once)[0]), correlations(cube, right, draws))
 
 
@@ -202,7 +210,7 @@ def correlations(left: ArrayLike, right: ArrayLike, draws: Draws) -> Array:
     with np.errstate(invalid="ignore", divide="ignore"):
         counts = np.einsum("csp,dp->dcs", there.astype(np.float64), draws.prompts, optimize=True)
         runs = [np.einsum("csp,dp->dcs", np.where(there, c, 0), draws.prompts, optimize=True) / counts for c in cubes]
-        weight = np.where(counts > 0, draws.seeds[:, None, :], 0.0)
+        weight = np.where(counts > 0, draws.counts[:, None, :], 0.0)
         x, y = (np.where(weight > 0, one, 0.0) for one in runs)
         total = weight.sum((1, 2), keepdims=True)
         x, y = (one - (weight * one).sum((1, 2), keepdims=True) / total for one in (x, y))

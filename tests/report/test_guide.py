@@ -165,10 +165,10 @@ def test_what_the_runs_lack_is_said(tmp_path: Path) -> None:
     """One task at one size: hardly anything is tested, each with its reason; one seed decides nothing."""
     found = verdicts(guide_of(write_guide(tmp_path / "s", SMALL)).claims)
     reasons = {test: one.reason for test, one in found.items() if one.verdict == "not tested"}
-    assert reasons["peaks"] == "no run of tasks_s trains maths with it alone"
+    assert reasons["peaks"] == "no run of tasks_s trains maths alone"
     assert reasons["flat_words"] == "no runs at 400 rows and above"
     assert reasons["gap_shrinks"] == reasons["english"] == "one size of model alone"
-    assert reasons["script_words"] == "no run of tasks_s trains facts with rows in Latin script"
+    assert reasons["script_words"] == "no run of tasks_s trains facts with rows in Latin script alone"
     assert reasons["variables"] == "runs with unseen languages do not differ in task and model"
     assert reasons["joint"] == "no run trains the tasks that it speaks of"
     assert found["gap_stays"].verdict == "held"

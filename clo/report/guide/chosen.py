@@ -60,8 +60,8 @@ class Chosen:
         else:
             arms = [] if kinds else arms
         if not arms:
-            what = f"rows in {kinds[0]} script" if kinds else "it alone"
-            raise NotTestedError(f"no run of {model} trains {task} with {what}")
+            what = f"with rows in {kinds[0]} script alone" if kinds else "alone"
+            raise NotTestedError(f"no run of {model} trains {task} {what}")
 
         def rank(arm: Arm) -> tuple[bool, int, int, str]:
             seen = len(self.lab.group(arm, task, SEEN))

@@ -225,6 +225,8 @@ class Bench(Chosen):
         return replace(self.told(place, what, gap.interval, arms), seeds=gap.seeds)
 
     def _variables(self, what: str, variable: str) -> GuideEffect:
+        if not self.explained:
+            raise NotTestedError("no run has unseen languages, or their scores do not vary")
         there = [name for one in self.explained for name in one.variables]
         if missing := [name for name in ("task", "model", "rows") if name not in there]:
             raise NotTestedError(f"runs with unseen languages do not differ in {' and '.join(missing)}")

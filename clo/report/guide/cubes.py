@@ -44,9 +44,9 @@ class Lab:
         """Task -> resamples: seeds are drawn alike in all tasks, prompts in each for itself."""
         from clo.evaluation.dynamics import Draws, draw
 
-        seeds = draw(len(self.seeds), 1).seeds
+        of = draw(len(self.seeds), 1)
         return {
-            task: Draws(seeds, draw(1, len(keys), seed=zlib.crc32(task.encode())).prompts)
+            task: Draws(of.seeds, draw(1, len(keys), seed=zlib.crc32(task.encode())).prompts, of.counts)
             for task, keys in self.prompts.items()
         }
 
