@@ -24,8 +24,8 @@ signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which st
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     for _module in MODULES:
-        with contextlib.suppress(ImportError):  # a cell that needs it says so
+        with contextlib.suppress(Exception):  # a cell that needs it says so
             importlib.import_module(_module)
     for _name in NAMES:
-        with contextlib.suppress(ImportError, AttributeError):
+        with contextlib.suppress(Exception):
             getattr(importlib.import_module("transformers"), _name)
