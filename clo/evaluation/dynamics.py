@@ -197,7 +197,7 @@ def correlation(left: ArrayLike, right: ArrayLike, draws: Draws) -> Interval:
     """
     cube = as_cube(left)
     ones = [np.ones((1, n)) for n in cube.shape[1:]]
-    once = Draws(*ones, ones[0])
+    once = Draws(ones[0], ones[1], ones[0])
     return interval(float(correlations(cube, right, once)[0]), correlations(cube, right, draws))
 
 
