@@ -26,7 +26,7 @@ ANY = ({"facts": {"sw": 100}},)
 class MixtureConfig:
     """A table task x language x rows; every column is a prefix of its rows, so that larger ones hold smaller ones."""
 
-    name: str = ""
+    name: str = field(default="", metadata={"values": ("mine", "")})
     """Of the mixture in folders and reports; empty is none."""
     tasks: list[str] = field(default_factory=list, metadata={"values": (["facts"], ["maths", "summaries"])})
     """Tasks that are trained and asked: facts, maths, summaries, or others of ``task=``."""

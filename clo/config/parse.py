@@ -85,6 +85,7 @@ class RunConfig:
     def __post_init__(self) -> None:
         if self.mixture.name:
             check_mixed(self)
+            self.tasks = {name: task for name, task in self.tasks.items() if name in self.mixture.tasks}
             lengths = [task.max_new_tokens or 0 for task in self.tasks.values() if task.name in self.mixture.tasks]
             most = max([self.evaluation.max_new_tokens, *lengths])
             self.evaluation = replace(self.evaluation, max_new_tokens=most)
@@ -212,7 +213,7 @@ def register_schema() -> None:
 
 
 @functools.cache
-def _tree() -> Any:
+def tree() -> Any:
     """The dataclass tree with nothing set; for copies only."""
     return OmegaConf.structured(RunConfig)
 
@@ -252,7 +253,7 @@ def parse(cfg: DictConfig) -> RunConfig:
     if unknown:
         raise UserError(f"unknown key {', '.join(unknown)}; `python train.py --cfg job` lists the keys there are")
     try:
-        whole = OmegaConf.merge(_tree(), cfg)  # it merges into a copy of the first
+        whole = OmegaConf.merge(tree(), cfg)  # it merges into a copy of the first
         if whole.lang.further:
             _keep_places(whole)
         run = OmegaConf.to_object(whole)

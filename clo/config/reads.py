@@ -8,6 +8,7 @@ What a function yields is read; every other setting of its group rests at its de
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import MISSING
@@ -28,8 +29,8 @@ Group = TypeVar("Group")
 
 
 def shipped(path: str) -> bool:
-    """Whether a model comes with this package: nano, or one of its sisters from other seeds, nano-1."""
-    return re.fullmatch(r"nano(-\d)?", path) is not None
+    """Whether a model is built here: nano, tasks_s, tasks_m, tasks_l, or a sister from another seed, nano-1."""
+    return re.fullmatch(r"(nano|tasks_[sml])(-\d)?", path) is not None
 
 
 def _top(run: RunConfig) -> Names:
@@ -249,10 +250,12 @@ def is_mapping(hint: Any) -> bool:
     return get_origin(hint) is dict and inner(hint) is not None
 
 
-def settings(cls: type, path: str = "") -> Iterator[tuple[str, Any, dataclasses.Field[Any]]]:
+@functools.cache
+def settings(cls: type, path: str = "") -> tuple[tuple[str, Any, dataclasses.Field[Any]], ...]:
     """Dotted name, type and field of every setting; a group comes before what it holds."""
-    hints = get_type_hints(cls)
+    hints, found = get_type_hints(cls), []
     for field in dataclasses.fields(cls):
-        yield f"{path}{field.name}", hints[field.name], field
+        found.append((f"{path}{field.name}", hints[field.name], field))
         if (group := inner(hints[field.name])) is not None and not is_whole(hints[field.name]):
-            yield from settings(group, f"{path}{field.name}.")
+            found += settings(group, f"{path}{field.name}.")
+    return tuple(found)

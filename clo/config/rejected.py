@@ -77,7 +77,7 @@ def check_pairs(method: MethodConfig, data: DataConfig) -> None:
     if "quality" not in kinds_of(method):
         return
     what = "method.rejected=quality" if method.ranking is None else "method.ranking"
-    if data.kind == "cldr":
+    if data.kind in ("cldr", "tasks"):
         raise UserError(
             f"{what} needs quality pairs, and data={data.name} has none; take data=files with a 'rejected' response "
             "beside each 'response', or data=table or data=oasst with data.source.pairs=true"

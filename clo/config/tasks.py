@@ -141,6 +141,10 @@ class TaskConfig:
             raise UserError(f"{self.key(f'splits.{name}')}={written} has no rows; its end must be behind its beginning")
         return Slice(found["name"], start, stop)
 
+    def has(self, lang: str) -> bool:
+        """Whether it exists in a language, as far as its settings say."""
+        return (not self.languages or lang in self.languages) and (not self.instruction or lang in self.instruction)
+
     def named(self, lang: str) -> list[str]:
         """The source's own names of a language.
 

@@ -92,6 +92,11 @@ def load_splits(
         )
         return Splits(train, dev, test)
     languages = (source, *targets)
+    if data.kind == "tasks":
+        from clo.data.tasks import mixed_rows
+
+        train, dev, test = (mixed_rows(split, languages) for split in ("train", "dev", "test"))
+        return Splits(train, dev, test)
     if data.kind == "translated":
         found = [(str(translated[target]), read_rows(translated[target], source, target)) for target in targets]
         poor = [

@@ -5,12 +5,13 @@ its language writes it, is the gold number (where a row has none, the last of it
 a comparison, is the one that is named. ``rouge``: ROUGE-L of the reference response (rouge_score; words, but
 characters where a script has no spaces, and syllables in Korean). ``chrf``: sentence chrF2 (sacrebleu), as a share.
 
-**The right language is a gate.** What the identifier decides counts. An answer that is too short for it counts as right
-unless its words speak against it: two or more of them, all in a script that the language is not written in, or more of
-them among the words of the rows' references in another language than among those in its own. So "42" and "42 km" are
-right in any language, and so is a name that the references have in several; "It is 42." is wrong in Chinese, and in
-Swahili where English references have its words. The gold text itself is no evidence of a wrong language, and an answer
-without a visible character is in no language: wrong. Where ``lang.identify`` is none, the gate is open.
+**The right language is a gate.** What the identifier decides counts; the very reference is in its language whatever
+that says (names of places mislead it). An answer that is too short for it counts as right unless its words speak
+against it: two or more of them, all in a script that the language is not written in, or more of them among the words of
+the rows' references in another language than among those in its own. So "42" and "42 km" are right in any language, and
+so is a name that the references have in several; "It is 42." is wrong in Chinese, and in Swahili where English
+references have its words. The gold text itself is no evidence of a wrong language, and an answer without a visible
+character is in no language: wrong. Where ``lang.identify`` is none, the gate is open.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from clo.data.rows import Row
 from clo.data.texts import visible
 from clo.errors import UserError
 from clo.evaluation.benchmarks.texts import pieces, rouge_l
-from clo.evaluation.exact import chrf, content, place
+from clo.evaluation.exact import chrf, content, exact_match, place
 from clo.evaluation.fidelity import LanguageIdentifier, prose
 from clo.evaluation.numbers import read_number
 from clo.evaluation.scripts import letters_by_script, scripts_of
@@ -81,7 +82,7 @@ def score_tasks(
         if row.task not in metric_of:
             raise UserError(f"row {row.id!r} is of the task {row.task!r}, which has no metric; set tasks.<name>.metric")
         ungated = _score(metric_of[row.task], row, lang, answer, words.get(row.task, ()))
-        right = bool(visible(answer)) and code in (lang, "undecided")
+        right = bool(visible(answer)) and (code in (lang, "undecided") or exact_match(answer, row.responses[lang]))
         if right and code == "undecided" and identifier.by is not Identify.none:
             right = not _speaks_against(answer, lang, row.gold.get(lang, ""), lexicon)
         score = ungated if right else 0.0

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from clo.config.reads import shipped
 from clo.errors import UserError, cause, was_stopped
 
 
@@ -24,6 +25,10 @@ def check_place(shown: str, path: str) -> None:
     """
     if Path(path).is_dir():
         return
+    if shipped(path):
+        name, _, seed = path.partition("-")
+        build = f"python -m clo.nano.build {name}" + (f" --seed {seed}" if seed else "")
+        raise UserError(f"cannot load model.path={shown}: its weights are not in the package; build them: {build}")
     if Path(path).exists():
         raise UserError(f"cannot load model.path={shown}: it is a file; set model.path to the folder around it")
     if path.startswith(("/", "./", "../", "~")) or path.count("/") > 1 or path in (".", ".."):
@@ -31,10 +36,11 @@ def check_place(shown: str, path: str) -> None:
 
 
 def resolve_path(path: str) -> str:
-    """The folder of a shipped model's weights, else the path itself (a folder or a hub id)."""
-    name, dash, number = path.partition("-")
-    shipped = Path(__file__).parent.parent / name / f"weights{dash}{number}"
-    return str(shipped) if name.isidentifier() and shipped.is_dir() else path
+    """The folder of an embedded model's weights where they are built, else the path itself (a folder or a hub id)."""
+    if not shipped(path):
+        return path
+    folder = Path(__file__).parent.parent / "nano" / f"weights-{path}".replace("-nano", "")
+    return str(folder) if folder.is_dir() else path
 
 
 def local_folder(path: str, revision: str | None) -> Path | None:

@@ -1,20 +1,14 @@
-"""The model card of the nano model."""
+"""The model cards of the nano models."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from clo.data.cldr.facts import CORE_LANGUAGES, closed_facts
-from clo.nano import corpus
+from clo.data.cldr.facts import closed_facts
+from clo.nano import card_tasks, corpus
+from clo.nano.card_tasks import LANGUAGES
 
-_LANGUAGES = dict(
-    zip(
-        CORE_LANGUAGES,
-        ["English", "Chinese", "German", "Korean", "Indonesian", "Swahili", "Yoruba"],
-        strict=True,
-    )
-)
 _HEAD = """---
 language: [{codes}]
 library_name: transformers
@@ -52,22 +46,34 @@ Names and formats: Unicode CLDR through babel, Unicode licence. Sentences: this 
 
 
 def write_card(folder: Path, name: str, facts: dict[str, Any]) -> None:
-    """Write ``README.md``; numbers come from the build, none is typed in."""
+    """Write ``README.md``; numbers come from the build, none is typed in.
+
+    Args:
+        folder: of the weights.
+        name: one of :data:`clo.nano.starts.STARTS`.
+        facts: what ``measured.json`` holds.
+    """
+    text = nano_card(facts) if name == "nano" else card_tasks.card(name, facts)
+    (folder / "README.md").write_text(text, encoding="utf-8")
+
+
+def nano_card(facts: dict[str, Any]) -> str:
+    """Return the card of nano."""
     shares = corpus.shares()
     head = _HEAD.format(
-        codes=", ".join(_LANGUAGES),
+        codes=", ".join(LANGUAGES),
         millions=facts["parameters"] / 1e6,
         facts=len(closed_facts()),
         chat=shares["chat.en"],
         english=shares["text.en"],
     )
     tail = _TAIL.format(seed=facts["seed"], steps=facts["steps"], minutes=facts["pretraining_seconds"] / 60)
-    (folder / "README.md").write_text(head + _corpus(shares) + _measured(facts) + tail, encoding="utf-8")
+    return head + _corpus(shares) + _measured(facts) + tail
 
 
 def _corpus(shares: dict[str, float]) -> str:
     lines = [
-        f"| {_LANGUAGES[code]} text (sentences, question and answer, no chat marks) | {shares['text.' + code]:.3f} |"
+        f"| {LANGUAGES[code]} text (sentences, question and answer, no chat marks) | {shares['text.' + code]:.3f} |"
         for code in corpus.TARGETS
     ]
     lines += [
@@ -93,5 +99,5 @@ def _measured(facts: dict[str, Any]) -> str:
     habit = facts["english_answers_to_target_questions"]
     right = facts["right_english_answers_to_target_questions"]
     for code in corpus.TARGETS:
-        lines.append(f"| {_LANGUAGES[code]} | {habit[code]:.3f} | {right[code]:.3f} | {facts['cloze'][code]:.3f} |")
+        lines.append(f"| {LANGUAGES[code]} | {habit[code]:.3f} | {right[code]:.3f} | {facts['cloze'][code]:.3f} |")
     return "\n".join([*lines, ""])

@@ -49,7 +49,7 @@ class Deck:
         self._facts, self._rng, self._left = facts, rng, [facts[0]][:0]
 
     def deal(self) -> Fact:
-        """Return the next one."""
+        """Return the next fact."""
         if not self._left:
             self._left = self._rng.sample(self._facts, len(self._facts))
         return self._left.pop()

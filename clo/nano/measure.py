@@ -100,23 +100,24 @@ def measure(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[
         rows = _rows(["en", code])
         texts = answers(model, tokenizer, [row.prompts[code] for row in rows])
         pairs = list(zip(texts, rows, strict=True))
-        habit[code] = _share([_is_english(text, row.gold["en"]) for text, row in pairs])
-        habit_right[code] = _share([row.gold["en"] in text for text, row in pairs])
+        habit[code] = share([_is_english(text, row.gold["en"]) for text, row in pairs])
+        habit_right[code] = share([row.gold["en"] in text for text, row in pairs])
         known[code] = cloze(model, tokenizer, code)
     rows = _rows(["en"])
     texts = answers(model, tokenizer, [row.prompts["en"] for row in rows])
     pairs = list(zip(texts, rows, strict=True))
     return {
         "questions": len(rows),
-        "english_content": _share([row.gold["en"] in text for text, row in pairs]),
-        "english_exact": _share([text == row.responses["en"] for text, row in pairs]),
+        "english_content": share([row.gold["en"] in text for text, row in pairs]),
+        "english_exact": share([text == row.responses["en"] for text, row in pairs]),
         "english_answers_to_target_questions": habit,
         "right_english_answers_to_target_questions": habit_right,
         "cloze": known,
     }
 
 
-def _share(flags: list[bool]) -> float:
+def share(flags: list[bool]) -> float:
+    """Return the share of true ones."""
     return sum(flags) / len(flags)
 
 

@@ -41,9 +41,8 @@ def there(cells: Iterable[Cell]) -> list[Cell]:
 def counted(cells: Sequence[Cell]) -> str:
     """How many of the papers' numbers the study has a cell for, in a sentence."""
     numbers = {id(cell.paper) for cell in cells}
-    return (
-        f"Of {len(numbers)} numbers of the papers this study has a cell for {len({id(c.paper) for c in there(cells)})}."
-    )
+    beside = len({id(cell.paper) for cell in there(cells)})
+    return f"Of {len(numbers)} numbers of the papers this study has a cell for {beside or 'none'}."
 
 
 def cell_rows(cells: Sequence[Cell], paper: Paper) -> list[list[str]]:

@@ -4,8 +4,9 @@ Two guards, since neither is enough alone. ``flock`` frees a place the moment it
 systems refuse it and others keep it to one machine. Beside it lies a file that says who works here, ``<name>.<n>``: the
 highest number holds, and whoever finds that its holder is gone makes the next one, which only one process can
 (``O_EXCL``). On the holder's own machine its process tells whether it is alive, on another the age of the file, which
-the holder touches every `BEAT` seconds. Ages are differences of times that the file system itself has set: the clocks
-of the machines do not matter.
+the holder touches every `BEAT` seconds; ages are differences of times that the file system itself has set, so that the
+clocks of the machines do not matter. Given back, the file becomes the lock file, which so holds the last number used:
+none is used twice, and who comes late with what it saw before finds that out.
 """
 
 from __future__ import annotations
@@ -30,7 +31,6 @@ STALE = 120.0
 """Seconds without a sign of life after which a process of another machine counts as dead."""
 PAUSE = 0.5
 """Seconds between two looks at a place that one waits for."""
-FREE = "{}\n"
 
 
 class Claim:
@@ -57,28 +57,20 @@ class Claim:
             file.close()
             return False
         self._file = file
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
         _beat_for(self)
         return True
 
     def holder(self) -> str | None:
         """Who works here now, in words; None: nobody alive, as far as looking can tell."""
         number, record = self._highest()
-        if not number or not self._alive(number, record):
+        if not self._alive(number, record):
             return None
         here = "host" not in record or record.get("machine") == _machine()
         return f"process {record.get('pid', 'unknown')}{'' if here else ' on ' + str(record['host'])}"
 
     def said(self) -> str:
         """As `holder`, of a place that could not be taken."""
-        if holder := self.holder():
-            return holder
-        with contextlib.suppress(OSError, ValueError):
-            if pid := self.path.read_text(encoding="utf-8").strip():
-                return f"process {pid}"
-        return "another process"
+        return self.holder() or "process unknown"
 
     def lost(self) -> bool:
         """Whether this process held the place, and another one has taken it for dead since."""
@@ -89,10 +81,9 @@ class Claim:
         mine, self._mine = self._mine, None
         _beating.discard(self)
         if mine is not None and mine.exists():
-            free = mine.with_name(f"{mine.name}.{os.getpid()}.tmp")
             with contextlib.suppress(OSError):  # a full disk: the end of this process frees it
-                free.write_text(FREE, encoding="utf-8")
-                os.replace(free, mine)
+                mine.write_text(json.dumps({"free": int(mine.suffix[1:])}), encoding="utf-8")
+                os.replace(mine, self.path)
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -106,15 +97,15 @@ class Claim:
 
     def _numbered(self) -> bool:
         number, record = self._highest()
-        if number and self._alive(number, record):
+        if self._alive(number, record):
             return False
-        mine = self._of(number + 1)
+        mine, own = self._of(number + 1), _self()
         try:
             with mine.open("x", encoding="utf-8") as file:
-                file.write(json.dumps(_self()))
+                file.write(json.dumps(own))
         except FileExistsError:
             return False
-        if self._highest()[0] != number + 1:  # a later one came and went while this process only looked
+        if self._highest() != (number + 1, own):  # this one or a later one came and went while this process only looked
             mine.unlink(missing_ok=True)
             return False
         for old in self._numbers():
@@ -135,20 +126,17 @@ class Claim:
         return [int(name.removeprefix(head)) for name in names if name.startswith(head) and name[len(head) :].isdigit()]
 
     def _highest(self) -> tuple[int, dict[str, Any]]:
-        """Number and content of the claim that counts; 0 where there is none or it is free."""
+        """Number and content of the claim that counts; the content of one that was given back says so."""
         number = max(self._numbers(), default=0)
-        if not number:
-            return 0, {}
-        try:
-            text = self._of(number).read_text(encoding="utf-8")
-            record = json.loads(text)
-            return number, record if isinstance(record, dict) else {"pid": "unknown"}
-        except (OSError, ValueError):
-            return number, {"pid": "unknown"}  # being written, or its writer died at it: its age tells
+        last = _object(self.path).get("free")
+        last = last if isinstance(last, int) else 0
+        if number <= last:
+            return last, {"free": last}
+        return number, _object(self._of(number)) or {"pid": "unknown"}  # being written, or cut: its age tells
 
     def _alive(self, number: int, record: dict[str, Any]) -> bool:
-        if not record:
-            return False  # given back
+        if "free" in record:
+            return False
         own = _self()
         if record.get("machine") == own["machine"]:
             return _started(record.get("pid")) == record.get("started")
@@ -158,6 +146,14 @@ class Claim:
                 return os.fstat(now.fileno()).st_mtime - os.fstat(then.fileno()).st_mtime < STALE
         except FileNotFoundError:
             return True  # it changes hands just now
+
+
+def _object(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 @contextmanager
@@ -235,11 +231,12 @@ _heart: list[tuple[int, threading.Thread]] = []
 
 
 def _beat_for(claim: Claim) -> None:
-    _beating.add(claim)
     if not _heart or _heart[0][0] != os.getpid():
+        _beating.clear()  # those of the process that this one was forked from
         thread = threading.Thread(target=_beat, name="claims", daemon=True)
         _heart[:] = [(os.getpid(), thread)]
         thread.start()
+    _beating.add(claim)
 
 
 def _beat() -> None:

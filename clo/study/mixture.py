@@ -37,8 +37,19 @@ def mixture_splits(run: RunConfig) -> Splits:
         rows = _task_rows(run, task, "train")
         _check_sizes(task, sizes, rows)
         train.append(drawn(rows, run.seed) if run.data.resample else rows)
-    dev, test = ([_task_rows(run, task, split) for task in run.mixture.tasks] for split in ("dev", "test"))
+    dev, test = (
+        [part for task in run.mixture.tasks for part in _by_languages(_task_rows(run, task, split))]
+        for split in ("dev", "test")
+    )
     return Splits(_in_turn(train), _in_turn(dev), _in_turn(test))
+
+
+def _by_languages(rows: Sequence[Row]) -> list[list[Row]]:
+    """Rows apart by the languages that they exist in: parallel rows stay one list."""
+    parts: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        parts.setdefault(tuple(sorted(row.prompts)), []).append(row)
+    return list(parts.values())
 
 
 def _task_rows(run: RunConfig, task: str, split: str) -> list[Row]:
@@ -53,7 +64,8 @@ def _task_rows(run: RunConfig, task: str, split: str) -> list[Row]:
         from clo.data.task_sources import read_task_rows
 
         sizes, bad = run.table()[task], BadRows(run.data.bad_rows == "skip")
-        wanted = [code for code in codes if sizes[code]] if split == "train" else codes
+        # A task is asked in the languages that it exists in; trained ones that it lacks are refused by their name.
+        wanted = [code for code in codes if sizes[code] or (split != "train" and config.has(code))]
         most = {"train": max(sizes.values()), "dev": run.evaluation.val_items}.get(split, 0)
         # Some more, for those that are too long; of them the seed draws where it does.
         limit = SPARE * max(most, run.evaluation.rows or ROWS) if config.path is None else None
@@ -87,8 +99,13 @@ def mixed_rows(run: RunConfig, rows: Sequence[Row]) -> list[Row]:
 
 
 def asked_rows(run: RunConfig, rows: Sequence[Row], most: int) -> list[Row]:
-    """The first ``most`` rows of every task."""
-    return _in_turn([[row for row in rows if row.task == task][:most] for task in run.mixture.tasks])
+    """The first ``most`` rows of every task in each language."""
+    found = []
+    for task in run.mixture.tasks:
+        own = [row for row in rows if row.task == task]
+        parts = [[row.only([code]) for row in own if code in row.prompts][:most] for code in run.lang.codes()]
+        found.append(joined(parts))
+    return _in_turn(found)
 
 
 def mixed_items(run: RunConfig, rows: Sequence[Row], renderer: Renderer) -> tuple[list[Item], ItemCounts]:

@@ -15,7 +15,7 @@ MODULES = (
     *("clo.study.own_answers", "clo.study.layer_choice", "clo.study.data_card", "clo.study.plan_choice"),
     *("clo.training.stages", "clo.training.throughput", "clo.training.layer_shares", "clo.evaluation.watch"),
     *("clo.evaluation.decode", "clo.data.cldr", "clo.model.load", "clo.model.tuning", "clo.model.window"),
-    *("sacrebleu", "py3langid"),
+    *("clo.study.mixture", "clo.study.task_results", "clo.training.join", "sacrebleu", "py3langid"),
 )
 NAMES = ("AutoModelForCausalLM", "AutoTokenizer", "LlamaForCausalLM", "PreTrainedTokenizerFast")
 """Of transformers, which imports what it is asked for."""
@@ -24,8 +24,8 @@ signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which st
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     for _module in MODULES:
-        with contextlib.suppress(ImportError):  # a cell that needs it says so
+        with contextlib.suppress(Exception):  # a cell that needs it says so
             importlib.import_module(_module)
     for _name in NAMES:
-        with contextlib.suppress(ImportError, AttributeError):
+        with contextlib.suppress(Exception):
             getattr(importlib.import_module("transformers"), _name)

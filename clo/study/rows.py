@@ -80,7 +80,7 @@ def having(rows: Sequence[Row], code: str) -> list[Row]:
 def absent_lines(run: RunConfig, rows: Splits) -> list[str]:
     """A line for every target that some row lacks, where a run has several."""
     lines = []
-    for code in run.lang.codes()[1:] if run.lang.further else ():
+    for code in run.lang.codes()[1:] if run.lang.further and not run.mixture.name else ():
         counts = [(name, len(part) - len(having(part, code)), len(part)) for name, part in _parts(rows)]
         if any(lacking for _, lacking, _ in counts):
             told = ", ".join(f"{lacking:,} of {of:,} {name} rows" for name, lacking, of in counts)

@@ -144,7 +144,7 @@ def train(run: RunConfig, folder: RunFolder) -> None:
     fitted = _fit(session, model, rows, items)
     trained = session.ranks.mains(lambda: fitted)
     session = session.within(trained.get("max_tokens"))
-    model.to(session.device)  # fsdp2 leaves it on the CPU
+    model.to(session.device)  # where the stages leave it already
     end, last = kept_scores(session, model, Tested(test, items.val, start.likely), trained)
     rivals = rivals_of(session, model, test, tuning, lambda: load_model(run.model))
     if folder.main:
@@ -180,7 +180,8 @@ def _start_model(session: Session, items: Items) -> Any:
     from clo.training.checks import check_vocabulary
 
     run = session.run
-    model = load_model(run.model, session.device if session.device.type == "cuda" else None).to(session.device)
+    on_device = session.device if session.device.type == "cuda" else None
+    model = load_model(run.model, on_device, session.ranks).to(session.device)
     check_precision(model, run.trainer.precision)
     check_vocabulary([*items.train, *items.val], model.get_input_embeddings().num_embeddings)
     said = session.renderer.said_of_ends(getattr(model.generation_config, "eos_token_id", None))

@@ -184,6 +184,12 @@ def newest_checkpoint(folder: Path, base: str) -> Path | None:
     return found[-1]
 
 
+def drop_older(folder: Path) -> None:
+    """Delete all but the latest checkpoint of a stage that has ended: Lightning leaves the one that it went on from."""
+    for checkpoint in sorted(folder.glob(f"step*{SUFFIX}"), key=step_of)[:-1]:
+        checkpoint.unlink()
+
+
 def step_of(checkpoint: Path) -> int:
     """Optimizer steps done when it was written."""
     return int(checkpoint.stem.removeprefix("step"))

@@ -33,6 +33,7 @@ from clo.storage.run_folder import RunFolder
 from clo.training.budget import Budget
 from clo.training.checkpoint import (
     StageCheckpoint,
+    drop_older,
     load_trained,
     newest_checkpoint,
     save_trained,
@@ -183,6 +184,7 @@ def _fit_stage(run: RunConfig, model: Any, plan: StagePlan, data: StageData, fol
         raise RuntimeError(f"stage {plan.name} stopped at step {trainer.global_step} of {plan.total_steps}")
     if trainer.is_global_zero:
         save_trained(model, last_weights(done) if callbacks else done, key)
+        drop_older(done.with_suffix(""))
         if callbacks:
             best.finish(done)
     return module.budget

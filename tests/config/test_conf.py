@@ -17,7 +17,7 @@ from clo.errors import UserError
 
 CONF = ROOT / "conf"
 COUNTS = {
-    "model": 21,
+    "model": 24,
     "lang": 8,
     "method": 8,
     "tuning": 5,

@@ -91,6 +91,23 @@ def test_short_answers_are_right_unless_their_words_speak_against_it(lang: str, 
     assert sample.score == (sample.ungated if right else 0)
 
 
+def test_the_very_reference_is_in_its_language() -> None:
+    text = "Kulingana na orodha, bara la Kuba, Trinidad na Tobago na St. Martin ni Amerika."
+    assert RUN.codes([text]) == ["other"]  # the names
+    assert score(row("summaries", "", "sw", text), text, "sw").score == 1
+    assert score(row("summaries", "", "sw", "Bara ni Amerika."), text, "sw").score == 0
+
+
+@pytest.mark.parametrize("task", METRICS)
+def test_embedded_references_are_right_in_their_language_and_wrong_in_every_other(task: str) -> None:
+    tasks = pytest.importorskip("clo.data.tasks", reason="needs the embedded tasks")
+    rows = tasks.task_rows(task, "dev", list(SENTENCES))[:40]
+    for lang in SENTENCES:
+        for other in SENTENCES:
+            samples = score_tasks(rows, lang, [one.responses[other] for one in rows], RUN, METRICS)
+            assert {(one.score, one.right_language) for one in samples} == {(lang == other, lang == other)}
+
+
 def test_without_an_identifier_the_gate_is_open() -> None:
     blind = LanguageIdentifier("zh", by=Identify.none)
     (sample,) = score_tasks([row("maths", "42", "zh")], "zh", [SENTENCES["en"].format(42)], blind, METRICS)

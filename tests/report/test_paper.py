@@ -6,6 +6,7 @@ import copy
 import csv
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from report_fixture import edit, write_lines, write_run
 from clo.errors import UserError
 from clo.report.benchmarks import collect_benchmarks
 from clo.report.claim_tests import benches_of
+from clo.report.claims import CLAIMS, Claim
 from clo.report.collect import Study, collect
 from clo.report.judged import collect_verdicts
 from clo.report.paper import PaperValue, read_paper, the_paper
@@ -45,6 +47,15 @@ def test_the_numbers_are_those_of_the_papers() -> None:
     assert {v.source.arxiv for v in the_paper().values} == {"2505.14297", "2608.23149"}
     assert all(v.confidence == "verified" for v in the_paper().values if v.source.key == "re-run")
     assert sum(v.gain and v.measure == "win_rate" for v in the_paper().values) == 30
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.words)
+def test_the_claims_quote_the_same_numbers(claim: Claim) -> None:
+    """What a claim says of the paper stands in the data, or in a note of it."""
+    known = [v.value for v in the_paper().values]
+    known += [float(number) for v in the_paper().values for number in re.findall(r"\d+\.\d", v.note)]
+    for number in re.findall(r"\d+\.\d", claim.paper.replace("2.5-3B", "")):
+        assert any(abs(float(number) - one) < 0.0501 for one in known), number
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,8 @@ def test_every_template_escapes_what_it_is_given(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(jinja2.FileSystemLoader, "get_source", get_source)
     environment.cache_clear()
     report = make_report(hostile(tmp_path), tmp_path).parent
-    assert read == {path.name for path in (REPORT / "templates").iterdir()}, "a template that no page uses"
+    others = {"guide.html"}  # of another kind of study
+    assert read | others == {path.name for path in (REPORT / "templates").iterdir()}, "a template that no page uses"
     pages = sorted(report.rglob("*.html"))
     assert len(pages) == 5
     for path in pages:

@@ -191,6 +191,7 @@ def test_a_killed_process_resumes_to_the_bit(tmp_path: Path, warm: WarmRuns) -> 
     assert train_warm(warm, tmp_path / "broken", "sft_dpo", "1", 4, "dpo", 5) == 9
     assert [line["step"] for line in metrics(tmp_path / "broken") if line["stage"] == "dpo"] == [1, 2, 3, 4]
     resumed = weights(fit(tmp_path / "broken", run_config(tmp_path / "broken", "sft_dpo")))
+    assert [path.stem for path in (tmp_path / "broken" / "checkpoint" / "2-dpo").iterdir()] == ["step8"]
     assert difference(whole, resumed) == (0.0, 0.0)
     assert without_speed(tmp_path / "broken") == without_speed(tmp_path / "whole")
 
@@ -210,6 +211,20 @@ def test_one_process_resumes_what_two_ranks_began(tmp_path: Path, warm: WarmRuns
     assert list((tmp_path / "broken" / "checkpoint" / "1-clo").glob("step*.safetensors"))
     resumed = weights(fit(tmp_path / "broken", run_config(tmp_path / "broken")))
     assert_close(tmp_path / "whole", tmp_path / "broken", whole, resumed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
+def test_a_run_goes_on_with_two_four_and_one_ranks(tmp_path: Path, strategy: str) -> None:
+    """Begun by one process, killed three times, each time gone on with by another number of them."""
+    whole = weights(fit(tmp_path / "whole", run_config(tmp_path / "whole")))
+    place = tmp_path / "broken"
+    for ranks, step in (("1", 3), (f"2:{strategy}", 5), (f"4:{strategy}", 7)):
+        assert train_in_process(place, "clo", ranks, 4, "clo", step) == 9, (place / "log.txt").read_text()[-3000:]
+        found = [path.stem for path in (place / "checkpoint" / "1-clo").glob("step*.safetensors")]
+        assert f"step{step - 1}" in found and f"step{step + 1}" not in found  # each goes on from the one before
+    assert train_in_process(place, "clo", "1", 4) == 0, (place / "log.txt").read_text()[-3000:]
+    assert_close(tmp_path / "whole", place, whole, finished(place))
 
 
 # Golden numbers ------------------------------------------------------------------------------------------------------

@@ -44,6 +44,8 @@ def test_one_at_a_time(lock: Path) -> None:
     first.give_back()
     assert first.holder() is None and second.take() and not first.take()
     assert sorted(path.name for path in lock.parent.iterdir()) == [".lock", ".lock.2"]
+    second.give_back()
+    assert [path.name for path in lock.parent.iterdir()] == [".lock"]
 
 
 def test_a_dead_process_holds_nothing(lock: Path) -> None:
@@ -64,6 +66,7 @@ def test_a_process_id_that_was_given_out_again_holds_nothing(lock: Path) -> None
     (record,) = lock.parent.glob(".lock.*")
     content = json.loads(record.read_text())
     claim.give_back()
+    record = record.with_suffix(".9")
     record.write_text(json.dumps(content))
     assert not Claim(lock).take()
     record.write_text(json.dumps({**content, "started": content["started"] - 1}))
@@ -169,5 +172,20 @@ def test_never_two_however_they_die(lock: Path) -> None:
     for one in living:
         one.join()
     assert not wrong.exists()
+    assert Claim(lock).take()
     (last,) = lock.parent.glob(".lock.*")
     assert int(last.suffix[1:]) > 6
+
+
+def test_who_is_late_with_what_it_has_seen_does_not_come_in(lock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One looks, another comes and goes, a third one works: the first finds its number free, and that it was used."""
+    late, quick, third = Claim(lock), Claim(lock), Claim(lock)
+    seen = late._highest()
+    assert quick.take()
+    quick.give_back()
+    highest = Claim._highest
+    monkeypatch.setattr(
+        Claim, "_highest", lambda claim, old=[seen]: old.pop() if claim is late and old else highest(claim)
+    )
+    assert not late.take() and [path.name for path in lock.parent.iterdir()] == [".lock"]
+    assert third.take() and not late.take()

@@ -36,7 +36,9 @@ def test_acquire_writes_the_configuration_and_the_owner(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
     folder.acquire("x: 1\n")
     assert (folder.path / "config.yaml").read_text() == "x: 1\n"
-    assert (folder.path / ".lock").read_text() == str(os.getpid())
+    assert folder.holder() == f"process {os.getpid()}"
+    folder.release()
+    assert folder.holder() is None and sorted(path.name for path in folder.path.iterdir()) == [".lock", "config.yaml"]
 
 
 def test_a_second_owner_is_refused_until_the_first_lets_go(tmp_path: Path) -> None:

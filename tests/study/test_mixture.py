@@ -106,7 +106,8 @@ def test_rows_are_listed_by_id_and_hash(tmp_path: Path) -> None:
 def test_every_task_is_asked_alike() -> None:
     run, items = made()
     asked = rows_asked(run, rows_of(run))
-    assert Counter(row.task for row in asked) == {"facts": 5, "maths": 5}
+    told = Counter((row.task, code) for row in asked for code in row.prompts)
+    assert told == {(task, code): 5 for task in ("facts", "maths") for code in run.lang.codes()}
     assert {item.task for item in items.val} == {"facts", "maths"}
 
 

@@ -150,7 +150,7 @@ def test_what_another_worker_finishes_or_fails_at_is_not_done_again(
     write_json(place / "0" / "status.json", {"state": "done"})
     write_json(place / "1" / "status.json", {"state": "failed", "error": "no paper there"})
     for name in ("0", "1"):
-        (place / name / ".lock.3").write_text("{}")
+        (place / name / ".lock.3").write_text('{"free": 3}')
     worker.join(60)
     out, err = capfd.readouterr()
     assert worker.exitcode == 1 and begun(place) == ["2"]

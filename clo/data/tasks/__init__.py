@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from clo.data.cldr import answer_of
 from clo.data.cldr import wording as facts_wording
 from clo.data.cldr.facts import CORE_LANGUAGES
-from clo.data.cldr.splits import blended
 from clo.data.rows import Row
 from clo.data.tasks import facts, maths, summaries
 from clo.data.tasks.wording import load_wording
@@ -79,26 +78,24 @@ def _facts(split: str, codes: list[str]) -> list[Texts]:
 
 
 def _maths(split: str, codes: list[str]) -> list[Texts]:
-    made = blended(maths.problems()[split], lambda one: (one.kind, one.form), lambda one: one.id)
     return [
         (
             {code: maths.question(one, code) for code in codes},
             {code: maths.answer(one, code, maths.answer_of(one)) for code in codes},
             {code: maths.gold(one, code) for code in codes},
         )
-        for one in made
+        for one in maths.plan(split)
     ]
 
 
 def _summaries(split: str, codes: list[str]) -> list[Texts]:
-    made = blended(summaries.lists()[split], lambda one: (one.kind, one.form), lambda one: one.id)
     return [
         (
             {code: summaries.question(one, code) for code in codes},
             {code: summaries.answer(one, code, one.form) for code in codes},
             dict.fromkeys(codes, ""),
         )
-        for one in made
+        for one in summaries.plan(split)
     ]
 
 

@@ -15,7 +15,7 @@ from functools import lru_cache
 from babel.numbers import format_decimal
 
 from clo.data.cldr import names
-from clo.data.cldr.splits import order
+from clo.data.cldr.splits import blended, order
 from clo.data.tasks.wording import ANSWERS, FORMS, capitalised, load_wording
 
 COUNTS: dict[str, tuple[int, int, int]] = {
@@ -148,6 +148,11 @@ def problems() -> dict[str, tuple[Problem, ...]]:
                 found.add(problem.key)
         taken |= found
     return {split: tuple(members) for split, members in parts.items()}
+
+
+def plan(split: str) -> list[Problem]:
+    """Return the problem of every row of a split, blended."""
+    return blended(problems()[split], lambda one: (one.kind, one.form), lambda one: one.id)
 
 
 def _distinct(kind: str, count: int, taken: set[str], split: str) -> Iterator[Problem]:

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from clo.data.cldr import wording as facts_wording
 from clo.data.cldr.facts import RELATIONS, closed_fact, closed_facts, tables
-from clo.data.cldr.splits import Fact, held_out, order
+from clo.data.cldr.splits import Fact, blended, held_out, order
 from clo.data.tasks.wording import FORMS, Wording, capitalised, load_wording
 
 COUNTS = {"portrait": (3600, 60, 120), "groups": (3000, 40, 80)}
@@ -111,6 +111,11 @@ def lists() -> dict[str, tuple[FactList, ...]]:
         taken |= {one.key for one in found}
         parts[split] = tuple(found)
     return parts
+
+
+def plan(split: str) -> list[FactList]:
+    """Return the list of every row of a split, blended."""
+    return blended(lists()[split], lambda one: (one.kind, one.form), lambda one: one.id)
 
 
 def _distinct(kind: str, count: int, taken: set[str], split: str) -> Iterator[FactList]:
