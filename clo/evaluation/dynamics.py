@@ -196,8 +196,8 @@ def correlation(left: ArrayLike, right: ArrayLike, draws: Draws) -> Interval:
         ValueError: the shapes differ.
     """
     cube = as_cube(left)
-    ones = [np.ones((1, n)) for n in cube.shape[1:]]
-    once = Draws(ones[0], ones[1], ones[0])
+    seeds, prompts = (np.ones((1, n)) for n in cube.shape[1:])
+    once = Draws(seeds, prompts, seeds)
     return interval(float(correlations(cube, right, once)[0]), correlations(cube, right, draws))
 
 
