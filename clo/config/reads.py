@@ -41,8 +41,8 @@ def _top(run: RunConfig) -> Names:
 def _mixture(run: RunConfig) -> Names:
     yield "name"
     if run.mixture.name:
-        yield from ("tasks", "rows")
-        yield from ("source", "others", "seen") if run.mixture.total is None else ("total", "shares")
+        yield from ("tasks", "rows", "total", "shares")
+        yield from ("source", "others", "seen") if run.mixture.total is None else ()
 
 
 def _model(run: RunConfig) -> Names:

@@ -195,6 +195,7 @@ class TaskConfig:
 @dataclass
 class _TaskSource(SourceConfig):
     task: str = ""
+    """Its name, for messages."""
 
     def key(self) -> str:
         return f"tasks.{self.task}"

@@ -242,7 +242,7 @@ def test_the_users_mistakes() -> None:
         task_rows("poems", "train", ["en"])
     with pytest.raises(UserError, match="no split 'valid'"):
         task_rows("maths", "valid", ["en"])
-    with pytest.raises(UserError, match="no wording for language 'xx'"):
+    with pytest.raises(UserError, match="no wording of language 'xx'"):
         task_rows("maths", "dev", ["en", "xx"])
 
 

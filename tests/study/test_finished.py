@@ -26,7 +26,7 @@ def finished(warm: WarmRuns, tiny_folder: Path, tmp_path_factory: pytest.TempPat
 
 
 def files(run: Path) -> dict[str, bytes]:
-    kept = {path for path in run.rglob("*") if path.is_file() and path.name != ".lock"}
+    kept = {path for path in run.rglob("*") if path.is_file() and not path.name.startswith(".lock")}
     return {str(path.relative_to(run)): path.read_bytes() for path in kept}
 
 
@@ -138,7 +138,7 @@ def test_files_obey_the_umask(finished: Path) -> None:
     mask = os.umask(0)
     os.umask(mask)
     for path in finished.rglob("*"):
-        if path.is_file() and path.name != ".lock":
+        if path.is_file() and not path.name.startswith(".lock"):
             assert path.stat().st_mode & 0o777 == 0o666 & ~mask, path
 
 

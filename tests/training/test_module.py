@@ -153,7 +153,7 @@ def test_a_gradient_that_is_not_finite_stops_before_the_weights_change(
 def test_a_reference_of_other_weights_is_refused_at_step_zero(tmp_path: Path) -> None:
     run = run_config(tmp_path)
     fit(tmp_path / "first", run)
-    (cache,) = (tmp_path / "cache" / "reference").iterdir()
+    (cache,) = (tmp_path / "cache" / "reference").glob("*.jsonl")
     lines = [json.loads(line) for line in cache.read_text().splitlines() if line]
     for line in lines:
         line["scores"] = [[value * 1.1 for value in row] for row in line["scores"]]
