@@ -20,6 +20,10 @@ class UserError(Exception):
         super().__init__(line if len(line) <= LONGEST else f"{line[: LONGEST // 2]} … {line[-LONGEST // 2 :]}")
 
 
+class InUse(UserError):
+    """Another process works where this one was to: nothing is wrong, and later it may be free."""
+
+
 def cause(error: BaseException) -> str:
     """The first line of what a library says, short enough to quote; its kind where it says nothing."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

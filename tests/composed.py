@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -12,9 +14,22 @@ from clo.config.targets import with_targets
 
 
 def composed(*overrides: str) -> Any:
+    """The configuration, the caller's own; the files of ``conf/`` are taken to be as they were."""
+    if any("searchpath" in word for word in overrides):  # a test's own files, which it may change
+        return _compose(overrides)
+    return copy.deepcopy(_once(overrides))
+
+
+@functools.cache
+def _once(overrides: tuple[str, ...]) -> Any:
+    return _compose(overrides)
+
+
+def _compose(overrides: tuple[str, ...]) -> Any:
     register_schema()
     with initialize_config_dir(conf_dir(), version_base="1.3"):
-        return with_targets(compose("config", list(overrides), return_hydra_config=True), overrides)
+        cfg = compose("config", list(overrides), return_hydra_config=True)
+        return with_targets(cfg, overrides, cfg.hydra.runtime.choices)
 
 
 def run_of(*overrides: str) -> RunConfig:

@@ -145,7 +145,7 @@ def test_the_command_line_is_light(modules: str, tmp_path: Path) -> None:
 
 
 def test_reports_know_no_torch(tmp_path: Path) -> None:
-    names = [f"clo.report.{path.stem}" for path in (ROOT / "clo" / "report").glob("*.py") if path.stem != "__init__"]
+    names = [module_of(path) for path in (ROOT / "clo" / "report").rglob("*.py")]
     code = f"import {', '.join(names)}, sys; print('torch' in sys.modules, 'transformers' in sys.modules)"
     ended = cold(["-c", code], tmp_path)
     assert ended.out.split() == ["False", "False"], ended.err

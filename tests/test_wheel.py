@@ -33,7 +33,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_every_file(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     wanted = {f"clo/conf/{path.relative_to(ROOT / 'conf')}" for path in (ROOT / "conf").rglob("*.yaml")}
-    for pattern in ("*.py", "py.typed", "wording/*.yaml", "prompts.yaml", "weights*/*", "templates/*"):
+    for pattern in ("*.py", "py.typed", "wording/*.yaml", "prompts.yaml", "paper.yaml", "weights*/*", "templates/*"):
         wanted |= {str(p.relative_to(ROOT)) for p in (ROOT / "clo").rglob(pattern) if p.is_file()}
     assert len(wanted) > 100
     assert wanted <= names, sorted(wanted - names)

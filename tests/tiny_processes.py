@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from conftest import ROOT
 from safetensors.torch import load_file
 from tiny_runs import difference, metrics
 from torch import Tensor
+from warm_runs import WarmRuns
 
 MAX, MEAN, LOSS = 3e-5, 5e-7, 2e-5
 """Rounding of float32 through 8 to 16 optimizer steps."""
@@ -36,6 +38,20 @@ def assert_close(a: Path, b: Path, trained_a: dict[str, Tensor], trained_b: dict
 def finished(folder: Path) -> dict[str, Tensor]:
     """The trained weights of the last stage, as the run left them on disk."""
     return load_file(sorted((folder / "checkpoint").glob("*.safetensors"))[-1])
+
+
+def train_warm(warm: WarmRuns, folder: Path, name: str = "clo", ranks: str = "1", *more: object) -> int:
+    """Exit code of the same training in forks that know of each other by their environment."""
+    folder.mkdir(exist_ok=True)
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = str(found.getsockname()[1])
+    count = int(ranks.partition(":")[0])
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "NODE_RANK": "0", "CUDA_VISIBLE_DEVICES": ""}
+    nodes = [{**place, "LOCAL_RANK": str(rank)} for rank in range(count)] if count > 1 else [{}]
+    ended = warm.run([str(folder), name, ranks, *map(str, more)], folder, command="train_tiny", nodes=nodes)
+    (folder / "log.txt").write_text(ended.out + ended.err)
+    return ended.code
 
 
 def train_in_process(folder: Path, *arguments: object, limit: float = 300) -> int:

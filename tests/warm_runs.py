@@ -6,17 +6,14 @@ of kill-and-resume exact where a stopwatch would be flaky.
 
 from __future__ import annotations
 
-import contextlib
-import glob
-import importlib
+import atexit
 import json
 import os
-import signal
+import shutil
 import subprocess
 import sys
-import time
-import traceback
-from collections.abc import Callable
+import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +21,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 TRAIN = str(ROOT / "train.py")
 ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+# The grids of other tests on this machine do not count.
+ENVIRONMENT["XDG_RUNTIME_DIR"] = tempfile.mkdtemp(prefix="clo-tests-")
+atexit.register(shutil.rmtree, ENVIRONMENT["XDG_RUNTIME_DIR"], ignore_errors=True)
 for _name in ("HYDRA_FULL_ERROR", "WANDB_RUN_ID", "LOCAL_RANK"):
     ENVIRONMENT.pop(_name, None)
 
@@ -77,7 +77,7 @@ class WarmRuns:
     """Starts runs from a warm process."""
 
     def __enter__(self) -> WarmRuns:
-        command = [sys.executable, __file__]
+        command = [sys.executable, str(ROOT / "tests" / "warm_server.py")]
         self._server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=ENVIRONMENT)
         return self
 
@@ -93,6 +93,7 @@ class WarmRuns:
         kill: dict[str, Any] | None = None,
         missing: str = "",
         command: str = "train",
+        nodes: Sequence[dict[str, str]] = ({},),
     ) -> Ended:
         """Run ``clo train`` (or another command) with these arguments to its end.
 
@@ -103,9 +104,10 @@ class WarmRuns:
                 first leaves ``text`` at the end of the matching file, as a write that got no further; with
                 ``"whom": "parent"`` a cell kills the grid that it belongs to.
             missing: name of a package that cannot be imported in this run.
-            command: the word after ``clo``.
+            command: the word after ``clo``; or ``train_tiny``, of train_tiny.py.
+            nodes: what the environment has besides, for each of the processes that run it together.
         """
-        self.start(arguments, cwd, kill, missing, command)
+        self.start(arguments, cwd, kill, missing, command, nodes)
         return self.wait(cwd)
 
     def start(
@@ -115,12 +117,14 @@ class WarmRuns:
         kill: dict[str, Any] | None = None,
         missing: str = "",
         command: str = "train",
+        nodes: Sequence[dict[str, str]] = ({},),
     ) -> int:
-        """Start it and return the process id."""
-        return int(self._ask(arguments=arguments, cwd=str(cwd), kill=kill, missing=missing, command=command))
+        """Start it and return the process id, of the first where there are several."""
+        job = {"arguments": arguments, "cwd": str(cwd), "kill": kill, "missing": missing, "command": command}
+        return int(self._ask(**job, nodes=list(nodes)))
 
     def wait(self, cwd: Path) -> Ended:
-        """Wait for the run that was started last."""
+        """Wait for the run that was started last; of several processes the first that failed tells the exit code."""
         return Ended(int(self._ask(wait=True)), (cwd / "stdout").read_text(), (cwd / "stderr").read_text())
 
     def _ask(self, **job: Any) -> str:
@@ -128,145 +132,3 @@ class WarmRuns:
         self._server.stdin.write(json.dumps(job).encode() + b"\n")
         self._server.stdin.flush()
         return self._server.stdout.readline().decode()
-
-
-def _serve() -> None:
-    for name in (
-        "pytorch_lightning",
-        "transformers",
-        "clo.training.stages",
-        "clo.study.scores",
-        "clo.study.outcome",
-        "clo.evaluation.evaluate",
-    ):
-        importlib.import_module(name)
-    from transformers import AutoModelForCausalLM, LlamaForCausalLM  # noqa: F401
-
-    child = 0
-    for line in sys.stdin:
-        job = json.loads(line)
-        if job.get("wait"):
-            print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-            continue
-        child = os.fork()
-        if child == 0:
-            _child(job)
-        print(child, flush=True)
-
-
-def _child(job: dict[str, Any]) -> None:
-    os.chdir(job["cwd"])
-    for number, name, flags in ((0, os.devnull, os.O_RDONLY), (1, "stdout", os.O_CREAT | os.O_TRUNC | os.O_WRONLY)):
-        os.dup2(os.open(name, flags), number)
-    os.dup2(os.open("stderr", os.O_CREAT | os.O_TRUNC | os.O_WRONLY), 2)
-    sys.argv = ["train.py", *job["arguments"]]
-
-    def work() -> None:
-        if job["missing"]:
-            sys.modules[job["missing"]] = None  # type: ignore[assignment]
-        if "-m" in job["arguments"]:
-            importlib.import_module("clo.study.grid").subprocess = _Forks  # type: ignore[attr-defined]
-        if job["kill"] is not None:
-            _arm(**job["kill"])
-        from clo.commands.cli import command_of, run
-
-        run(command_of(job["command"]), job["arguments"])
-
-    _exit_after(work)
-
-
-def _exit_after(work: Callable[[], None]) -> None:
-    """End this process as a program whose main function is ``work`` would."""
-    code = 1
-    try:
-        work()
-        code = 0
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else int(end.code is not None)
-        if isinstance(end.code, str):
-            print(end.code, file=sys.stderr)
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-
-
-class _Forks:
-    """In place of ``subprocess`` in a grid: its cells are forks of this process, which saves them the imports."""
-
-    STDOUT, TimeoutExpired = subprocess.STDOUT, subprocess.TimeoutExpired
-
-    class Popen:
-        def __init__(self, command: list[str], stdout: Any, stderr: int, pass_fds: Any, env: dict[str, str]) -> None:
-            self.returncode: int | None = None
-            self.pid = os.fork()
-            if self.pid:
-                return
-
-            def work() -> None:
-                os.environ.clear()
-                os.environ.update(env)
-                os.dup2(stdout.fileno(), 1)
-                os.dup2(1, stderr if stderr > 0 else 2)
-                for end in {int(name) for name in os.listdir("/proc/self/fd")} - {0, 1, 2, *pass_fds}:
-                    with contextlib.suppress(OSError):
-                        os.close(end)
-                from clo.commands.cli import command_of, run
-
-                run(command_of(command[3]), command[4:])
-
-            _exit_after(work)
-
-        def poll(self) -> int | None:
-            if self.returncode is None:
-                pid, status = os.waitpid(self.pid, os.WNOHANG)
-                self.returncode = os.waitstatus_to_exitcode(status) if pid else None
-            return self.returncode
-
-        def wait(self, timeout: float | None = None) -> int | None:
-            deadline = time.monotonic() + (timeout or 1e9)
-            while self.poll() is None:
-                if time.monotonic() > deadline:
-                    raise subprocess.TimeoutExpired("cell", timeout or 0)
-                time.sleep(0.02)
-            return self.returncode
-
-        def terminate(self) -> None:
-            if self.poll() is None:
-                os.kill(self.pid, signal.SIGTERM)
-
-        def kill(self) -> None:
-            if self.poll() is None:
-                os.kill(self.pid, signal.SIGKILL)
-
-
-def _arm(at: str, call: int, tear: list[str] | None = None, by: str = "SIGKILL", whom: str = "") -> None:
-    """Replace a function by one that ends the process (or a cell's parent) at its ``call``-th call."""
-    module, _, path = at.partition(":")
-    owner = importlib.import_module(module)
-    *parents, name = path.split(".")
-    for parent in parents:
-        owner = getattr(owner, parent)
-    original, calls, grid = getattr(owner, name), [0], os.getpid()
-
-    def deadly(*args: Any, **kwargs: Any) -> Any:
-        calls[0] += 1
-        if calls[0] == call and whom != "parent":
-            if tear is not None:
-                (path,) = glob.glob(tear[0], recursive=True)
-                with open(path, "a", encoding="utf-8") as file:
-                    file.write(tear[1])
-            os.kill(os.getpid(), signal.Signals[by])
-        elif calls[0] == call and os.getppid() == grid:
-            os.kill(grid, signal.Signals[by])
-        return original(*args, **kwargs)
-
-    setattr(owner, name, deadly)
-
-
-if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT))
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may start the tests with Ctrl-C ignored
-    _serve()

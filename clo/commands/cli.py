@@ -11,8 +11,9 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from clo.commands.command import Command
 from clo.errors import UserError
 from clo.storage.files import cannot_write
 
-NAMES = ("train", "plan", "report", "evaluate", "answer", "chat", "judge", "translate", "export")
+NAMES = ("train", "plan", "report", "advise", "evaluate", "answer", "chat", "judge", "translate", "export")
 STOPPED = 130
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 """A disk that takes no more, wherever a library meets it: many write temporary files."""
@@ -51,16 +52,21 @@ def main(words: Sequence[str] | None = None) -> None:
 
 def run(command: Command, words: Sequence[str]) -> None:
     """One command, from its words to the exit code."""
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     if {"-h", "--help"} & set(words) and not command.explains_itself:
         print(command.help())
         sys.exit(0)
     if not words and command.name not in ("train", "plan"):
         print(command.help(), file=sys.stderr)
         sys.exit(1)
+    exit_after(partial(command.call, words), command.stopped)
+
+
+def exit_after(work: Callable[[], object], stopped: str) -> None:
+    """Do the work and end the process with its exit code; work that returns false is not all done."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        done = command.call(words)
+        done = work()
     except UserError as error:
         sys.exit(f"error: {error}")
     except BrokenPipeError:  # `clo … | head`: what was to be done is done, nobody reads the rest
@@ -71,9 +77,9 @@ def run(command: Command, words: Sequence[str]) -> None:
             raise
         sys.exit(f"error: {cannot_write(error, Path(error.filename or tempfile.gettempdir()))}")
     except KeyboardInterrupt:
-        print(f"stopped; {command.stopped}", file=sys.stderr)
+        print(f"stopped; {stopped}", file=sys.stderr)
         sys.exit(STOPPED)
-    sys.exit(0 if done else 1)
+    sys.exit(1 if done is False else 0)
 
 
 def overview() -> str:

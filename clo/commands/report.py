@@ -45,10 +45,11 @@ COMMAND = Command(
     reads="outputs/<study>/*/: results.json, samples, metrics of every finished run",
     writes=(
         "outputs/<study>/report/: report.html with a page per run (runs/) and per comparison at equal data (compare/); "
-        "table.csv, table.md, table.tex; equal.csv (CLO against SFT on the same weights, items and steps), claims.csv "
-        "(the paper's claims); comparisons.csv (paired tests), benchmarks.csv, benchmark_tests.csv and "
-        "judged.csv where there are such; every figure as PNG and SVG; with docs= the "
-        "study's numbers in <folder>/data, and every table between "
+        "table.csv, table.md, table.tex; equal.csv (CLO against SFT on the same weights, items and steps), claims.csv, "
+        "paper.csv and paper_gains.csv (the paper's claims, its numbers and its gains beside ours); report.tex with "
+        "every table; comparisons.csv (paired tests), benchmarks.csv, benchmark_tests.csv and "
+        "judged.csv where there are such; guide.html and guide_*.csv of runs of mixtures; every figure as PNG and SVG; "
+        "with docs= the study's numbers in <folder>/data, and every table between "
         "`<!-- table: <study> <kind> -->` and `<!-- end of table -->` in its pages and the README.md beside it"
     ),
     example="report study=paper_nano compare=sft",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -13,14 +13,15 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from clo.commands.command import Command
-from clo.config.effect import check_effect, check_recipe, read_by, without_unread
+from clo.config.effect import OF_A_GRID, check_effect, check_recipe, read_by, without_unread
 from clo.config.messages import one_sentence
 from clo.config.parse import RunConfig, conf_dir, parse, register_schema
 from clo.config.precision import told
 from clo.config.targets import with_targets
 from clo.errors import UserError
-from clo.study.grid import Cell, run_grid
-from clo.study.lifeline import GRACE, end_with_parent
+from clo.study.cell import Cell
+from clo.study.grid import run_grid, show_known
+from clo.study.known_grid import KnownGrid, recall, remember
 from clo.study.run import run_cell, run_path
 
 GROUPS = ("model", "lang", "method", "tuning", "data", "evaluation", "trainer", "logger")
@@ -39,7 +40,9 @@ def train(words: Sequence[str]) -> bool:
     Raises:
         UserError: anything the user can mend.
     """
-    patience = 2 * GRACE if end_with_parent() else 0.0  # of a cell, for one whose grid was killed just now
+    if known := recall(words):
+        show_known(known)
+        return True
     runs, cells = compose(words)
     planned = [run for run in (*runs, *(cell.run for cell in cells)) if run.plan]
     if planned:
@@ -47,8 +50,19 @@ def train(words: Sequence[str]) -> bool:
 
         return show_plans(planned)
     for run in runs:
-        run_cell(run, patience)
-    return run_grid(cells) if cells else True
+        run_cell(run)
+    done = run_grid(cells, exit_as_cell) if cells else True
+    if cells and done:
+        study = cells[0].run
+        remember(words, KnownGrid([str(cell.path) for cell in cells], study.study_name, study.output_dir))
+    return done
+
+
+def exit_as_cell(work: Callable[[], object]) -> None:
+    """Do a cell's work and end its process as the command line does."""
+    from clo.commands.cli import exit_after
+
+    exit_after(work, COMMAND.stopped)
 
 
 def compose(words: Sequence[str]) -> tuple[list[RunConfig], list[Cell]]:
@@ -77,7 +91,7 @@ def compose(words: Sequence[str]) -> tuple[list[RunConfig], list[Cell]]:
             for group in GROUPS:
                 if group not in job.runtime.choices and group != "lang":  # Hydra lays options over each other
                     raise UserError(f"{group} needs one option; for a grid: python train.py -m {group}=<one>,<other>")
-            cfg = with_targets(cfg, [*job.overrides.task, *_places(job.overrides.hydra)])
+            cfg = with_targets(cfg, [*job.overrides.task, *_places(job.overrides.hydra)], job.runtime.choices)
             run = parse(cfg)
             measured = told((cfg.trainer.precision, cfg.model.dtype), run.trainer, run.model)
             notes.update(dict.fromkeys(filter(None, [measured])))
@@ -118,8 +132,9 @@ def compose(words: Sequence[str]) -> tuple[list[RunConfig], list[Cell]]:
         sys.argv = before
     if errors:
         raise errors[0]
-    if runs and any(word.startswith("jobs=") for word in typed):
-        raise UserError("jobs has no effect here: a grid (-m) reads it; leave jobs out")
+    for name in OF_A_GRID:
+        if runs and any(word.startswith(f"{name}=") for word in typed):
+            raise UserError(f"{name} has no effect here: a grid (-m) reads it; leave {name} out")
     if composed:
         check_effect(sorted(typed), read, composed[0])
     print(*notes, sep="\n", end="\n" if notes else "", flush=True)

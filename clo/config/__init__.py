@@ -10,6 +10,7 @@ from clo.config.machine import LoggerConfig, OptimizerConfig, TrainerConfig
 from clo.config.method import MethodConfig, SftStage
 from clo.config.science import DataConfig, LoraConfig, ModelConfig, Recipe, TuningConfig
 from clo.config.sources import SourceConfig, TranslationConfig
+from clo.config.tasks import TaskConfig
 
 __all__ = [
     "ROWS",
@@ -26,6 +27,7 @@ __all__ = [
     "RivalsConfig",
     "SftStage",
     "SourceConfig",
+    "TaskConfig",
     "TrainerConfig",
     "TranslationConfig",
     "TuningConfig",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import Enum, StrEnum
 
 
 class Cells(Enum):
@@ -126,3 +126,12 @@ class Split(Enum):
 
     dev = "dev"
     test = "test"
+
+
+class Metric(StrEnum):
+    """What an answer of a task is scored by; what a judge says of it is `clo judge`'s."""
+
+    object = "object"
+    number = "number"
+    rouge = "rouge"
+    chrf = "chrf"

@@ -7,7 +7,9 @@ single settings, through the same functions.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import functools
 import re
 from collections.abc import Iterable, Iterator, Sequence, Set
 from enum import Enum
@@ -16,15 +18,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args, get_origin, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from clo.config.parse import RunConfig, conf_dir
-from clo.config.reads import inner, is_list, reads, settings, shipped
+from clo.config.parse import RunConfig, conf_dir, tree
+from clo.config.reads import inner, is_whole, reads, settings, shipped
 from clo.errors import UserError
 
 if TYPE_CHECKING:
     from clo.config import ModelConfig
 
-GROUPS = ("method", "data", "evaluation", "logger", "trainer", "tuning", "model")
+GROUPS = ("method", "data", "evaluation", "logger", "trainer", "tuning", "mixture", "model")
 """Groups whose files are tried; a model only where nothing else helps."""
 MOST = 4
 """Names of a group's files that a message lists."""
@@ -80,7 +83,7 @@ def check_effect(typed: Iterable[str], read: Set[str], cfg: DictConfig, groups: 
     key = next((key for key in keys if not is_read(key, read)), "")
     if not key:
         return
-    typed_cfg = cast(DictConfig, OmegaConf.merge(OmegaConf.structured(RunConfig), cfg))
+    typed_cfg = cast(DictConfig, OmegaConf.merge(tree(), cfg))
     name = key
     while not is_read(name, read):
         if choices := _choices(name, keys, read, typed_cfg, groups):
@@ -94,9 +97,11 @@ def check_effect(typed: Iterable[str], read: Set[str], cfg: DictConfig, groups: 
 
 def without_unread(typed: Iterable[str], read: Set[str]) -> list[str]:
     """The words for one cell of a grid: without what other cells read, and without what the grid itself does."""
-    return [word for word in typed if not (key := _key(word)) or (is_read(key, read) and key != "jobs")]
+    return [word for word in typed if not (key := _key(word)) or (is_read(key, read) and key not in OF_A_GRID)]
 
 
+OF_A_GRID = ("jobs", "retries")
+"""Settings of a grid as a whole."""
 _TOPS = {field.name for field in dataclasses.fields(RunConfig)}
 
 
@@ -108,8 +113,7 @@ def _key(word: str) -> str:
 
 def is_read(key: str, read: Set[str]) -> bool:
     """Whether a setting or anything in it is read; a mapping is read as a whole, as the rates of a recipe are."""
-    above = key.rpartition(".")[0]
-    key = above if above in _MAPPINGS else key
+    key = next((name for name in _MAPPINGS if key.startswith(f"{name}.")), key)
     return key in read or any(name.startswith(f"{key}.") for name in read)
 
 
@@ -130,13 +134,20 @@ def _choices(key: str, typed: list[str], read: Set[str], cfg: DictConfig, groups
     return one or _two_singles(key, read, cfg)
 
 
+def _read_so(tried: DictConfig) -> set[str]:
+    """What a run of other choices reads; nothing where a value of the study cannot be made with them."""
+    try:
+        return read_by(cast(RunConfig, tried), tried)
+    except OmegaConfBaseException:
+        return set()
+
+
 def _file_and_single(key: str, cfg: DictConfig) -> str:
     """A file of the setting's own group with another value of one setting: what a loss reads, typed for SFT."""
     group, tried = key.partition(".")[0], OmegaConf.create(cfg)
-    schema = OmegaConf.structured(get_type_hints(RunConfig)[group])
     for path in sorted((Path(conf_dir()) / group).glob("*.yaml")):
-        tried[group] = OmegaConf.merge(schema, _file(path))
-        for _, word in _singles(key, read_by(cast(RunConfig, tried), tried), tried):
+        tried[group] = _chosen(group, path)
+        for _, word in _singles(key, _read_so(tried), tried):
             return f"{group}={path.stem} and {word}"
     return ""
 
@@ -149,14 +160,17 @@ def _shared(name: str, key: str) -> int:
 
 def _files(group: str, key: str, typed: list[str], cfg: DictConfig) -> str:
     """``group=<file>, <file> or <file>``: those with which the setting is read, with what was typed laid over them."""
-    schema, tried, found = OmegaConf.structured(get_type_hints(RunConfig)[group]), OmegaConf.create(cfg), []
+    tried, found = OmegaConf.create(cfg), []
+    over = [name for name in typed if name.startswith(f"{group}.") and not f"{key}.".startswith(f"{name}.")]
     for path in sorted((Path(conf_dir()) / group).glob("*.yaml")):
-        tree = _file(path)
-        for name in typed:
-            if name.startswith(f"{group}.") and not f"{key}.".startswith(f"{name}."):
-                _lay(tree, name.split(".")[1:], OmegaConf.select(cfg, name))
-        tried[group] = OmegaConf.merge(schema, tree)
-        if is_read(key, read_by(cast(RunConfig, tried), tried)):
+        if over:
+            laid = _file(path)
+            for name in over:
+                _lay(laid, name.split(".")[1:], OmegaConf.select(cfg, name))
+            tried[group] = OmegaConf.merge(_schema(group), laid)
+        else:
+            tried[group] = _chosen(group, path)  # which makes a copy
+        if is_read(key, _read_so(tried)):
             found.append(path.stem)
         if len(found) == MOST:
             break
@@ -164,13 +178,29 @@ def _files(group: str, key: str, typed: list[str], cfg: DictConfig) -> str:
     return f"{group}={', '.join(most)}{' or ' if most else ''}{last}" if found else ""
 
 
+@functools.cache
+def _schema(group: str) -> DictConfig:
+    return OmegaConf.structured(get_type_hints(RunConfig)[group])
+
+
+@functools.cache
+def _chosen(group: str, path: Path) -> DictConfig:
+    """A group as its file leaves it."""
+    return cast(DictConfig, OmegaConf.merge(_schema(group), _file(path)))
+
+
 def _file(path: Path) -> dict[str, Any]:
-    """A file of a group over those of its own group that it names."""
-    tree = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(path), resolve=False))
-    for below in tree.pop("defaults", []):
+    """A file of a group over those of its own group that it names; the caller's own."""
+    found = copy.deepcopy(_read(path))
+    for below in found.pop("defaults", []):
         if isinstance(below, str) and below != "_self_":
-            tree = _file(path.with_name(f"{below}.yaml")) | tree
-    return tree
+            found = _file(path.with_name(f"{below}.yaml")) | found
+    return found
+
+
+@functools.cache
+def _read(path: Path) -> dict[str, Any]:
+    return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(path), resolve=False))
 
 
 def _lay(tree: dict[str, Any], parts: list[str], value: Any) -> None:
@@ -184,24 +214,31 @@ def _singles(key: str, read: Set[str], cfg: DictConfig) -> Iterator[tuple[str, s
     """Settings of which another value makes the run read the wanted one, with the word that sets it."""
     tried, written = OmegaConf.create(cfg), OmegaConf.to_container(cfg, resolve=False)
     for name, hint, field in settings(RunConfig):
-        if name in read and (inner(hint) is None or is_list(hint)):
+        if name in read and (inner(hint) is None or is_whole(hint)) and _is_there(written, name):
             for value, word in _others(hint, OmegaConf.select(tried, name), field.metadata.get("values", ())):
                 OmegaConf.update(tried, name, value)
-                if is_read(key, read_by(cast(RunConfig, tried), tried)):
+                if is_read(key, _read_so(tried)):
                     yield name, field.metadata.get("written", f"{name}={word}")
                     break
             OmegaConf.update(tried, name, reduce(lambda node, part: node[part], name.split("."), written))
+
+
+def _is_there(written: Any, name: str) -> bool:
+    """Whether this run has the groups that a setting is in; another cell of its grid may be the one that has them."""
+    for part in name.split(".")[:-1]:
+        written = written.get(part) if isinstance(written, dict) else None
+    return isinstance(written, dict)
 
 
 def _two_singles(key: str, read: Set[str], cfg: DictConfig) -> str:
     """Another value of one setting, and of one that is read with it alone."""
     written = OmegaConf.to_container(cfg, resolve=False)
     for name, hint, field in settings(RunConfig):
-        if name in read and (inner(hint) is None or is_list(hint)):
+        if name in read and (inner(hint) is None or is_whole(hint)) and _is_there(written, name):
             tried = OmegaConf.create(cfg)
             for value, word in _others(hint, OmegaConf.select(tried, name), field.metadata.get("values", ())):
                 OmegaConf.update(tried, name, value)
-                more = read_by(cast(RunConfig, tried), tried) - read
+                more = _read_so(tried) - read
                 for _, second in _singles(key, more, tried) if more else ():
                     return f"{field.metadata.get('written', f'{name}={word}')} and {second}"
             OmegaConf.update(tried, name, reduce(lambda node, part: node[part], name.split("."), written))
@@ -222,7 +259,7 @@ def _others(hint: Any, now: Any, values: Iterable[Any]) -> Iterator[tuple[Any, s
     if isinstance(now, Enum):
         yield from ((other, other.name) for other in type(now) if other is not now)
     listed = get_origin(hint) is list
-    yield from (([value], f"[{value}]") if listed else (value, str(value)) for value in values if value != now)
+    yield from (([v], f"[{v}]") if listed else (v, str(v) or "''") for v in values if v != now)
     if listed and not values and not now:
         yield ["x"], "[…]"
 

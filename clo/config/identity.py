@@ -11,6 +11,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
+from clo.config.mixture import MixtureConfig
 from clo.config.sources import ReplayConfig
 
 _ORDER = "sums in another order: rounding"
@@ -53,6 +54,7 @@ MACHINE = {
     "output_dir": _PLACE,
     "cache_dir": _PLACE,
     "jobs": "cells at a time; each is a process of its own",
+    "retries": "a cell that is tried again goes on to the same result",
     "plan": _PLAN,
 }
 """Setting -> why it is no part of a result."""
@@ -100,6 +102,8 @@ LATER: dict[str, Any] = {
     "data.source.rejected": None,
     "data.replay.pairs": False,
     "data.replay.rejected": None,
+    "mixture": asdict(MixtureConfig()),
+    "tasks": {},
 }
 """Setting that came later -> its default, at which it is no part of a name: runs keep theirs."""
 
@@ -148,6 +152,7 @@ SINCE_FIRST = (
     "data.poor_rows",
     "evaluation.rivals",
     "scale",
+    "retries",
     *LATER,
 )
 """Settings that version 0.1 did not have."""
@@ -166,7 +171,9 @@ def first_name_of(tree: dict[str, Any]) -> str:
 def _cell(tree: dict[str, Any]) -> list[str]:
     codes = [tree["lang"]["code"], *(one["code"] for one in tree["lang"].get("further", ()))]
     langs = "+".join(codes if len(codes) <= MOST_CODES else [codes[0], str(len(codes) - 1)])
-    size = tree["data_size"]
+    size, mixture = tree["data_size"], tree.get("mixture") or {}
+    if mixture.get("name"):  # it names its languages, or the hash does
+        langs = "-".join([mixture["name"], "+".join(mixture["tasks"])])
     return [langs, str(sum(size.values()) if isinstance(size, dict) else size), f"s{tree['seed']}"]
 
 

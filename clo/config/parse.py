@@ -7,6 +7,7 @@ Hydra composes ``conf/*.yaml`` onto :class:`RunConfig` (types, choices and unkno
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -33,11 +34,13 @@ from clo.config.identity import first_name_of, name_of, science_of
 from clo.config.lang import settled_size
 from clo.config.losses import register_losses
 from clo.config.method import places_against
+from clo.config.mixture import MixtureConfig, Table, check_mixed
 from clo.config.precision import decide
 from clo.config.rates import register_rates
-from clo.config.reads import at_rest, inner
+from clo.config.reads import at_rest, inner, is_mapping
 from clo.config.rejected import check_pairs, settle_rejected
 from clo.config.science import PLACE
+from clo.config.tasks import TaskConfig, check_tasks
 from clo.errors import UserError, check, plain_name
 
 
@@ -54,9 +57,12 @@ class RunConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)
+    mixture: MixtureConfig = field(default_factory=MixtureConfig)
+    tasks: dict[str, TaskConfig] = field(default_factory=dict)
+    """Tasks of a mixture by name; ``task=[maths,summaries]`` fills it from the files of conf/task."""
     data_size: Any = 400
     """Training items, a prefix of the data: sizes are nested. Of several targets each has as many, or its own number,
-    as in ``{ko: 1600, sw: 400}``."""
+    as in ``{ko: 1600, sw: 400}``. A mixture says it itself: then these are its rows by language."""
     batch_size: int = 64
     """Items per optimizer step, over all devices."""
     seed: int = 0
@@ -71,15 +77,28 @@ class RunConfig:
     """Where reference log-probs and start-model answers are kept."""
     jobs: int | None = None
     """Cells of a grid that run at a time; null: as many as the cores carry (1 on a GPU)."""
+    retries: int = 1
+    """Times that a failed cell of a grid is tried again."""
     plan: bool = False
     """Print what the run would need, and train nothing."""
 
     def __post_init__(self) -> None:
-        self.data_size = settled_size(self.data_size, self.lang.codes()[1:])
+        if self.mixture.name:
+            check_mixed(self)
+            self.tasks = {name: task for name, task in self.tasks.items() if name in self.mixture.tasks}
+            lengths = [task.max_new_tokens or 0 for task in self.tasks.values() if task.name in self.mixture.tasks]
+            most = max([self.evaluation.max_new_tokens, *lengths])
+            self.evaluation = replace(self.evaluation, max_new_tokens=most)
+            table = self.table().values()
+            self.data_size = {code: sum(own[code] for own in table) for code in self.lang.codes()}
+        else:
+            self.data_size = settled_size(self.data_size, self.lang.codes()[1:])
         check(self.batch_size >= 1, "batch_size", "a number of items, at least 1", self.batch_size)
         check(0 <= self.seed < 2**32, "seed", "a whole number of at least 0 and below 2**32", self.seed)
         check(self.jobs is None or self.jobs >= 1, "jobs", "a count of at least 1, or null", self.jobs)
+        check(self.retries >= 0, "retries", "a count of at least 0", self.retries)
         plain_name("study_name", self.study_name)
+        check_tasks(self.tasks)
         for name in ("output_dir", "cache_dir"):
             check(bool(getattr(self, name).strip()), name, "a folder; . is this one", repr(getattr(self, name)))
         if self.model.quantize is not None and self.tuning.lora is None:
@@ -130,6 +149,10 @@ class RunConfig:
                 f"evaluation.{one} asks in one target, and this run has several; leave it out, or give one lang="
             )
 
+    def table(self) -> Table:
+        """Rows of a mixture by task and language."""
+        return self.mixture.table(self.lang.codes())
+
     def sizes(self) -> dict[str, int]:
         """Training items by the code of a target."""
         size = self.data_size
@@ -137,7 +160,7 @@ class RunConfig:
 
     def alone(self) -> list[RunConfig]:
         """The runs of one target each that have this run's rows and settings, in the order of the targets."""
-        if not self.lang.further:
+        if not self.lang.further or self.mixture.name:  # nothing of a mixture is still to be translated
             return [self]
         method = replace(self.method, against="all")  # between two languages it is the same
         return [
@@ -181,11 +204,18 @@ def conf_dir() -> str:
     return str(packaged if packaged.is_dir() else Path(__file__).resolve().parents[2] / "conf")
 
 
+@functools.cache
 def register_schema() -> None:
-    """Make the dataclass tree the first entry of the defaults list, and computed defaults known to the files."""
+    """Make the dataclass tree the first entry of the defaults list, and computed defaults known to the files; once."""
     register_rates()
     register_losses()
     ConfigStore.instance().store(name="schema", node=RunConfig, provider="clo")
+
+
+@functools.cache
+def tree() -> Any:
+    """The dataclass tree with nothing set; for copies only."""
+    return OmegaConf.structured(RunConfig)
 
 
 def _unknown_keys(node: Any, cls: type, path: str = "") -> Iterator[str]:
@@ -196,7 +226,12 @@ def _unknown_keys(node: Any, cls: type, path: str = "") -> Iterator[str]:
             yield f"{path}{key}"
             continue
         group = inner(types[key])
-        if group is not None and OmegaConf.is_dict(node._get_node(key)) and node[key] is not None:
+        if group is None or not OmegaConf.is_dict(node._get_node(key)) or node[key] is None:
+            continue
+        if is_mapping(types[key]):
+            for name in node[key]:
+                yield from _unknown_keys(node[key][name], group, f"{path}{key}.{name}.")
+        else:
             yield from _unknown_keys(node[key], group, f"{path}{key}.")
 
 
@@ -218,7 +253,7 @@ def parse(cfg: DictConfig) -> RunConfig:
     if unknown:
         raise UserError(f"unknown key {', '.join(unknown)}; `python train.py --cfg job` lists the keys there are")
     try:
-        whole = OmegaConf.merge(OmegaConf.structured(RunConfig), cfg)
+        whole = OmegaConf.merge(tree(), cfg)  # it merges into a copy of the first
         if whole.lang.further:
             _keep_places(whole)
         run = OmegaConf.to_object(whole)

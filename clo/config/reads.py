@@ -8,6 +8,7 @@ What a function yields is read; every other setting of its group rests at its de
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import MISSING
@@ -33,7 +34,15 @@ def shipped(path: str) -> bool:
 
 
 def _top(run: RunConfig) -> Names:
-    yield from ("data_size", "batch_size", "seed", "scale", "study_name", "output_dir", "cache_dir", "jobs", "plan")
+    yield from ("batch_size", "seed", "scale", "study_name", "output_dir", "cache_dir", "jobs", "retries", "plan")
+    yield "tasks" if run.mixture.name else "data_size"
+
+
+def _mixture(run: RunConfig) -> Names:
+    yield "name"
+    if run.mixture.name:
+        yield from ("tasks", "rows")
+        yield from ("source", "others", "seen") if run.mixture.total is None else ("total", "shares")
 
 
 def _model(run: RunConfig) -> Names:
@@ -83,11 +92,11 @@ def _data(run: RunConfig) -> Names:
     yield from ("name", "kind", "length_policy", "resample")
     if run.lang.further:
         yield "targets"
-        if data.targets is Targets.apart and run.method.steps is not None:
+        if (data.targets is Targets.apart or run.mixture.name) and run.method.steps is not None:
             yield "temperature"
     if data.kind == "cldr":
         yield "fold"
-    elif data.kind != "tasks":
+    elif data.kind != "tasks" or any(task.kind == "table" for task in run.tasks.values()):
         yield from ("bad_rows", "poor_rows")
     if data.kind == "files":
         yield from ("train", "dev", "test")
@@ -182,6 +191,7 @@ GROUPS: dict[str, Callable[[RunConfig], Names]] = {
     "optimizer": _optimizer,
     "trainer": _trainer,
     "logger": _logger,
+    "mixture": _mixture,
 }
 COMPOSED = ("model.size", "model.recipe")
 """Read by the files of ``conf/`` alone, while a run is composed: ``effect.py`` follows what they refer to."""
@@ -230,15 +240,22 @@ def inner(hint: Any) -> type | None:
     return next((kind for kind in (hint, *get_args(hint)) if dataclasses.is_dataclass(kind)), None)  # type: ignore[return-value]
 
 
-def is_list(hint: Any) -> bool:
-    """Whether a setting is a list, of groups too: it is set, and read, as a whole."""
-    return get_origin(hint) is list
+def is_whole(hint: Any) -> bool:
+    """Whether a setting is a list, or a mapping of groups: it is read as a whole."""
+    return get_origin(hint) is list or is_mapping(hint)
 
 
-def settings(cls: type, path: str = "") -> Iterator[tuple[str, Any, dataclasses.Field[Any]]]:
+def is_mapping(hint: Any) -> bool:
+    """Whether a setting holds groups by names of their own."""
+    return get_origin(hint) is dict and inner(hint) is not None
+
+
+@functools.cache
+def settings(cls: type, path: str = "") -> tuple[tuple[str, Any, dataclasses.Field[Any]], ...]:
     """Dotted name, type and field of every setting; a group comes before what it holds."""
-    hints = get_type_hints(cls)
+    hints, found = get_type_hints(cls), []
     for field in dataclasses.fields(cls):
-        yield f"{path}{field.name}", hints[field.name], field
-        if (group := inner(hints[field.name])) is not None and not is_list(hints[field.name]):
-            yield from settings(group, f"{path}{field.name}.")
+        found.append((f"{path}{field.name}", hints[field.name], field))
+        if (group := inner(hints[field.name])) is not None and not is_whole(hints[field.name]):
+            found += settings(group, f"{path}{field.name}.")
+    return tuple(found)

@@ -157,7 +157,7 @@ class DataConfig:
     name: str = "cldr"
     """Name in folders and reports."""
     kind: str = "cldr"
-    """``cldr``, ``tasks`` (embedded), ``files`` (parallel rows) or ``translated`` (English examples, a translator)."""
+    """``cldr`` and ``tasks`` (embedded), ``files`` (parallel rows) or ``translated`` (English examples)."""
     train: str | None = None
     """files: JSONL, JSON, CSV, TSV or Parquet with parallel rows; ``${lang.code}`` in the path is the target's code."""
     dev: str | None = None

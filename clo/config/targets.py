@@ -6,7 +6,7 @@ the run has them all.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
@@ -19,16 +19,19 @@ from clo.errors import UserError
 CONFIG = "config"
 
 
-def with_targets(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
+def with_targets(cfg: DictConfig, overrides: Sequence[str], choices: Mapping[str, str | None]) -> DictConfig:
     """The configuration with all targets that the overrides and the files choose; as it is where that is one.
 
     Args:
         cfg: as Hydra composed it; Hydra is still at work.
         overrides: what it was composed with.
+        choices: Hydra's, by group; of several files it has none for ``lang``.
 
     Raises:
         UserError: none is chosen, or their sources differ.
     """
+    if choices.get("lang"):
+        return cfg
     chosen = _chosen(overrides)
     if not chosen:
         raise UserError("lang=[] names no target; give one, such as lang=sw, or several, such as lang=[ko,sw]")

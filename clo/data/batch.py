@@ -186,9 +186,12 @@ def every_cell(items: Sequence[Item]) -> list[Cell]:
 
 
 def _present(items: Sequence[Item], cells: Sequence[Cell]) -> list[Sequence[Cell]]:
-    """Each item's cells; where there are none at all, the source's own of the first item: no pass is empty."""
+    """Each item's cells; where there are none at all, one language's own of the first item: no pass is empty."""
     found = [item.present(cells) for item in items]
-    return found if any(found) else [[(0, 0)], *found[1:]]
+    if any(found):
+        return found
+    first = items[0].languages()[0]
+    return [[(first, first)], *found[1:]]
 
 
 def response_tokens(items: Sequence[Item], cells: Sequence[Cell]) -> int:

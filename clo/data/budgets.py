@@ -1,4 +1,4 @@
-"""Items of several targets: as many of each as were asked for, and one target at a time where that is asked."""
+"""Items of several languages: as many of each as were asked for, and one at a time where that is asked."""
 
 from __future__ import annotations
 
@@ -34,8 +34,34 @@ def within(items: Iterable[Item], sizes: Sequence[int]) -> tuple[list[Item], lis
 
 
 def one_at_a_time(items: Iterable[Item]) -> list[Item]:
-    """An item for every target of every item, with the source and that target alone."""
-    return [_only(item, {0, place}) for item in items for place in targets_of(item)]
+    """An item for every target of every item, with that target and the source, if it is there, alone."""
+    return [_only(item, {0, place}) for item in items for place in targets_of(item) or [0]]
+
+
+def rows_within(items: Iterable[Item], sizes: Sequence[int]) -> tuple[list[Item], list[int]]:
+    """The first items of each language, the source too, as many as its size; absent in a language that has enough.
+
+    Args:
+        items: of L languages.
+        sizes: of the languages, in the items' order.
+
+    Returns:
+        The items, and how many each language has.
+    """
+    kept: list[Item] = []
+    counts = [0] * len(sizes)
+    for item in items:
+        wanted = {place for place in item.languages() if counts[place] < sizes[place]}
+        if wanted:
+            kept.append(_only(item, wanted))
+        for place in wanted:
+            counts[place] += 1
+    return kept, counts
+
+
+def one_language_each(items: Iterable[Item]) -> list[Item]:
+    """An item for every language of every item."""
+    return [_only(item, {place}) for item in items for place in item.languages()]
 
 
 def targets_of(item: Item) -> list[int]:
@@ -55,11 +81,22 @@ def _only(item: Item, languages: set[int]) -> Item:
     )
 
 
-def shares(items: Sequence[Item], temperature: float) -> Mapping[int, float]:
-    """Place of a target -> its share of the draws, of items with one target each: size ** (1 / temperature)."""
+def columns_of(items: Sequence[Item]) -> list[int]:
+    """Of each item the column that it is drawn from: its one target's place, or in a mixture its task and languages.
+
+    Columns of a mixture are numbered in their order.
+    """
+    if not any(item.task for item in items):
+        return [place for item in items for place in targets_of(item)]
+    found = [(item.task, item.languages()) for item in items]
+    numbers = {repr(column): number for number, column in enumerate(sorted({repr(one): one for one in found}.values()))}
+    return [numbers[repr(column)] for column in found]
+
+
+def shares(columns: Sequence[int], temperature: float) -> Mapping[int, float]:
+    """Column -> its share of the draws: size ** (1 / temperature)."""
     sizes: dict[int, int] = {}
-    for item in items:
-        (place,) = targets_of(item)
-        sizes[place] = sizes.get(place, 0) + 1
+    for column in columns:
+        sizes[column] = sizes.get(column, 0) + 1
     weights = {place: size ** (1 / temperature) for place, size in sorted(sizes.items())}
     return {place: weight / sum(weights.values()) for place, weight in weights.items()}

@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from clo.data.budgets import shares, targets_of
+from clo.data.budgets import columns_of, shares
 from clo.data.items import Item
 
 
@@ -65,11 +65,11 @@ class StepSampler(Sampler[list[int]]):
 
 
 class TargetSampler(Sampler[list[int]]):
-    """The items of every step where targets are drawn by shares of their own, each through permutations of its items.
+    """The items of every step where columns are drawn by shares of their own, each through permutations of its items.
 
     Args:
-        places: of each item, that of its target among the run's languages.
-        shares: place -> share of the draws.
+        places: of each item, the number of its column: of its target among the run's languages, see `columns_of`.
+        shares: column -> share of the draws.
         plain: says how long the stage is, how large a step, and what is replayed in it.
     """
 
@@ -93,7 +93,7 @@ class TargetSampler(Sampler[list[int]]):
                 yield [*batch, *(len(self.places) + k for k in self.plain.replay.of_step(step, self.seed))]
 
     def _stream(self, place: int) -> Iterator[int]:
-        """Items of one target, epoch after epoch."""
+        """Items of one column, epoch after epoch."""
         own = [index for index, target in enumerate(self.places) if target == place]
         for epoch in count():
             generator = torch.Generator().manual_seed((self.seed << 20) + (place << 14) + epoch)
@@ -157,9 +157,9 @@ class SquareDataModule(pl.LightningDataModule):
         self.sampler: StepSampler | TargetSampler = self.plain
 
     def by_temperature(self, temperature: float) -> None:
-        """Draw the smaller targets more often than by their size, see `shares`; every item holds one target."""
-        places = [place for item in self.train[: self.own] for place in targets_of(item)]
-        self.sampler = TargetSampler(places, shares(self.train[: self.own], temperature), self.plain)
+        """Draw the smaller columns more often than by their size, see `columns_of` and `shares`."""
+        places = columns_of(self.train[: self.own])
+        self.sampler = TargetSampler(places, shares(places, temperature), self.plain)
 
     def train_dataloader(self) -> DataLoader[Item]:
         """One list of items per optimizer step."""

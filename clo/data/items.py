@@ -23,11 +23,11 @@ Ids = tuple[int, ...]
 class Item:
     """Token ids of one example in L languages: L prompts, source first, and K >= L candidate responses.
 
-    What is None is absent, and so are its cells; the source's prompt and response are always there. Nothing that is
-    there is empty, and every response ends with the end-of-turn token.
+    What is None is absent, and so are its cells; the source's prompt and response are always there, but in a mixture,
+    where one language is. Nothing that is there is empty, and every response ends with the end-of-turn token.
 
     Raises:
-        ValueError: fewer candidates than prompts, or no source.
+        ValueError: fewer candidates than prompts, or no language with both prompt and response.
     """
 
     id: str
@@ -37,10 +37,12 @@ class Item:
     """K candidates: the responses in the L languages, then any others."""
     replayed: bool = False
     """Whether it is no item of the method's, but a row that holds the source language (``method.anchor=replay``)."""
+    task: str = ""
+    """Of a mixture."""
 
     def __post_init__(self) -> None:
-        if len(self.responses) < len(self.prompts) or self.prompts[0] is None or self.responses[0] is None:
-            raise ValueError(f"item {self.id!r} lacks its source, or has fewer responses than prompts")
+        if len(self.responses) < len(self.prompts) or not self.languages():
+            raise ValueError(f"item {self.id!r} has no language whole, or fewer responses than prompts")
 
     def prompt(self, i: int) -> Ids:
         """A prompt that is there."""
@@ -53,6 +55,10 @@ class Item:
         ids = self.responses[j]
         assert ids is not None, f"item {self.id!r} has no response {j}"
         return ids
+
+    def languages(self) -> list[int]:
+        """Places of the languages that have both prompt and response."""
+        return [i for i, ids in enumerate(self.prompts) if ids is not None and self.responses[i] is not None]
 
     def is_whole(self) -> bool:
         """Whether nothing is absent."""
@@ -146,6 +152,7 @@ def build_items(
                 for texts in (row.responses, *([row.rejected] if row.rejected else []))
                 for c in languages
             ),
+            task=row.task,
         )
         if item.longest() <= max_length:
             items.append(item)

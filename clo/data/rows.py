@@ -26,10 +26,10 @@ class Row:
     """Language code -> the short content that a right response contains; empty where unknown."""
     group: str = ""
     """Evaluation group (``seen``, ``unseen``), empty where there are none."""
+    task: str = ""
+    """Task of the row in a mixture (``facts``, ``maths``, …); empty where there is one kind of rows."""
     rejected: dict[str, str] = field(default_factory=dict)
     """Language code -> the worse response of a quality pair; empty where the row holds none."""
-    task: str = ""
-    """Task that the example is one of (``facts``, ``maths``, ``summaries``), empty where a run has only one."""
     where: str = field(default="", compare=False)
     """File and line of its first record, for messages."""
 

@@ -29,7 +29,7 @@ def likely_along(subject: Subject, rows: Sequence[Row], language: str) -> list[L
         rows: test rows.
         language: of prompt and response.
     """
-    return likely_tokens(subject.model, _items(subject, rows, language), KEPT, subject.max_tokens)
+    return likely_tokens(subject.model, _items(subject, rows, language), KEPT, subject.max_tokens, subject.ranks)
 
 
 def divergences(subject: Subject, rows: Sequence[Row], language: str, start: Sequence[Likely]) -> list[float]:
@@ -44,12 +44,13 @@ def divergences(subject: Subject, rows: Sequence[Row], language: str, start: Seq
     model, items = subject.model, _items(subject, rows, language)
     found: dict[int, float] = {}
     with torch.no_grad(), without_dropout(model):
-        for group in groups_of(model, items, SOURCE, subject.max_tokens):
+        for group in subject.ranks.of(groups_of(model, items, SOURCE, subject.max_tokens)):
             batch = batch_of(model, [items[k] for k in group], SOURCE)
             likely = likely_of_all([start[k] for k in group], next(model.parameters()).device)
             each_T = score(model, batch, partial(divergence, likely)).source
             lengths = [len(items[k].response(0)) for k in group]
             found |= {k: max(float(part.mean()), 0.0) for k, part in zip(group, each_T.split(lengths), strict=True)}
+    found = subject.ranks.together(found)
     return [found[k] for k in range(len(rows))]
 
 

@@ -95,7 +95,12 @@ def _chrf_metric() -> Any:
 
 
 def content(answer: str, gold: str) -> bool:
-    """Whether ``gold`` stands in ``answer`` as whole words, whatever their case.
+    """Whether ``gold`` stands in ``answer`` as whole words; see `place`, which raises where it is blank."""
+    return place(answer, gold) >= 0
+
+
+def place(answer: str, gold: str) -> int:
+    """Where ``gold`` stands in ``answer`` as whole words, whatever their case: characters before it, or -1.
 
     A word ends where letters, digits and marks end. Scripts that write without spaces, or (Korean) glue
     particles to words, have no such border: beside one of their characters any place counts.
@@ -111,9 +116,9 @@ def content(answer: str, gold: str) -> bool:
         end = start + len(part)
         inside = start > 0 and _joined(text[start - 1], part[0])
         if not inside and not (end < len(text) and _joined(part[-1], text[end])):
-            return True
+            return start
         start = text.find(part, start + 1)
-    return False
+    return -1
 
 
 def _joined(left: str, right: str) -> bool:

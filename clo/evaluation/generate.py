@@ -35,6 +35,7 @@ def generate(
     Sampling and penalty settings that come with the checkpoint are not used: scores must not depend on them. Its end
     tokens are: an answer stops where servers stop that read them. An answer that falls into a loop (`loops`) is not
     computed to its end but gone on with as the loop goes, up to the longest answer: the text is that of a server.
+    Several ranks share the batches, which are those of one, so that no answer depends on their number.
 
     Args:
         subject: answers; of its renderer only the tokenizer's ``decode`` and the tokens that end a turn are used,
@@ -62,8 +63,10 @@ def generate(
     stepwise = decodes(model)
     whole = KEPT * max_tokens if stepwise else max_tokens
     with torch.no_grad(), _plain(model):
-        for group in _batches([len(ids) for ids in prompt_ids], max_new_tokens, whole):
-            missing = not all(k in known for k in group)
+        groups = _batches([len(ids) for ids in prompt_ids], max_new_tokens, whole)
+        own = {group[0] for group in subject.ranks.of(groups)}
+        for group in groups:
+            missing = group[0] in own and not all(k in known for k in group)
             if missing:
                 asked = [prompt_ids[k] for k in group]
                 rooms = _rooms(model, asked, max_new_tokens)
@@ -80,6 +83,7 @@ def generate(
             done += len(group)
             if progress is not None and not (missing and stepwise):  # which tells as rows end
                 progress(done, len(prompt_ids))
+    known = subject.ranks.together(known)
     return [known[k] for k in range(len(prompt_ids))]
 
 

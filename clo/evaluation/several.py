@@ -51,13 +51,15 @@ def evaluate_targets(
         answers = generate(subject, prompts, evaluation.max_new_tokens, evaluation.max_tokens, report, log)
         found[code] = list(zip(answers, reference_nll(subject, own, code), strict=True))
         before += len(own)
-    english = {row.id: one for row, one in zip(rows, found[lang.source], strict=True)}
+    english = {row.id: one for row, one in zip(asked[lang.source], found[lang.source], strict=True)}
     scores: dict[str, Any] = {}
     samples: dict[str, list[Sample]] = {}
     for one in lang.targets():
         pairs = [row.only((lang.source, one.code)) for row in asked[one.code]]
         target = _scored(pairs, one, "target", found[one.code])
-        source = _scored(pairs, one, "en", [english[row.id] for row in pairs])
+        # Rows of a mixture may exist in one language each: then English is that of all tasks.
+        both = [row for row in pairs if row.id in english] or [row.only([lang.source]) for row in asked[lang.source]]
+        source = _scored(both, one, "en", [english[row.id] for row in both])
         scores[one.code] = {"target": by_group(target), "en": by_group(source)}
         samples[one.code] = [*target, *source]
     said = {code: [answer.text for answer, _ in answered] for code, answered in found.items()}

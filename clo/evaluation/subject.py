@@ -9,6 +9,7 @@ from typing import Any
 from clo.data.prompt import Renderer
 from clo.evaluation.sampling import Sampling
 from clo.storage.digest import digest_of
+from clo.storage.ranks import Ranks
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class Subject:
     """Tokens of a forward pass that scores given texts."""
     sampling: Sampling | None = None
     """How its answers are drawn; none takes the likeliest token."""
+    ranks: Ranks = Ranks()  # noqa: RUF009  # a frozen value
+    """Those that hold the same model and share what is measured of it; all of them get all results."""
 
     def key(self, precision: str) -> str:
         """Content hash of all that its scores and answers depend on beside the texts: every cache goes by it.

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clo.config import ModelConfig
 from clo.errors import UserError
-from clo.model.folder import check_finite, check_place, resolve_path, told
-from clo.storage.ranks import local_rank
+from clo.model.folder import check_finite, check_place, local_folder, resolve_path, told
+from clo.model.together import read_together, weight_files
+from clo.storage.ranks import Ranks, local_rank
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -26,13 +28,15 @@ def load_tokenizer(config: ModelConfig) -> PreTrainedTokenizerBase:
     return _load(AutoTokenizer, config)
 
 
-def load_model(config: ModelConfig, device: Any = None) -> Any:
+def load_model(config: ModelConfig, device: Any = None, ranks: Ranks = Ranks()) -> Any:  # noqa: B008  # a frozen value
     """Load the weights, in the stored dtype or the one asked for, in evaluation mode.
 
     Args:
         config: what to load.
         device: read the files straight onto it, so that no process of a machine with several holds a copy on the host;
             null is the CPU.
+        ranks: load the same model at once, and share the reading where its weights are safetensors files; the model
+            is the one that each would load alone.
 
     Raises:
         UserError: not found, gated, offline, or broken; weights that are missing or not finite; or ``max_length`` is
@@ -44,13 +48,17 @@ def load_model(config: ModelConfig, device: Any = None) -> Any:
     from clo.model.window import check_max_length
 
     if (Path(resolve_path(config.path)) / "adapter_config.json").is_file():
-        return _merged(config)
+        return _merged(config, ranks)
     options = {"dtype": config.dtype, "output_loading_info": True, "ignore_mismatched_sizes": True}
     if config.quantize is not None:
         options["quantization_config"] = _quantization(config)
     elif device is not None:
         options["device_map"] = {"": device}
-    model, found = _load(AutoModelForCausalLM, config, **options)
+    files = weight_files(local_folder(config.path, config.revision)) if ranks.ranks > 1 else []
+    if files and config.quantize is None:
+        model, found = _load_together(config, files, ranks, **options)
+    else:
+        model, found = _load(AutoModelForCausalLM, config, **options)
     bad = sorted({*found["missing_keys"], *(name for name, *_ in found["mismatched_keys"])})
     if bad:  # transformers would draw them at random
         raise UserError(
@@ -62,7 +70,21 @@ def load_model(config: ModelConfig, device: Any = None) -> Any:
     return model.eval()
 
 
-def _merged(config: ModelConfig) -> Any:
+def _load_together(config: ModelConfig, files: Sequence[Path], ranks: Ranks, **options: Any) -> Any:
+    """As ``_load`` gives a model; its tensors are those that all ranks have read."""
+    from transformers import GenerationConfig
+
+    path, shape = resolve_path(config.path), shape_only(config)
+    with told(config.path, path):
+        tensors = read_together(files, ranks, options.get("device_map", {"": "cpu"})[""])
+        model, found = type(shape).from_pretrained(None, config=shape.config, state_dict=tensors, **options)
+        model.config.name_or_path = path
+        if (files[0].parent / "generation_config.json").is_file():
+            model.generation_config = GenerationConfig.from_pretrained(files[0].parent)
+    return model, found
+
+
+def _merged(config: ModelConfig, ranks: Ranks) -> Any:
     """The base of an adapter folder with the adapter folded in: it is then the start model, and the reference."""
     from peft import PeftConfig
 
@@ -71,7 +93,7 @@ def _merged(config: ModelConfig) -> Any:
         base = PeftConfig.from_pretrained(path).base_model_name_or_path
     if not base:
         raise UserError(f"model.path={config.path} is an adapter that does not name its base model")
-    model = load_model(replace(config, path=base, revision=None))
+    model = load_model(replace(config, path=base, revision=None), ranks=ranks)
     return adapted(model, config).merge_and_unload().eval()
 
 

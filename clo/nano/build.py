@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ def build(
 ) -> None:
     """Write tokenizer, weights, card and (unless told not to) measurements of a start model into ``folder``.
 
-    The same seed, steps and library versions on the same kind of processor give the same weights.
+    The same seed, steps and library versions on the same kind of processor give the same weights, also where the same
+    call goes on with a build that was killed.
 
     Args:
         folder: where to.
@@ -43,8 +45,8 @@ def build(
     from clo.nano.pretrain import new_model, pretrain
     from clo.nano.tokenizer import build_tokenizer
 
-    start = STARTS[name]
-    steps = steps or start.steps
+    start = STARTS[name] if steps is None else replace(STARTS[name], steps=steps)
+    kept = folder / f"pretraining-{name}-{seed}-{start.steps}.pt"
     logging.disable_progress_bar()
     folder.mkdir(parents=True, exist_ok=True)
     build_tokenizer(folder, start.corpus.tokenizer_texts())
@@ -52,13 +54,14 @@ def build(
     torch.manual_seed(seed)
     model = new_model(tokenizer, start)
     parameters = sum(weight.numel() for weight in model.parameters())
-    say(f"{parameters:,} parameters, {len(tokenizer):,} tokens, {steps} steps of {start.rows * start.length:,} tokens")
-    seconds = pretrain(model, tokenizer, start, steps, seed, say)
+    size = f"{start.steps} steps of {start.rows * start.length:,} tokens"
+    say(f"{parameters:,} parameters, {len(tokenizer):,} tokens, {size}")
+    seconds = pretrain(model, tokenizer, start, seed, say, kept)
     model.generation_config = GenerationConfig(
         do_sample=False, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, max_new_tokens=64
     )
     save(model, folder)
-    facts: dict[str, Any] = {"parameters": parameters, "steps": steps, "seed": seed}
+    facts: dict[str, Any] = {"parameters": parameters, "steps": start.steps, "seed": seed}
     facts["pretraining_seconds"] = round(seconds)
     (folder / "measured.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     if measured:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
 MUON_RATE, ADAM_RATE, WEIGHT_DECAY = 0.03, 8e-3, 0.05
+KEPT = 200
+"""Steps after which the state is kept."""
 WARM_UP, DECAY = 100, 0.4
 """Warm-up steps, and the share of steps at the end over which the learning rate falls linearly to zero."""
 
@@ -98,24 +102,49 @@ def rate(step: int, steps: int) -> float:
     return min((step + 1) / warm_up, 1.0, (steps - step) / decay)
 
 
+def _resumed(kept: Path, model: torch.nn.Module, optimizers: list[tuple[torch.optim.Optimizer, float]]) -> Any:
+    """Load a state; returns its step, its smoothed loss, and the seconds it took."""
+    state = torch.load(kept, weights_only=True)
+    model.load_state_dict(state["model"])
+    for (optimizer, _), own in zip(optimizers, state["optimizers"], strict=True):
+        optimizer.load_state_dict(own)
+    return state["step"], state["smooth"], state["seconds"]
+
+
 def pretrain(
     model: LlamaForCausalLM,
     tokenizer: PreTrainedTokenizerBase,
     start: Start,
-    steps: int,
     seed: int,
     say: Callable[[str], None],
+    kept: Path | None = None,
 ) -> float:
-    """Train ``model`` in place on one thread and return the seconds it took."""
+    """Train ``model`` in place on one thread and return the seconds it took.
+
+    Args:
+        model: untrained.
+        tokenizer: of the corpus.
+        start: what is built, and in how many steps.
+        seed: of the corpus.
+        say: is told how it goes.
+        kept: file of the latest state, from which a broken training goes on to the same weights; gone at the end.
+    """
+    steps = start.steps
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     if start.quick:
         torch.set_float32_matmul_precision("medium")
         model.set_attn_implementation("eager")
     optimizers, source, began = _optimizers(model), batches(Encoder(tokenizer), start, seed), time.monotonic()
-    smooth = 0.0
+    smooth, first = 0.0, 0
+    if kept is not None and kept.is_file():
+        first, smooth, before = _resumed(kept, model, optimizers)
+        began -= before
+        for _ in range(first):
+            next(source)
+        say(f"goes on after step {first}")
     model.train()
-    for step in range(steps):
+    for step in range(first, steps):
         ids, labels = next(source)
         loss = model(input_ids=ids, labels=labels, use_cache=False).loss
         loss.backward()
@@ -131,5 +160,12 @@ def pretrain(
             left = used / (step + 1) * (steps - step - 1)
             speed = start.rows * start.length * (step + 1) / used
             say(f"step {step + 1:5d}/{steps}  loss {smooth:.3f}  {speed:,.0f} tokens/s  {used:.0f} s, {left:.0f} to go")
+        if kept is not None and step % KEPT == KEPT - 1:
+            states = [optimizer.state_dict() for optimizer, _ in optimizers]
+            whole = {"step": step + 1, "smooth": smooth, "seconds": time.monotonic() - began, "optimizers": states}
+            torch.save(whole | {"model": model.state_dict()}, kept.with_suffix(".part"))
+            os.replace(kept.with_suffix(".part"), kept)
+    if kept is not None:
+        kept.unlink(missing_ok=True)
     model.eval()
     return time.monotonic() - began

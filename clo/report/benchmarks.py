@@ -12,7 +12,8 @@ from typing import Any
 
 from clo.report.collect import Run, Study, as_dict, grouped, number
 from clo.report.comparisons import FIELDS, Comparison, compare_side, fields_of
-from clo.report.formats import SIDES, csv_text
+from clo.report.formats import SIDES
+from clo.storage.files import csv_text
 
 FURTHER = {"accuracy_norm": "per character", "accuracy_bytes": "per byte", "f1": "F1"}
 """Other measures of the same rows -> heading."""

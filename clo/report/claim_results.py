@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from clo.report.claim_tests import Bench, Effect, NotTestedError, clo_arms
+from clo.report.claim_tests import Bench, Effect, NotTestedError, benches_of
 from clo.report.claims import CLAIMS, Claim
 from clo.report.collect import Study
-from clo.report.formats import csv_text
+from clo.storage.files import csv_text
 
 
 @dataclass(frozen=True)
@@ -34,19 +34,17 @@ def verdict_of(claim: Claim, effects: Sequence[Effect]) -> tuple[str, str]:
     return ("held", "") if len(inside) == len(effects) else ("undecided", "")
 
 
-def claim_results(study: Study) -> list[ClaimResult]:
-    """Every claim, for every arm of CLO that is the paper's as far as the study has one."""
-    arms = clo_arms(study)
-    found = []
+def claim_results(study: Study, benches: Sequence[Bench] | None = None) -> list[ClaimResult]:
+    """Every claim, for every arm of CLO that is the paper's as far as the study has one; see `benches_of`."""
+    benches = benches_of(study) if benches is None else benches
+    found = [] if benches else [ClaimResult(claim, "", "not tested", "no run of CLO") for claim in CLAIMS]
     for claim in CLAIMS:
-        for arm in arms or [""]:
+        for bench in benches:
             try:
-                if not arm:
-                    raise NotTestedError("no run of CLO")
-                effects = Bench(study, arm).effects(claim)
-                found.append(ClaimResult(claim, arm, *verdict_of(claim, effects), effects))
+                effects = bench.effects(claim)
+                found.append(ClaimResult(claim, bench.arm, *verdict_of(claim, effects), effects))
             except NotTestedError as why:
-                found.append(ClaimResult(claim, arm, "not tested", str(why)))
+                found.append(ClaimResult(claim, bench.arm, "not tested", str(why)))
     return found
 
 

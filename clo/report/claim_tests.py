@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from clo.report.arms import number_of, objective, weights
@@ -33,9 +33,23 @@ class Effect:
     low: float
     high: float
     seeds: int
+    ours: Sequence[Run] = field(default=(), compare=False, repr=False)
+    """Runs behind it, of CLO's arm,"""
+    theirs: Sequence[Run] = field(default=(), compare=False, repr=False)
+    """and of the rival's; none where that is the start model."""
+
+    @property
+    def runs(self) -> list[Run]:
+        """All of them."""
+        return [*self.ours, *self.theirs]
 
     def __str__(self) -> str:
         return f"{self.lang} {signed(self.gap)} ({signed(self.low)} to {signed(self.high)})"
+
+
+def benches_of(study: Study) -> list[Bench]:
+    """One for every arm of CLO that is the paper's as far as the study has one."""
+    return [Bench(study, arm) for arm in clo_arms(study)]
 
 
 def clo_arms(study: Study) -> list[str]:
@@ -62,14 +76,15 @@ class Bench:
     """One arm of CLO beside the others of a study."""
 
     def __init__(self, study: Study, arm: str) -> None:
-        self.study = study
+        self.study, self.arm = study, arm
         self.ours = [run for run in study.runs if run.label == arm]
         english = english_of(study)
         self.points: dict[str, Points] = {
-            "target": target_of(study),
-            "en": lambda run: english(run, "samples.jsonl"),
-            "start": lambda run: english(run, "start_samples.jsonl"),
+            "target": _read_once(target_of(study)),
+            "en": _read_once(lambda run: english(run, "samples.jsonl")),
+            "start": _read_once(lambda run: english(run, "start_samples.jsonl")),
         }
+        self._pairs: dict[tuple[object, ...], Effect] = {}
 
     def effects(self, claim: Claim) -> list[Effect]:
         """One per language and start model.
@@ -138,15 +153,19 @@ class Bench:
     def _pair(self, claim: Claim, ours: list[Run], theirs: list[Run]) -> Effect:
         theirs = nearest(ours[0], theirs)
         theirs = [run for run in theirs if run.label == theirs[0].label]
-        points = {run.folder: self.points[claim.side](run) for run in (*ours, *theirs)}
-        return _effect(ours, theirs, points, _what(ours[0], theirs[0], claim.test))
+        place = (claim.side, claim.test, *(run.folder for run in (*ours, *theirs)))
+        if place not in self._pairs:
+            points = {run.folder: self.points[claim.side](run) for run in (*ours, *theirs)}
+            self._pairs[place] = effect_of(ours, theirs, points, _what(ours[0], theirs[0], claim.test))
+        return self._pairs[place]
 
     def _start(self, claim: Claim, own: list[Run]) -> Effect:
         ours = _at(own, max(run.size for run in own))
         start = [Run(run.folder / "start", {}, {}, run.lang, run.size, "start", run.seed) for run in ours]
         points = {run.folder: self.points["en"](run) for run in ours}
         points |= {old.folder: self.points["start"](run) for old, run in zip(start, ours, strict=True)}
-        return _effect(ours, start, points, f"{ours[0].size:,} items against the start model")
+        what = f"{ours[0].size:,} items against the start model"
+        return replace(effect_of(ours, start, points, what), theirs=())  # its scores lie in our runs
 
     def _sensitivity(self, claim: Claim, own: list[Run]) -> Effect:
         rivals = self._rivals(claim, own)
@@ -167,7 +186,7 @@ class Bench:
                 after = self.points["target"](large)
                 gains[large.folder] = {key: after[key] - before[key] for key in after if key in before}
         what = f"SFT's gain from {few:,} to {many:,} items, less CLO's"
-        return _effect(_at(rivals, many), _at(own, many), gains, what)
+        return effect_of(_at(rivals, many), _at(own, many), gains, what)
 
     def _memory(self, claim: Claim, own: list[Run]) -> Effect:
         from clo.evaluation.statistics import seed_interval
@@ -180,7 +199,19 @@ class Bench:
         found = seed_interval(saved)
         low, high = (found.value if end is None else end for end in (found.low, found.high))
         what = f"% of peak memory, {weights(own[0].recorded)} against {weights(rivals[0].recorded)}"
-        return Effect(own[0].base[0], own[0].lang, what, found.value, low, high, len(saved))
+        return Effect(own[0].base[0], own[0].lang, what, found.value, low, high, len(saved), own, rivals)
+
+
+def _read_once(points: Points) -> Points:
+    """The same, reading a run's answers the first time alone."""
+    known: dict[Path, Mapping[str, float]] = {}
+
+    def of(run: Run) -> Mapping[str, float]:
+        if run.folder not in known:
+            known[run.folder] = points(run)
+        return known[run.folder]
+
+    return of
 
 
 def _at(runs: Sequence[Run], size: int) -> list[Run]:
@@ -208,12 +239,24 @@ def _what(run: Run, rival: Run, test: str) -> str:
     return ", ".join([f"{sizes} items", *unequal])
 
 
-def _effect(
+def effect_of(
     ours: Sequence[Run], theirs: Sequence[Run], points: Mapping[Path, Mapping[str, float]], what: str
 ) -> Effect:
+    """Ours less theirs over the prompts and seeds that both have.
+
+    Args:
+        ours: runs of CLO's arm.
+        theirs: of the rival.
+        points: folder of a run -> prompt -> points.
+        what: what is compared.
+
+    Raises:
+        NotTestedError: there are none.
+    """
     ours, theirs = ([run for run in runs if points.get(run.folder)] for runs in (ours, theirs))
     found = paired(ours, theirs, points)
     if found is None:
         raise NotTestedError("no answers to prompts and seeds that both have")
     low, high = (found.interval.value if end is None else end for end in (found.interval.low, found.interval.high))
-    return Effect(ours[0].base[0], ours[0].lang, what, found.interval.value, low, high, found.seeds)
+    place = (ours[0].base[0], ours[0].lang, what)
+    return Effect(*place, found.interval.value, low, high, found.seeds, ours, theirs)

@@ -16,6 +16,7 @@ from clo.report.formats import SIDES
 from clo.report.labels import Arm, arms
 from clo.report.targets import by_target
 from clo.storage.jsonl import read_lines
+from clo.storage.run_folder import RunFolder
 
 T = TypeVar("T")
 MOST_METHODS = 6
@@ -128,7 +129,7 @@ class Unfinished:
 
     folder: Path
     state: str
-    """failed, running, broken, or what status.json says."""
+    """failed, running, queued (all such cells as one), broken, or what status.json says."""
     reason: str
 
     def __str__(self) -> str:
@@ -210,9 +211,12 @@ def collect(name: str, output_dir: str | Path = "outputs") -> Study:
         raise UserError(f"study={name}: no folder {folder}; {studies}; set study= or output_dir=")
     files = ("status.json", "config.yaml", "results.json")
     folders = [p for p in sorted(folder.iterdir()) if p.is_dir() and any((p / file).is_file() for file in files)]
-    found = [one for path in folders for one in _read_folder(path)]
+    queued = {path for path in folders if RunFolder(path).state() == "queued"}
+    found = [one for path in folders if path not in queued for one in _read_folder(path)]
     runs = [one for one in found if isinstance(one, Run)]
     unfinished = [one for one in found if isinstance(one, Unfinished)]
+    if queued:
+        unfinished.append(Unfinished(folder, "queued", f"{len(queued)} cells that nobody has begun"))
     if not runs:
         states = ", ".join(f"{u.folder.name} ({u.state}: {u.reason})" for u in unfinished) or "no run folders"
         raise UserError(f"study={name}: no finished run in {folder}, only {states}; start or resume one")
@@ -229,6 +233,7 @@ def _read_folder(path: Path) -> Sequence[Run | Unfinished]:
             return [Unfinished(path, "failed", str(status.get("error") or "no error was recorded"))]
         if state != "done":
             place = f"stage {status.get('stage')}, step {status.get('step')} of {status.get('total_steps')}"
+            place += f", {RunFolder(path).holder() or 'nobody'} works on it"
             return [Unfinished(path, "running" if state == "running" else f"state {state!r}", place)]
         results, config = _json_object(path / "results.json"), _read_config(path / "config.yaml")
         if "targets" not in results:

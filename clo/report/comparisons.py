@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clo.report.collect import Run, Study, grouped, nearest
-from clo.report.formats import FEWEST_SEEDS, SIDES, csv_text, daggered, decimal, signed
+from clo.report.formats import FEWEST_SEEDS, SIDES, daggered, decimal, signed
+from clo.storage.files import csv_text
 
 if TYPE_CHECKING:
     from clo.evaluation.significance import Difference

@@ -5,10 +5,12 @@ A table stands between ``<!-- table: <study> <kind> -->`` and ``<!-- end of tabl
 * ``at <items>``: a row per arm, every language side by side;
 * ``by size``: a row per language and arm, every size side by side;
 * ``equal``: CLO against SFT on the same weights, items and steps;
-* ``claims``: the paper's claims and their verdicts.
+* ``claims``: the paper's claims and their verdicts;
+* ``gains``: the gains that the papers report, beside ours.
 
-``data/<study>.csv``, ``data/<study>_equal.csv`` and ``data/<study>_claims.csv`` are a report's table.csv, equal.csv and
-claims.csv. `clo report … docs=docs` copies them and fills the tables in; ``python -m clo.report.docs docs`` only fills.
+``data/<study>.csv`` and, with ``_equal``, ``_claims`` and ``_gains`` after the study, are a report's table.csv,
+equal.csv, claims.csv and paper_gains.csv. `clo report … docs=docs` copies them and fills the tables in;
+``python -m clo.report.docs docs`` only fills.
 """
 
 from __future__ import annotations
@@ -24,12 +26,13 @@ from clo.errors import UserError
 from clo.report.collect import grouped
 from clo.report.formats import DASH, daggered, decimal, signed
 from clo.report.labels import short
+from clo.report.paper import MEASURES
 from clo.storage.files import write_text
 
 Line = Mapping[str, str]
 """Of a CSV file."""
 MARKED = re.compile(r"(<!-- table: (\S+) ([a-z]+(?: \w+)?) -->\n).*?(<!-- end of table -->)", re.DOTALL)
-FILES = {"table.csv": "", "equal.csv": "_equal", "claims.csv": "_claims"}
+FILES = {"table.csv": "", "equal.csv": "_equal", "claims.csv": "_claims", "paper_gains.csv": "_gains"}
 """File of a report -> what follows the study in its name in ``data``."""
 TARGET = {"target_right": ("right object and language, %", 100.0), "target_chrf": ("chrF", 1.0)}
 """Column of table.csv -> (heading, factor); the first that the study has."""
@@ -70,8 +73,8 @@ def filled(text: str, data: Path, page: Path) -> str:
     def fill(found: re.Match[str]) -> str:
         begin, study, kind, end = found.groups()
         first, _, more = kind.partition(" ")
-        name = f"{study}{FILES.get(f'{first}.csv', '')}.csv"
-        make = KINDS.get(first if first in ("at", "equal", "claims") else kind)
+        name = f"{study}{f'_{first}' if f'_{first}' in FILES.values() else ''}.csv"
+        make = KINDS.get(first if first in ("at", "equal", "claims", "gains") else kind)
         if make is None or not (data / name).is_file():
             raise UserError(f"{page}: `table: {study} {kind}` needs {data / name} and a kind of {', '.join(KINDS)}")
         with (data / name).open(encoding="utf-8", newline="") as file:
@@ -177,8 +180,23 @@ def _effect(line: Line) -> str:
     return f"{line['language']} {signed(gap)} ({signed(low)} to {signed(high)})"
 
 
+def _gains(study: str, lines: Sequence[Line], _: str) -> Table:
+    heads = [f"`{study}`: gain", "language", "paper's measure", "models", "paper", "sure", "ours (95 %)", "verdict"]
+    told = []
+    for line in lines:
+        mean, low, high = (float(line[f"paper_{key}"]) for key in ("mean", "low", "high"))
+        paper = signed(mean) + ("" if low == high else f" ({signed(low)} to {signed(high)})")
+        place = line["languages"].replace(" ", " and ") + (f" ({line['tier']})" if line["tier"] else "")
+        sure = line["confidence"] + ("" if line["source"] == "paper" else f", {line['source']}")
+        models = str(len(line["models"].split())) + (" (ours)" if line["models"] == line["model"] else "")
+        gap, least, most = (signed(float(line[key])) for key in ("ours", "low", "high"))
+        theirs = [place, MEASURES[line["measure"]], models, paper, sure]
+        told.append([line["gain"], *theirs, f"{gap} ({least} to {most})", line["verdict"]])
+    return heads, told
+
+
 KINDS: dict[str, Callable[[str, Sequence[Line], str], Table]] = {
-    "at": _at, "by size": _by_size, "equal": _equal, "claims": _claims,
+    "at": _at, "by size": _by_size, "equal": _equal, "claims": _claims, "gains": _gains,
 }  # fmt: skip
 
 if __name__ == "__main__":

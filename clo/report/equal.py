@@ -9,8 +9,8 @@ from dataclasses import astuple, dataclass, field, replace
 from clo.report.arms import compares, has_both, objective, starts_with_sft
 from clo.report.collect import Run, Study, grouped
 from clo.report.comparisons import Comparison, chrf_of, paired
-from clo.report.formats import csv_text
 from clo.report.measures import english_column, target_column
+from clo.storage.files import csv_text
 
 Scores = Mapping[str, float]
 """Prompt -> points."""

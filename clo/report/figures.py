@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clo.report import paper_figures
 from clo.report.benchmarks_figure import benchmarks_figure
 from clo.report.collect import Run, Study
 from clo.report.diagnostics import square, training
@@ -23,17 +24,36 @@ if TYPE_CHECKING:
 
 def draw_all(found: Findings, folder: Path) -> dict[str, dict[str, Any]]:
     """Draw every figure that a study has data for as PNG and SVG; returns name -> what its caption says of it."""
-    import matplotlib
-
     study = found.study
     drawings: dict[str, Callable[[], Drawing | None]] = {
         "data_efficiency": partial(data_efficiency, study, found.table),
         "scatter": partial(scatter, study),
         "square": partial(square, study),
         "training": partial(training, study),
+        "paper_curves": partial(paper_figures.curves, found),
+        "paper_gains": partial(paper_figures.gains, found),
+        "paper_nll": partial(paper_figures.nll_ablation, found),
+        "paper_tuning": partial(paper_figures.tuning_ablation, found),
     }
     for lang in study.langs:
         drawings[f"benchmarks_{file_name(lang)}"] = partial(benchmarks_figure, study, found.benchmarks, lang)
+    if found.guide is not None and found.guide.whole:  # every amount of rows is a label: a hundred of them tell nothing
+        drawings = dict.fromkeys(drawings, _nothing)
+    return save(drawings, folder, "benchmarks_")
+
+
+def _nothing() -> None:
+    return None
+
+
+def save(drawings: Mapping[str, Callable[[], Drawing | None]], folder: Path, prefix: str) -> dict[str, dict[str, Any]]:
+    """Draw and write each as PNG and SVG; returns name -> what its caption says of it.
+
+    Figures of an earlier report go: those of ``drawings`` that are not drawn now, and those whose names begin with
+    ``prefix``.
+    """
+    import matplotlib
+
     told = {}
     with matplotlib.rc_context(STYLE):  # type: ignore[arg-type]
         for name, draw in drawings.items():
@@ -44,7 +64,7 @@ def draw_all(found: Findings, folder: Path) -> dict[str, dict[str, Any]]:
                     figure.savefig(temporary, format=ending, bbox_inches="tight", **extra)
                     os.replace(temporary, folder / f"{name}.{ending}")
     for path in folder.iterdir():  # a figure of an earlier report would tell of other runs
-        ours = path.stem in drawings or path.stem.startswith("benchmarks_")
+        ours = path.stem in drawings or path.stem.startswith(prefix)
         if ours and path.suffix in (".png", ".svg") and path.stem not in told:
             path.unlink()
     return told
@@ -101,7 +121,7 @@ def _panel(axes: Axes, rows: Sequence[TableRow], column: Column, labels: Sequenc
         if many and points:
             # Shifted by a little so that whiskers of different methods stand side by side.
             shift = 0.025 * (number - (len(labels) - 1) / 2) / max(1, len(labels) / 4)
-            x = [size * (max(sizes) / max(1, min(sizes))) ** shift for size, _ in points]
+            x = [size * (max(1, *sizes) / max(1, min(sizes))) ** shift for size, _ in points]
             axes.plot(x, y, label=label, markersize=6, **look.points)
             for at, value, (_, mean) in zip(x, y, points, strict=True):
                 if mean.half is not None:
@@ -110,7 +130,9 @@ def _panel(axes: Axes, rows: Sequence[TableRow], column: Column, labels: Sequenc
             axes.barh(number, y, 0.66, color=look.color, alpha=0.65)
             if (half := points[0][1].half) is not None:
                 whisker(axes, y[0], number, "#222222", points[0][1].n, xerr=half * column.factor)
-    if many:
+    if many and 0 in sizes:  # a target without rows of its own, in a mixture
+        axes.set_xscale("symlog", linthresh=min((size for size in sizes if size), default=1))
+    elif many:
         axes.set_xscale("log")
     else:
         axes.set_yticks(range(len(labels)), labels)

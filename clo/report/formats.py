@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import re
-from collections.abc import Iterable, Sequence
 
 SIDES = {"target": "Target language", "en": "English"}
 SHORT_SIDES = {"target": "target", "en": "English"}
@@ -14,11 +11,6 @@ DASH, MINUS, DAGGER = "\u2013", "\u2212", "\u2020"
 FEWEST_SEEDS = 3
 """Behind an interval or an order of means that says something."""
 TWO_SEEDS = "Interval of two seeds: it rests on a single difference (t = 12.7) and says next to nothing."
-_TEX = str.maketrans({
-    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", DASH: "--",
-    "λ": r"$\lambda$", "β": r"$\beta$",
-    **{char: f"\\{char}" for char in "&%$#_{}"},
-})  # fmt: skip
 
 
 def signed(value: float | None, digits: int = 1) -> str:
@@ -52,18 +44,6 @@ def daggered(text: str, seeds: int) -> str:
 def thousands(value: object) -> str:
     """A count with commas, a float with one decimal as well; empty for what is no number."""
     return f"{value:,.1f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else ""
-
-
-def tex_escape(text: str) -> str:
-    """Text as LaTeX shows it."""
-    return text.translate(_TEX)
-
-
-def csv_text(heads: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
-    """A CSV file: None is an empty cell, numbers stand in full precision."""
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows([heads, *rows])
-    return out.getvalue()
 
 
 def file_name(text: str) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields, replace
 from typing import Any
 
 from clo.report.collect import Run, Study
-from clo.report.formats import csv_text
+from clo.storage.files import csv_text
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,8 @@ class Verdicts:
     prompts: str
     """Version of the judge's prompts."""
     temperature: float | None
+    answers: str = ""
+    """Name of the answers to open prompts that were judged; empty for the test answers."""
 
 
 def collect_verdicts(study: Study) -> tuple[list[Verdicts], list[str]]:
@@ -52,7 +54,8 @@ def collect_verdicts(study: Study) -> tuple[list[Verdicts], list[str]]:
         for path in sorted(run.folder.glob("judge-*.json")):
             try:
                 told = json.loads(path.read_text(encoding="utf-8"))
-                found += [_verdicts(run, names, told, side) for side in told["sides"]]
+                answers = path.stem.removeprefix(f"judge-{told['against']}").removeprefix("-")
+                found += [replace(_verdicts(run, names, told, side), answers=answers) for side in told["sides"]]
             except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
                 broken.append(f"{run.folder.name}/{path.name} cannot be read: {type(error).__name__}: {error}")
     return found, broken

@@ -19,9 +19,9 @@ from clo.report.formats import (
     decimal,
     percent,
     signed,
-    tex_escape,
     thousands,
 )  # fmt: skip
+from clo.report.tex import tex_escape
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from clo.report.answers import side_by_side
+from clo.report.behind import Behind
 from clo.report.benchmarks import left_out, scorer, table_of
 from clo.report.claim_results import claim_lines
 from clo.report.claims import RULE
@@ -16,6 +17,20 @@ from clo.report.equal import NONE, TITLE, lines
 from clo.report.findings import Findings
 from clo.report.harness import harness_notes, harness_rows
 from clo.report.measures import english_column, shown, target_column
+from clo.report.paper import the_paper
+from clo.report.paper_lines import (
+    CELL_HEADS,
+    CELLS_RULE,
+    CELLS_TITLE,
+    GAIN_HEADS,
+    GAINS_RULE,
+    GAINS_TITLE,
+    NO_CELLS,
+    cell_rows,
+    counted,
+    gain_lines,
+    there,
+)
 from clo.report.render import render
 from clo.report.tables import assumed, spans
 
@@ -34,6 +49,8 @@ def report_page(found: Findings, folder: Path, drawn: Mapping[str, Any], links: 
         TITLE=TITLE,
         NONE=NONE,
         RULE=RULE,
+        behind=Behind(study, links),
+        **_beside_the_paper(found),
         measures=[(f"target {target.head}", target), (f"English {english.head}", english)],
         shown=shown,
         links=links,
@@ -48,6 +65,14 @@ def report_page(found: Findings, folder: Path, drawn: Mapping[str, Any], links: 
         assumed=assumed(study),
         versions=sorted({(name, str(v)) for run in study.runs for name, v in run.part("versions").items()}),
     )
+
+
+def _beside_the_paper(found: Findings) -> dict[str, Any]:
+    cells = there(found.cells)
+    words = {"CELLS_TITLE": CELLS_TITLE, "CELL_HEADS": CELL_HEADS, "CELLS_RULE": CELLS_RULE, "NO_CELLS": NO_CELLS}
+    words |= {"GAINS_TITLE": GAINS_TITLE, "GAIN_HEADS": GAIN_HEADS, "GAINS_RULE": GAINS_RULE}
+    told = {"cells": cells, "cell_rows": cell_rows(cells, the_paper()), "counted": counted(found.cells)}
+    return {**words, **told, "gain_lines": gain_lines(found.gains)}
 
 
 def picture(path: Path) -> tuple[str, int]:

@@ -41,6 +41,8 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _FILLS: tuple[Literal["full", "none", "left", "top"], ...] = ("full", "none", "left", "top")
 WIDTH = 6.6
 """Inches of most figures: two stand beside each other on a wide page, and one shrinks to a phone and stays legible."""
+SIDE_COLOURS = {"target": "#882255", "en": "#4477AA"}
+"""Where bars are of sides and not of methods."""
 START: dict[str, Any] = {"color": "#555555", "linestyle": "--", "linewidth": 1.3}
 """Of the line of a start model."""
 STYLE = {

@@ -34,6 +34,8 @@ class TableRow:
     """Column key -> value; a key without a value is absent."""
     rival: bool = False
     """Whether it is a cheap rival of the row above it."""
+    runs: Sequence[Run] = ()
+    """Those behind its numbers, also of a start model's row."""
 
 
 @dataclass(frozen=True)
@@ -95,22 +97,22 @@ def build(study: Study, compare: str | None = None) -> Table:
         name, starts = runs[0].lang_name, grouped(runs, lambda run: run.base)
         for (model, data), group in starts.items():
             label = "start" if len(starts) == 1 else f"start model={model} data={data}"
-            rows.append(TableRow(lang, name, None, label, 0, _cells(once(group), {}, "start")))
-            asked_as_text = _cells(once([run for run in group if run.part("oracle")]), {}, "oracle")
-            if asked_as_text:
-                rows.append(TableRow(lang, name, None, f"{label}{AS_TEXT}", 0, asked_as_text))
+            rows.append(TableRow(lang, name, None, label, 0, _cells(once(group), {}, "start"), runs=once(group)))
+            told = once([run for run in group if run.part("oracle")])
+            if asked_as_text := _cells(told, {}, "oracle"):
+                rows.append(TableRow(lang, name, None, f"{label}{AS_TEXT}", 0, asked_as_text, runs=told))
             for key, words, asked in rivals_of(group, of_weights=False):
                 cells = _cells(asked, {}, f"rivals/{key}")
-                rows.append(TableRow(lang, name, None, f"{label}{words}", 0, cells, rival=True))
+                rows.append(TableRow(lang, name, None, f"{label}{words}", 0, cells, True, asked))
         for (size, label), group in grouped(runs, lambda run: (run.size, run.label)).items():
-            rows.append(TableRow(lang, name, size, label, len(group), _cells(group, wins)))
+            rows.append(TableRow(lang, name, size, label, len(group), _cells(group, wins), runs=group))
             last = [run for run in group if run.part("last")]
             if last:
                 cells = _cells(last, {}, "last/scores")
-                rows.append(TableRow(lang, name, size, f"{label}: last weights", len(last), cells))
+                rows.append(TableRow(lang, name, size, f"{label}: last weights", len(last), cells, runs=last))
             for key, words, asked in rivals_of(group, of_weights=True):
                 cells = _cells(asked, {}, f"rivals/{key}")
-                rows.append(TableRow(lang, name, size, f"{label}{words}", len(asked), cells, rival=True))
+                rows.append(TableRow(lang, name, size, f"{label}{words}", len(asked), cells, True, asked))
     filled = {key for row in rows for key in row.cells}
     columns = [c for c in COLUMNS if c.key in filled and c.instead_of not in filled]
     return Table(

@@ -6,15 +6,16 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import astuple
 from itertools import chain, groupby
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
-from clo.report.claims import RULE
 from clo.report.collect import Study
 from clo.report.equal import NONE, TITLE
-from clo.report.formats import SHORT_SIDES, SIDES, csv_text
+from clo.report.formats import SHORT_SIDES, SIDES
 from clo.report.measures import COLUMNS, Column, shown
 from clo.report.render import render
 from clo.report.summary import Table, TableRow
+from clo.storage.files import csv_text
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
@@ -61,12 +62,15 @@ Lines = tuple[Sequence[str], Sequence[Sequence[str]]]
 """Headings and cells of a further table."""
 
 
-def to_markdown(table: Table, study: Study, equal: Lines = ((), ()), claims: Lines = ((), ())) -> str:
+def to_markdown(
+    table: Table, study: Study, equal: Lines = ((), ()), sections: Sequence[tuple[str, Lines, str]] = ()
+) -> str:
     """GitHub tables; the side of a measure stands in its heading, since Markdown has no spanning cells.
 
-    ``equal`` are CLO's differences to SFT at equal terms, which come first; ``claims`` come last.
+    ``equal`` are CLO's differences to SFT at equal terms, which come first; ``sections`` come last: title, lines, and
+    what is to be said under them.
     """
-    further = {"equal": equal, "claims": claims, "TITLE": TITLE, "NONE": NONE, "RULE": RULE}
+    further = {"equal": equal, "sections": sections, "TITLE": TITLE, "NONE": NONE}
     told = {"table": table, "study": study, "lead": lead, "lead_heads": LEAD_HEADS, "assumed": assumed(study)}
     return render("table.md", **told, **further)
 
@@ -92,16 +96,45 @@ def label_width(table: Table, width: int) -> int:
 def fitting(table: Table, width: int) -> list[Column]:
     """The columns that fit a terminal of ``width`` characters, the most telling ones first to stay."""
     rank = {key: number for number, key in enumerate(_PRIORITY)}
-    texts = zip(LEAD_HEADS, *map(lead, table.rows), strict=True)
-    left = width - sum(3 + min(label_width(table, width), max(map(len, own))) for own in texts)
+    left = _room(table, width)
     kept = set()
     for column in sorted(table.columns, key=lambda c: rank.get(c.key, len(rank))):
-        cells = (shown(row.cells.get(column.key), column) for row in table.rows)
-        left -= 3 + max(8, *(len(mean) + (len(half) + 2 if half else 0) for mean, half in cells))
+        left -= 3 + _narrowest(table, column)
         if left < 0:
             break
         kept.add(column.key)
     return [column for column in table.columns if column.key in kept]
+
+
+def _room(table: Table, width: int) -> int:
+    """Characters that a terminal of ``width`` leaves for measures."""
+    texts = zip(LEAD_HEADS, *map(lead, table.rows), strict=True)
+    return width - sum(3 + min(label_width(table, width), max(map(len, own))) for own in texts)
+
+
+def _narrowest(table: Table, column: Column) -> int:
+    """Characters that a column's cells take, and room for a word of its heading."""
+    cells = (shown(row.cells.get(column.key), column) for row in table.rows)
+    return max(8, *(len(mean) + (len(half) + 2 if half else 0) for mean, half in cells))
+
+
+def head_of(column: Column) -> str:
+    """A column's heading on the terminal."""
+    return f"{SHORT_SIDES[column.side]} {column.head}"
+
+
+def widths(table: Table, columns: Sequence[Column], width: int) -> list[int]:
+    """Characters of each column: what cells need, and what is left over where it makes the tallest heading lower."""
+    found = [_narrowest(table, column) for column in columns]
+    left = _room(table, width) - sum(3 + one for one in found)
+    heads = [head_of(column) for column in columns]
+    while tall := max((len(wrap(head, wide)) for head, wide in zip(heads, found, strict=True)), default=1) - 1:
+        at = next(i for i, head in enumerate(heads) if len(wrap(head, found[i])) == tall + 1)
+        more = next(n for n in range(1, len(heads[at]) + 1) if len(wrap(heads[at], found[at] + n)) <= tall)
+        if more > left:
+            break
+        found[at], left = found[at] + more, left - more
+    return found
 
 
 def to_rich(table: Table, title: str, width: int) -> RichTable:
@@ -120,8 +153,8 @@ def to_rich(table: Table, title: str, width: int) -> RichTable:
         rich.add_column(
             head, justify="right" if head in ("items", "runs") else "left", min_width=limit, max_width=limit
         )
-    for column in columns:
-        rich.add_column(f"{SHORT_SIDES[column.side]} {column.head}", justify="right")
+    for column, wide in zip(columns, widths(table, columns, width), strict=True):
+        rich.add_column(head_of(column), justify="right", max_width=wide)
     ends = {indices[-1] for indices in table.groups}
     for index, row in enumerate(table.rows):
         texts = [

@@ -26,7 +26,9 @@ from clo.data.items import Item
 from clo.square.losses import below_one, log1mexp
 from clo.square.scores import batch_of, groups_of, score, without_dropout
 from clo.square.share import Share
+from clo.storage.claim import alone
 from clo.storage.files import cannot_write
+from clo.storage.ranks import Ranks
 
 SOURCE: list[Cell] = [(0, 0)]
 ROWS = 256
@@ -84,7 +86,13 @@ def _log_probs(head: Any, states_tH: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def likely_tokens(model: Any, items: Sequence[Item], count: int, max_tokens: int) -> list[Likely]:
+def likely_tokens(
+    model: Any,
+    items: Sequence[Item],
+    count: int,
+    max_tokens: int,
+    ranks: Ranks = Ranks(),  # noqa: B008  # a frozen value
+) -> list[Likely]:
     """What a model holds most likely at every response token of each item's source answer.
 
     Args:
@@ -92,15 +100,17 @@ def likely_tokens(model: Any, items: Sequence[Item], count: int, max_tokens: int
         items: in any order.
         count: tokens kept at each position.
         max_tokens: tokens per forward pass.
+        ranks: share the passes, with whole weights each; all get all.
     """
     found: dict[int, Likely] = {}
     with without_dropout(model):
-        for group in groups_of(model, items, SOURCE, max_tokens):
+        for group in ranks.of(groups_of(model, items, SOURCE, max_tokens)):
             batch = batch_of(model, [items[k] for k in group], SOURCE)
             whole: Likely = score(model, batch, partial(most_likely, count)).source
             lengths = [len(items[k].response(0)) for k in group]
             for k, ids, logp in zip(group, whole.ids_TK.split(lengths), whole.logp_TK.split(lengths), strict=True):
                 found[k] = Likely(ids, logp)
+    found = ranks.together(found)
     return [found[k] for k in range(len(items))]
 
 
@@ -137,9 +147,18 @@ class LikelyCache:
         """
         blocks = [items[start : start + self.block] for start in range(0, len(items), self.block)]
         paths = [self._path(block, max_tokens) for block in blocks]
+        if share.ranks > 1 or all(path.is_file() for path in paths):
+            return self._tokens(model, blocks, paths, max_tokens, share)
+        # Sizes are nested: who shares any block shares the first.
+        with alone(paths[0].with_suffix(".lock")):
+            return self._tokens(model, blocks, paths, max_tokens, share)
+
+    def _tokens(
+        self, model: Any, blocks: Sequence[Sequence[Item]], paths: Sequence[Path], max_tokens: int, share: Share
+    ) -> dict[str, Likely]:
         kept = [_read(path, block) for path, block in zip(paths, blocks, strict=True)]
         missing = [k for k in share.of(range(len(blocks))) if kept[k] is None]
-        share.keep_company(model, [*(blocks[k] for k in missing), items[:1]], SOURCE, max_tokens)
+        share.keep_company(model, [*(blocks[k] for k in missing), blocks[0][:1]], SOURCE, max_tokens)
         for k in missing:
             kept[k] = likely_tokens(model, blocks[k], self.count, max_tokens)
             _write(paths[k], kept[k] or [])

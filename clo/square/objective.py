@@ -12,7 +12,7 @@ step, which count the same cells, so no split into micro-batches or ranks change
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -59,6 +59,8 @@ class Objective:
     """Weight of the NLL of replayed rows, nats per token; 0 is none, and not both are above it."""
     against: tuple[int, ...] | None = None
     """Languages whose responses are rejected; none is all of them."""
+    lone: bool = False
+    """Whether a row of a mixture that is in the source language alone counts by its NLL, where others' does not."""
     further: tuple[Comparison, ...] = ()
     """Comparisons with other candidates, beside those between languages."""
     codes: tuple[str, ...] = ()
@@ -104,14 +106,16 @@ class Objective:
     def cells(self) -> list[Cell]:
         """All cells that must be scored, in row order."""
         compared = {cell for comparison in self.comparisons() for cell in comparison.cells()}
-        return sorted(compared | set(self.nll_cells()) | ({(0, 0)} if self.anchor or self.replay else set()))
+        more = {(0, 0)} if self.anchor or self.replay or self.lone else set()
+        return sorted(compared | set(self.nll_cells()) | more)
 
     def parts(self) -> dict[str, Objective]:
         """The NLL term and the comparisons as objectives of their own, weighted as here, where there are both."""
         if not (self.nll_cells() and self.comparisons()):
             return {}
         free = replace(self, anchor=0.0, replay=0.0)
-        return {"nll": replace(free, preference=Prompts.none, further=()), "pref": replace(free, nll=Cells.none)}
+        compared = replace(free, nll=Cells.none, lone=False)
+        return {"nll": replace(free, preference=Prompts.none, further=()), "pref": compared}
 
     def denominators(self, items: Sequence[Item]) -> Tensor:
         """What the sums of a whole step are divided by: float64 [2], (NLL, preference), and with an anchor [3].
@@ -121,10 +125,11 @@ class Objective:
         cells, comparisons = self.nll_cells(), self.comparisons()
         replayed = [item for item in items if item.replayed]
         items = [item for item in items if not item.replayed] if replayed else items
+        alone = [item for item in items if is_lone(item)] if self.lone else []
         if self.nll_reduction is NllReduction.token_mean:
-            nll = response_tokens(items, cells)
+            nll = response_tokens(items, cells) + response_tokens(alone, [(0, 0)])
         else:
-            nll = sum(len(item.present(cells)) for item in items)
+            nll = sum(len(item.present(cells)) for item in items) + len(alone)
         units = [[one.prompt for one in comparisons if one.is_in(item)] for item in items]
         there = [len({*found} if self.ranks() else found) for found in units]
         pairs = sum(there) if self.pair_reduction is PairReduction.mean else sum(map(bool, there))
@@ -156,6 +161,11 @@ class Objective:
     def weighted_anchor(self, terms: Terms, denominators: Tensor) -> Tensor:
         """The divergence, or the NLL of replayed rows, per token of the step, times its weight."""
         return terms.anchor_sum * ((self.anchor or self.replay) / max(float(denominators[2]), 1.0))
+
+
+def is_lone(item: Item) -> bool:
+    """Whether an item is in the source language alone."""
+    return item.languages() == [0]
 
 
 @dataclass(frozen=True)
@@ -201,6 +211,9 @@ def objective_terms(
     own_B, replayed_B = _masks(items, S_BLK)
     in_source = S_BLK[:, 0, 0] if own_B is None else S_BLK[:, 0, 0] * own_B
     nll = -sum(((S_BLK[:, i, j] if i + j else in_source).sum() for i, j in objective.nll_cells()), zero)
+    if objective.lone:
+        assert items is not None
+        nll = nll - (S_BLK[:, 0, 0] * _mask(map(is_lone, items), S_BLK)).sum()
     kept = {} if kl_T is None else {"kl_en": _sum_and_count([kl_T])}
     anchor = zero if kl_T is None else kl_T.sum()
     if objective.replay:
@@ -239,8 +252,12 @@ def _masks(items: Sequence[Item] | None, S_BLK: Tensor) -> tuple[Tensor | None, 
     """1 for the method's own items and for replayed ones, [B] each; none where no item is replayed."""
     if items is None or not any(item.replayed for item in items):
         return None, None
-    replayed_B = on_device(torch.tensor([item.replayed for item in items], dtype=S_BLK.dtype), S_BLK.device)
+    replayed_B = _mask((item.replayed for item in items), S_BLK)
     return 1 - replayed_B, replayed_B
+
+
+def _mask(values: Iterable[bool], like: Tensor) -> Tensor:
+    return on_device(torch.tensor(list(values), dtype=like.dtype), like.device)
 
 
 def square_metrics(S_BLK: Tensor, count_BLK: Tensor, codes: Sequence[str] = ()) -> dict[str, float]:

@@ -25,6 +25,7 @@ from clo.data.items import Item
 from clo.model.layers import base_model
 from clo.square.scores import score_within
 from clo.square.share import Share
+from clo.storage.claim import alone
 from clo.storage.jsonl import append_lines, read_lines
 
 BLOCK = 64
@@ -67,7 +68,8 @@ def _configuration(model: Any) -> dict[str, Any]:
 class ReferenceCache:
     """Scores per block, appended to one JSONL file per set of weights as they are made.
 
-    Several processes may fill the same file: lines are appended whole, a torn last line is ignored and made again.
+    Several processes may fill the same file: lines are appended whole, a torn last line is ignored and made again. One
+    that finds another at the same items waits for it, but for ranks, which share the work.
 
     Args:
         folder: where the file lies.
@@ -87,6 +89,7 @@ class ReferenceCache:
         max_tokens: int,
         share: Share = Share(),  # noqa: B008  # a frozen value
         progress: Callable[[int, int], None] | None = None,
+        waits: Callable[[str], None] = lambda holder: None,
     ) -> dict[str, Tensor]:
         """Reference scores by item key, float32 [L, K], scored where they are not on disk yet.
 
@@ -96,19 +99,38 @@ class ReferenceCache:
             max_tokens: tokens per forward pass.
             share: the blocks that are scored here.
             progress: called with (blocks done, blocks to do).
+            waits: told which process is waited for.
         """
-        self._read()
         blocks = [items[start : start + BLOCK] for start in range(0, len(items), BLOCK)]
+        if share.ranks > 1:
+            return self._scores(model, blocks, max_tokens, share, progress)
+        self._read()
+        if all(self._block_key(block, max_tokens) in self._known for block in blocks):
+            return self._scores(model, blocks, max_tokens, share, progress)
+        # Sizes are nested: who shares any block shares the first.
+        first = self._block_key(blocks[0], max_tokens)
+        with alone(self.path.with_name(f".{self.path.stem}-{first}.lock"), waits):
+            return self._scores(model, blocks, max_tokens, share, progress)
+
+    def _scores(
+        self,
+        model: Any,
+        blocks: Sequence[Sequence[Item]],
+        max_tokens: int,
+        share: Share,
+        progress: Callable[[int, int], None] | None,
+    ) -> dict[str, Tensor]:
+        self._read()
         # Shared by position, not among the missing: another rank may have written before this one looked.
         missing = [b for b in share.of(blocks) if self._block_key(b, max_tokens) not in self._known]
-        share.keep_company(model, [*missing, items[:1]], self.cells, max_tokens)
+        share.keep_company(model, [*missing, blocks[0][:1]], self.cells, max_tokens)
         budget = max_tokens
         for done, block in enumerate(missing, 1):
             scores, budget = score_within(model, block, self.cells, budget, alone=share.most is None)
             self._append(self._block_key(block, budget), scores.S_BLK)
             if progress is not None:
                 progress(done, len(missing))
-        _, *shape = shape_of(items)
+        _, *shape = shape_of([item for block in blocks for item in block])
         found: dict[str, Tensor] = {}
         for block in blocks:
             keys = [self._block_key(block, tokens) for tokens in dict.fromkeys((max_tokens, budget))]

@@ -24,6 +24,7 @@ from clo.square.attention import packed, unpacked
 from clo.square.attention_plan import AttentionPlan
 from clo.square.head import token_log_probs
 from clo.square.kinds import head_is_last, unpackable
+from clo.storage.ranks import Ranks
 
 
 def last_positions(count: int, device: Any) -> Tensor:
@@ -195,9 +196,25 @@ def without_dropout(model: Any) -> Iterator[None]:
 
 
 @torch.no_grad()
-def score_items(model: Any, items: Sequence[Item], cells: Sequence[Cell], max_tokens: int) -> Scores:
-    """Score items without gradients or dropout, in micro-batches, results on the CPU in the items' order."""
-    return score_within(model, items, cells, max_tokens)[0]
+def score_items(
+    model: Any,
+    items: Sequence[Item],
+    cells: Sequence[Cell],
+    max_tokens: int,
+    ranks: Ranks = Ranks(),  # noqa: B008  # a frozen value
+) -> Scores:
+    """Score items without gradients or dropout, in micro-batches, results on the CPU in the items' order.
+
+    Several ranks, with whole weights each, share the micro-batches, which are those of one; all get all scores.
+    """
+    if ranks.ranks == 1:
+        return score_within(model, items, cells, max_tokens)[0]
+    found: dict[int, Any] = {}
+    for group in ranks.of(groups_of(model, items, cells, max_tokens)):
+        part = score_within(model, [items[k] for k in group], cells, max_tokens)[0]
+        found |= dict(zip(group, zip(part.S_BLK.tolist(), part.count_BLK.tolist(), strict=True), strict=True))
+    found = ranks.together(found)
+    return Scores(*(torch.tensor([found[k][part] for k in range(len(items))]) for part in (0, 1)))
 
 
 @torch.no_grad()

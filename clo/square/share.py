@@ -1,30 +1,23 @@
-"""Work that several ranks share by position: of every ``ranks`` parts each makes the one at its ``rank``."""
+"""Scoring that several ranks share, whether or not they meet in every pass."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from clo.data.batch import Cell
 from clo.data.items import Item
 from clo.square.scores import groups_of, score_within
-
-T = TypeVar("T")
+from clo.storage.ranks import Ranks
 
 
 @dataclass(frozen=True)
-class Share:
+class Share(Ranks):
     """This rank's part of work that all ranks do."""
 
-    rank: int = 0
-    ranks: int = 1
     most: Callable[[int], int] | None = None
     """Ranks that meet in every pass: (passes of this rank) -> those of the rank with most of them."""
-
-    def of(self, parts: Sequence[T]) -> Sequence[T]:
-        """The parts that are made here."""
-        return parts[self.rank :: self.ranks]
 
     def keep_company(
         self, model: Any, blocks: Sequence[Sequence[Item]], cells: Sequence[Cell], max_tokens: int

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+from clo.storage.claim import alone
 from clo.storage.run_folder import RunFolder
 
 Tick = Callable[..., None]
@@ -43,3 +45,28 @@ def stage(folder: RunFolder, name: str) -> Iterator[Tick]:
 
         folder.status(now=True, state="running", stage=name, step=0, total_steps=None, error=None)
         yield tick
+
+
+@contextmanager
+def shared(folder: RunFolder, lock: Path, name: str) -> Iterator[None]:
+    """Make what several runs share: one process at a time, on any machine; the status says who is waited for.
+
+    Args:
+        folder: of this run.
+        lock: see `alone`; look again whether the thing is there once it is held.
+        name: of the thing.
+    """
+    if not folder.main:  # the first rank holds it for all
+        yield
+        return
+    with alone(lock, waits_in(folder, name)):
+        yield
+
+
+def waits_in(folder: RunFolder, name: str) -> Callable[[str], None]:
+    """Tells a run's status that it waits for ``name``, which another process makes."""
+
+    def waits(holder: str) -> None:
+        folder.status(now=True, stage=f"waits for {name} ({holder})", step=0, total_steps=None)
+
+    return waits

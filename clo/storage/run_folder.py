@@ -7,14 +7,14 @@ shown, a broken one resumes.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from clo.errors import UserError, cause
-from clo.storage.files import read_object, write_json, write_text
+from clo.errors import InUse, UserError, cause
+from clo.storage.claim import STALE, Claim
+from clo.storage.files import json_text, read_object, write_json, write_text
 
 AGAIN = "bring it back, or delete the run's status.json: the run's command then makes it again"
 """How to mend a finished run's folder that something has happened to."""
@@ -24,6 +24,9 @@ WRITTEN: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("start", "scores"), dict),
 }
 """What every finished run's results.json holds (more besides), and as what."""
+
+
+STATES = ("queued", "running", "failed", "done")
 
 
 class RunFolder:
@@ -37,79 +40,88 @@ class RunFolder:
 
     def __init__(self, path: Path, main: bool = True, finished: bool = False) -> None:
         self.path, self.main, self.finished = path, main, finished
-        self._lock: IO[str] | None = None
+        self._claim = Claim(path / ".lock")
         self._status: dict[str, Any] = {}
         self._written = 0.0
 
     def state(self) -> str:
-        """``new``, ``running`` (also: killed, or status.json is spoilt), ``failed`` or ``done``; raises nothing."""
+        """``new``, ``queued``, ``running`` (also: killed, or status.json is spoilt), ``failed`` or ``done``.
+
+        Nothing is raised.
+        """
         try:
             state = read_object(self.path / "status.json").get("state")
-            whole = state in ("running", "failed", "done")
+            whole = state in STATES
             return str(state) if whole and (state != "done" or (self.path / "results.json").is_file()) else "running"
         except (FileNotFoundError, NotADirectoryError):
             return "new"
         except (OSError, ValueError):
             return "running"
 
-    def acquire(self, config: str, patience: float = 0.0) -> None:
-        """Create the folder if need be, take its lock (see `lock`), write config.yaml."""
-        self.lock(patience)
+    def queue(self) -> None:
+        """Tell that a grid is going to come here, where nobody has been yet.
+
+        Raises:
+            UserError: the place cannot be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with (self.path / "status.json").open("x", encoding="utf-8") as file:
+                file.write(json_text({"state": "queued"}))
+        except FileExistsError:
+            pass
+        except OSError as error:
+            raise self._closed(error) from error
+
+    def _closed(self, error: OSError) -> UserError:
+        return UserError(
+            f"cannot write the run folder {self.path} ({error.strerror}); set output_dir to a writable place"
+        )
+
+    def acquire(self, config: str) -> None:
+        """Create the folder if need be, take it (see `lock`), write config.yaml."""
+        self.lock()
         if self.main:
             write_text(self.path / "config.yaml", config)
 
-    def lock(self, patience: float = 0.0) -> None:
-        """Take the folder for the life of this process.
-
-        Args:
-            patience: seconds to wait for a process that works in it.
+    def lock(self) -> None:
+        """Take the folder for the life of this process, against processes of all machines that share it.
 
         Raises:
-            UserError: the place cannot be written, or a live process works in it.
+            InUse: a live process works in it.
+            UserError: the place cannot be written.
         """
         if not self.main:
             return
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = (self.path / ".lock").open("a+")
+            taken = self._claim.take()
         except OSError as error:
-            raise UserError(
-                f"cannot write the run folder {self.path} ({error.strerror}); set output_dir to a writable place"
-            ) from error
-        deadline = time.monotonic() + patience
-        while not self._locked(self._lock):
-            if time.monotonic() > deadline:
-                self._lock.seek(0)
-                holder = self._lock.read() or "unknown"
-                raise UserError(f"the run folder {self.path} is in use by process {holder}; wait or stop it")
-            time.sleep(0.2)
-        self._lock.truncate(0)
-        self._lock.write(str(os.getpid()))
-        self._lock.flush()
+            raise self._closed(error) from error
+        if not taken:
+            raise InUse(f"the run folder {self.path} is in use by {self._claim.said()}; wait or stop it")
 
-    def _locked(self, file: IO[str]) -> bool:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except OSError as error:  # a network file system without locks
-            raise UserError(
-                f"{self.path} cannot be locked ({error.strerror}); set output_dir to a file system with locks, "
-                "or have this one mounted with them"
-            ) from error
-        return True
+    def holder(self) -> str | None:
+        """Who works in it, in words; None: nobody alive."""
+        return self._claim.holder()
 
     def release(self) -> None:
-        """Give the lock back."""
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        """Give it back."""
+        self._claim.give_back()
 
     def status(self, now: bool = False, **fields: Any) -> None:
-        """Update status.json: at most once a second, or at once with ``now``."""
+        """Update status.json: at most once a second, or at once with ``now``.
+
+        Raises:
+            InUse: this process stood still for so long that another one has taken the folder.
+        """
         self._status.update(fields)
         if self.main and not self.finished and (now or time.monotonic() - self._written > 1):
             self._written = time.monotonic()
+            if self._claim.lost():
+                raise InUse(
+                    f"{self.path} was taken over by {self._claim.said()}: this process gave no sign of life for "
+                    f"{STALE:.0f} s; it goes on there, and this one ends"
+                )
             write_json(self.path / "status.json", {"pid": os.getpid(), **self._status})
 
     def results(self) -> dict[str, Any]:

@@ -41,6 +41,9 @@ def _paths(run: RunConfig) -> Iterator[tuple[str, Iterable[Path]]]:
             yield f"data.{name}", [Path(file) for file in files if file is not None]
     if run.data.kind == "translated" and run.data.source is not None and run.data.source.path is not None:
         yield "data.source.path", [Path(run.data.source.path)]
+    for task in run.tasks.values() if run.mixture.name else ():
+        if task.path is not None:
+            yield f"tasks.{task.name}.path", list(task.files(run.lang.codes()))
     if run.data.replay.path is not None:
         yield "data.replay.path", [Path(run.data.replay.path)]
     model = local_folder(run.model.path, run.model.revision)

@@ -10,6 +10,7 @@ from clo.data.card import count_table, length_table, short
 from clo.data.prompt import Renderer
 from clo.data.rows import Row
 from clo.data.splits import Source, Splits
+from clo.data.task_sources import licence_lines
 from clo.storage.files import write_text
 from clo.study.rows import Items, having, tested_rows, trained_rows
 
@@ -38,6 +39,8 @@ def write_data_card(folder: Path, run: RunConfig, rows: Splits, items: Items, re
             lines += ["", "Refused, the first:", "", *(f"- {short(one)}" for one in source.bad.first)]
     used = trained_rows(run, rows) if run.lang.further else rows.train[: len(items.train) + items.too_long]
     lines += ["", "## Used", "", *count_table("examples", _of_run(run, rows, items))]
+    if run.mixture.name and run.tasks:
+        lines += ["", "## Sources of the tasks", "", *licence_lines(run.tasks)]
     if run.lang.further:
         lines += ["", "## Targets", "", *_target_table(run, rows)]
     texts = {lang: _texts(used, lang) for lang in languages}

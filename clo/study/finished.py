@@ -154,7 +154,7 @@ def evaluate_again(path: Path, changes: Sequence[str] = ()) -> None:
         model = load_trained(run, path).to(session.device)
         test = _test_rows(run)
         with session.precision():
-            scores, samples = answer_scores(session, model, test, "evaluate", trained_stamp(path), path)
+            scores, samples = answer_scores(session, model, test, "evaluate", trained_stamp(session), path)
             benchmarks = _benchmarks_again(session, run, model, results.get("benchmarks", {}))
         of_start = replace(session, run=run, renderer=renderer_of(run.model))
         tuning = recorded_tuning(run, path)
@@ -215,5 +215,5 @@ def _benchmarks_again(session: Session, run: RunConfig, model: Any, before: dict
     if not found:
         return before
     start = load_start(run, session.folder.path).to(session.device)
-    key = session.subject(start).key(run.trainer.precision)
+    key = session.key(start)
     return merged(before, with_start(found, start_benchmark_scores(session, start, key)))

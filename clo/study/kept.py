@@ -33,7 +33,7 @@ def kept_scores(session: Session, model: Any, tested: Tested, trained: dict[str,
         load_trained(model, last_weights(done))
         place = place_of_last(session.folder.path)
         with session.precision():
-            stamp = f"{trained_stamp(session.folder.path)} last"
+            stamp = f"{trained_stamp(session)} last"
             answers, samples = answer_scores(session, model, tested.rows, "evaluate last", stamp, place)
             last = Scores(answers, samples, mean_square(session, model, tested.held_out), {})
     load_trained(model, done)

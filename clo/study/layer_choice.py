@@ -38,15 +38,17 @@ def settled_tuning(session: Session, model: Any, items: Sequence[Item]) -> Tunin
     run, place = session.run, session.folder.path
     if run.tuning.layers != AUTO:
         return run.tuning
-    if not (place / NAME).is_file():
-        (first, *_) = plan_stages(run.method, run.evaluation, run.batch_size, items, run.lang.codes())
-        with session.precision():
-            choice = choose_layers(model, run.tuning, first.objective, items, run.trainer)
-        if session.folder.main:
+
+    def settled() -> TuningConfig:
+        if not (place / NAME).is_file():
+            (first, *_) = plan_stages(run.method, run.evaluation, run.batch_size, items, run.lang.codes())
+            with session.precision():
+                choice = choose_layers(model, run.tuning, first.objective, items, run.trainer)
             write_json(place / NAME, asdict(choice))
             print(told(asdict(choice)), flush=True)
-        return replace(run.tuning, layers=list(choice.layers))
-    return recorded_tuning(run, place)
+        return recorded_tuning(run, place)
+
+    return session.ranks.mains(settled)  # rounding must not choose other layers on another rank
 
 
 def recorded_tuning(run: RunConfig, place: Path) -> TuningConfig:

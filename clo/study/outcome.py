@@ -11,13 +11,14 @@ from typing import Any
 
 from clo.config.choices import Anchor
 from clo.config.parse import RunConfig, plain
-from clo.storage.files import json_text, whole_folder, write_together
+from clo.storage.files import json_text, whole_folder, write_text, write_together
 from clo.storage.jsonl import line_of, read_lines, write_lines
 from clo.study.content import recorded_content
 from clo.study.run_benchmarks import with_start
 from clo.study.scores import Rival, Scores
 from clo.study.session import Session
 from clo.study.targets import by_target, sample_files
+from clo.study.task_results import TASKS, TaskResults
 from clo.study.versions import versions
 
 ASSUMED = (
@@ -44,6 +45,8 @@ class Ends:
     """Of the last weights, where another rule decides what is kept."""
     rivals: Sequence[Rival] = ()
     """Those that are asked for."""
+    tasks: TaskResults | None = None
+    """Of a mixture."""
 
 
 def write_outcome(session: Session, model: Any, ends: Ends, trained: dict[str, Any]) -> None:
@@ -68,6 +71,9 @@ def write_outcome(session: Session, model: Any, ends: Ends, trained: dict[str, A
     if last is not None:
         results["last"] = {"step": trained["kept"]["of"], "scores": last.answers, "square": last.square}
         _write_samples(session, "last_samples.jsonl", last.samples)
+    if ends.tasks is not None:
+        results |= ends.tasks.parts
+        write_text(session.folder.path / TASKS, ends.tasks.text)
     save_model(session, model, results)
     write_csv(session.folder)
     _write_samples(session, "start_samples.jsonl", start.samples)
@@ -119,7 +125,7 @@ def write_results(
         "method": run.method.name,
         "tuning": run.tuning.name,
         "data": run.data.name,
-        "data_size": run.data_size if isinstance(run.data_size, int) else sum(run.sizes().values()),
+        "data_size": run.data_size if isinstance(run.data_size, int) else sum(run.data_size.values()),
         "seed": run.seed,
         "split": run.evaluation.split.name,
         "precision": run.trainer.precision,

@@ -7,10 +7,8 @@ together last; the same command goes on to the same bytes.
 
 from __future__ import annotations
 
-import fcntl
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,9 +26,11 @@ from clo.evaluation.fidelity import LanguageIdentifier
 from clo.evaluation.generate import generate
 from clo.evaluation.sampling import Sampling
 from clo.evaluation.subject import Subject
+from clo.storage.claim import alone
 from clo.storage.digest import digest_of
 from clo.storage.jsonl import write_lines
 from clo.storage.progress import stage
+from clo.storage.ranks import Ranks
 from clo.study.rows import Items
 from clo.study.session import Session
 
@@ -124,31 +124,24 @@ def _answers(session: Session, model: Any, asked: Sequence[_Asked], tick: Callab
     run, method = session.run, session.run.method
     how = None if method.own_temperature == 0 else Sampling(method.own_temperature, method.own_seed)
     longest = method.own_tokens or run.evaluation.max_new_tokens
-    said: list[Answer] = []
+    said: dict[int, list[Answer]] = {}
     with session.precision():
-        subject = replace(session.subject(model), sampling=how)
+        subject = replace(session.subject(model), sampling=how, ranks=Ranks())
         drawn = None if how is None else [how.temperature, how.seed]
-        folder = Path(run.cache_dir) / "own" / digest_of([subject.key(run.trainer.precision), drawn, longest])
-        for start in range(0, len(asked), BLOCK):
+        folder = Path(run.cache_dir) / "own" / digest_of([session.key(model), drawn, longest])
+        for start in session.ranks.of(range(0, len(asked), BLOCK)):
             prompts = [one.item.prompt(one.language) for one in asked[start : start + BLOCK]]
             tick(start, len(asked))
-            said += _block(subject, prompts, longest, run.evaluation.max_tokens, folder)
-    return iter(said)
+            said[start] = _block(subject, prompts, longest, run.evaluation.max_tokens, folder)
+    said = session.ranks.together(said)
+    return (answer for start in sorted(said) for answer in said[start])
 
 
 def _block(subject: Subject, prompts: Sequence[Ids], longest: int, max_tokens: int, folder: Path) -> list[Answer]:
-    """One block's answers; who comes second, another process or rank, reads what the first has made."""
+    """One block's answers; another run's process that comes second reads what the first has made."""
     digest = digest_of(prompts)
-    with _alone(folder / f"{digest}.lock"):
+    with alone(folder / f"{digest}.lock"):
         return generate(subject, prompts, longest, max_tokens, log=AnswerLog(folder / f"{digest}.jsonl", digest))
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _judged(session: Session, part: str, one: _Asked, answer: Answer) -> tuple[dict[str, Any], Ids | None]:

@@ -29,7 +29,7 @@ CPU_MFU = 0.5
 CPU_PER_WEIGHT = 1.5e-8
 """Seconds per trained weight and step on a CPU that wait for its memory: AdamW (some twenty passes over 4 bytes), and
 as many again to clear, add up and measure the gradient."""
-CPU_HALF = 2.5
+CPU_HALF = 2.0
 """Times as fast as in float32 that a step in bfloat16 is on a CPU at most, whatever its units can do: the head's
 softmax, norms and attention are no products (1.8 on Gemma 3 270M, 2.5 to 2.9 on the shapes of docs/speed.md)."""
 

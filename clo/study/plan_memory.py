@@ -16,8 +16,9 @@ KERNEL = 2**20
 """Bytes of one of a CPU's kernels in bfloat16, about (measured with AMX)."""
 KERNELS_KEPT = 1024
 """Kernels that oneDNN keeps."""
-KERNELS_PER_PASS = 14
-"""Kernels that a pass makes: one for every shape of a product, forward and back, at every length of a packed row."""
+KERNELS_PER_PASS = 40
+"""Kernels that a pass makes, at every length of a packed row: shapes of products, forward and back, and what is kept of
+each is not steady (2.3 to 3.2 GiB in four runs of the same ten steps): about their middle."""
 
 
 def peak_memory(parts: dict[str, float]) -> float:

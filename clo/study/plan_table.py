@@ -34,7 +34,7 @@ def show_plans(runs: Sequence[RunConfig]) -> bool:
     answers: dict[str, None] = {}
     known: dict[str, tuple[Splits, Items]] = {}
     for run in runs:
-        chosen = run.method.anchor, kinds_of(run.method)
+        chosen = run.method.anchor, kinds_of(run.method), run.mixture, run.method.preference
         key = repr((run.model, run.lang, run.data, run.data_size, run.seed, run.evaluation, chosen))
         if key not in known:  # the cells of a grid that share their items come one after the other
             rows = rows_of(run)

@@ -62,7 +62,7 @@ def _averaged(session: Session, model: Any, rows: Sequence[Row], tuning: TuningC
     for share in session.run.evaluation.rivals.shares:
         name = f"averaged_{share:g}"
         with averaged(model, before, share):
-            stamp = digest_of([trained_stamp(place), name])
+            stamp = digest_of([trained_stamp(session), name])
             scores, samples = answer_scores(session, model, rows, name, stamp, place_of_rivals(place) / name)
         yield Rival(name, {"share": share}, scores, samples)
 
@@ -73,7 +73,7 @@ def _untrained(session: Session, rows: Sequence[Row], start: Load) -> Iterator[R
     asked = run.evaluation.rivals
     if "prompted" in asked.names:
         chat = chat if run.model.quantize else chat.to(session.device)
-        key = session.subject(chat).key(run.trainer.precision)
+        key = session.key(chat)
         for name, instructions in instructions_of(run).items():
             scores, samples = start_answers(session, chat, told(rows, instructions), key)
             targets = " / ".join(instructions[one.code] for one in run.lang.targets())
@@ -83,7 +83,7 @@ def _untrained(session: Session, rows: Sequence[Row], start: Load) -> Iterator[R
         summed = _chat_vector(run, chat.to("cpu"), asked.base, asked.adapted)
         del chat
         summed.to(session.device)
-        key = session.subject(summed).key(run.trainer.precision)
+        key = session.key(summed)
         scores, samples = start_answers(session, summed, rows, key)
         yield Rival("chat_vector", {"base": asked.base, "adapted": asked.adapted, "key": key}, scores, samples)
 

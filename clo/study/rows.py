@@ -19,6 +19,7 @@ from clo.data.rows import Row
 from clo.data.splits import Splits, drawn, joined, load_splits
 from clo.data.texts import key
 from clo.errors import UserError
+from clo.study.mixture import asked_rows, mixed_items, mixed_rows, mixture_splits
 from clo.training.checks import check_items
 
 
@@ -43,6 +44,8 @@ def rows_of(run: RunConfig) -> Splits:
     Raises:
         UserError: rows cannot be read or made, or are fewer than ``data_size``.
     """
+    if run.mixture.name:
+        return mixture_splits(run)
     splits = with_pairs(_load(run), run.lang.codes() if "quality" in kinds_of(run.method) else ())
     if run.data.resample:
         splits = replace(splits, train=drawn(splits.train, run.seed))
@@ -77,7 +80,7 @@ def having(rows: Sequence[Row], code: str) -> list[Row]:
 def absent_lines(run: RunConfig, rows: Splits) -> list[str]:
     """A line for every target that some row lacks, where a run has several."""
     lines = []
-    for code in run.lang.codes()[1:] if run.lang.further else ():
+    for code in run.lang.codes()[1:] if run.lang.further and not run.mixture.name else ():
         counts = [(name, len(part) - len(having(part, code)), len(part)) for name, part in _parts(rows)]
         if any(lacking for _, lacking, _ in counts):
             told = ", ".join(f"{lacking:,} of {of:,} {name} rows" for name, lacking, of in counts)
@@ -91,6 +94,8 @@ def _parts(rows: Splits) -> list[tuple[str, list[Row]]]:
 
 def trained_rows(run: RunConfig, rows: Splits) -> list[Row]:
     """Training rows that the run's sizes reach, each in the languages that it is trained in."""
+    if run.mixture.name:
+        return mixed_rows(run, rows.train)
     if not run.lang.further:
         return rows.train[: run.data_size]
     source = run.lang.source
@@ -105,6 +110,8 @@ def tested_rows(run: RunConfig, rows: Splits) -> list[Row]:
         return rows.evaluated(run.evaluation)
     found, source = rows.held_out(run.evaluation), run.lang.source
     most = run.evaluation.rows or ROWS
+    if run.mixture.name:
+        return asked_rows(run, found, most)
     return joined([[row.only((source, code)) for row in having(found, code)[:most]] for code in run.sizes()])
 
 
@@ -152,7 +159,9 @@ def items_of(run: RunConfig, renderer: Renderer, rows: Splits) -> Items:
         UserError: too few rows fit the window, or the template or tokenizer breaks an item.
     """
     encode = (run.lang.codes(), renderer, run.model.max_length, run.data.length_policy)
-    if run.lang.further:
+    if run.mixture.name:
+        train, counts = mixed_items(run, rows.train, renderer)
+    elif run.lang.further:
         train, counts = _of_several(run, rows.train, renderer)
     else:
         train, counts = build_items(rows.train, *encode, limit=run.data_size)

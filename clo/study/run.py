@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 
+from clo.config import ROWS
 from clo.config.choices import Keep
 from clo.config.parse import RunConfig, plain
 from clo.data.items import absences
@@ -35,22 +36,19 @@ def run_path(run: RunConfig) -> Path:
     return path
 
 
-def run_cell(run: RunConfig, patience: float = 0.0) -> None:
+def run_cell(run: RunConfig) -> None:
     """Train and evaluate one run, and show its result.
 
-    Args:
-        run: what to train.
-        patience: seconds to wait for a process that works in its folder.
-
     Raises:
-        UserError: anything the user can mend.
+        InUse: another process works in its folder.
+        UserError: anything else that the user can mend.
     """
     folder = RunFolder(run_path(run), main=is_main())
     check_content(run, folder)
     if _shown(run, folder):
         return
-    folder.acquire(OmegaConf.to_yaml(OmegaConf.create(plain(run))), patience)
-    if patience and folder.state() == "done":  # whoever was waited for has finished it
+    folder.acquire(OmegaConf.to_yaml(OmegaConf.create(plain(run))))
+    if folder.state() == "done":  # another worker has finished it just now
         folder.release()
         _shown(run, folder)
         return
@@ -109,6 +107,7 @@ def train(run: RunConfig, folder: RunFolder) -> None:
     from clo.study.data_card import write_data_card
     from clo.study.kept import kept_scores
     from clo.study.layer_choice import settled_tuning
+    from clo.study.mixture import list_rows
     from clo.study.outcome import Ends, write_outcome
     from clo.study.own_answers import planned_own, with_own_answers
     from clo.study.plan_choice import with_choice
@@ -116,7 +115,9 @@ def train(run: RunConfig, folder: RunFolder) -> None:
     from clo.study.rows import absent_lines, items_of, rows_of, tested_rows
     from clo.study.scores import Tested, start_scores
     from clo.study.session import open_session
+    from clo.study.task_results import task_results
     from clo.training.checks import check_places
+    from clo.training.join import join
 
     check_places(run.logger.name, run.cache_dir)
     rows = rows_of(run)
@@ -126,8 +127,9 @@ def train(run: RunConfig, folder: RunFolder) -> None:
     items = items_of(run, session.renderer, rows)
     if folder.main:
         write_data_card(folder.path, run, rows, items, session.renderer)
+    listed = list_rows(folder.path, run, rows.train, items.train) if run.mixture.name and folder.main else ""
     run, choice = with_choice(run, planned_own(run, items).train)
-    session = replace(session, run=run)
+    session = replace(session, run=run, ranks=join(run.trainer))
     if choice and folder.main:
         print(choice, flush=True)
     test = tested_rows(run, rows)
@@ -139,18 +141,24 @@ def train(run: RunConfig, folder: RunFolder) -> None:
     record_content(run, folder, rows)
     tuning = settled_tuning(session, model, items.train)
     model = apply_tuning(model, tuning, run.seed)
-    trained = _fit(session, model, rows, items)
+    fitted = _fit(session, model, rows, items)
+    trained = session.ranks.mains(lambda: fitted)
     session = session.within(trained.get("max_tokens"))
+    model.to(session.device)  # where the stages leave it already
+    end, last = kept_scores(session, model, Tested(test, items.val, start.likely), trained)
+    rivals = rivals_of(session, model, test, tuning, lambda: load_model(run.model))
     if folder.main:
-        model.to(session.device)  # fsdp2 leaves it on the CPU
-        end, last = kept_scores(session, model, Tested(test, items.val, start.likely), trained)
-        rivals = rivals_of(session, model, test, tuning, lambda: load_model(run.model))
-        write_outcome(session, model, Ends(start, end, last, rivals), trained)
+        tasks = task_results(run, test, start.samples, end.samples, listed) if listed else None
+        write_outcome(session, model, Ends(start, end, last, rivals, tasks), trained)
 
 
 def _fewer(run: RunConfig, rows: Splits) -> str:
     """A line where other rows are tested on than all of them, or than were asked for."""
     evaluation, there = run.evaluation, len(rows.held_out(run.evaluation))
+    if run.mixture.name:
+        most = evaluation.rows or ROWS
+        languages = len(run.lang.codes())
+        return f"asked: the first {most} rows of {evaluation.split.name} of each task, in {languages} languages\n"
     split, used = evaluation.split.name, len(rows.evaluated(evaluation))
     if evaluation.rows is None and used < there:
         return f"tested on the first {used} of {there} rows of {split}; evaluation.rows={there} takes all\n"
@@ -172,7 +180,8 @@ def _start_model(session: Session, items: Items) -> Any:
     from clo.training.checks import check_vocabulary
 
     run = session.run
-    model = load_model(run.model, session.device if session.device.type == "cuda" else None).to(session.device)
+    on_device = session.device if session.device.type == "cuda" else None
+    model = load_model(run.model, on_device, session.ranks).to(session.device)
     check_precision(model, run.trainer.precision)
     check_vocabulary([*items.train, *items.val], model.get_input_embeddings().num_embeddings)
     said = session.renderer.said_of_ends(getattr(model.generation_config, "eos_token_id", None))

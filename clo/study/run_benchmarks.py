@@ -14,7 +14,7 @@ from clo.evaluation.benchmarks.run import Store, evaluate_benchmarks
 from clo.evaluation.benchmarks.task_files import write_task_files
 from clo.storage.digest import digest_of
 from clo.storage.files import write_json
-from clo.storage.progress import stage
+from clo.storage.progress import shared, stage
 from clo.study.content import benchmark_files
 from clo.study.session import Session
 
@@ -50,7 +50,7 @@ def benchmark_scores(session: Session, model: Any, store: Store | None = None) -
     if not asked.names and not asked.harness:
         return {}
     languages = (run.lang.source, run.lang.code)
-    store = store or Store(folder.path / "benchmarks", session.subject(model).key(run.trainer.precision))
+    store = store or Store(folder.path / "benchmarks", session.key(model))
     found: dict[str, Any] = {}
     if asked.names:
         with stage(folder, "benchmarks") as tick:
@@ -61,16 +61,24 @@ def benchmark_scores(session: Session, model: Any, store: Store | None = None) -
             made = evaluate_benchmarks(session.subject(model), asked.names, languages, options, store, progress)
         found |= {"scores": made["results"], "left_out": made["left_out"]}
     if asked.harness:
-        place: Path | None = None if asked.harness_folder is None else Path(asked.harness_folder)
-        shots = asked.shots or None
-        if asked.data is not None and place is None:  # its own tasks would ask the hub
-            place, shots = store.folder / "tasks", None
-            tasks = write_task_files(asked.harness, languages, options, place)
-        else:
-            tasks = harness_tasks(asked.harness, languages)
         with stage(folder, "lm-eval"):
-            found["lm_eval"] = evaluate_lm_eval(session.subject(model), tasks, shots, asked.limit, place)
+            found["lm_eval"] = session.ranks.mains(lambda: _harness_scores(session, model, store))
     return found
+
+
+def _harness_scores(session: Session, model: Any, store: Store) -> dict[str, Any]:
+    """What lm-eval finds, which knows of one process."""
+    run = session.run
+    asked, options = run.evaluation.benchmarks, options_of(run.evaluation, run.trainer.budget())
+    languages = (run.lang.source, run.lang.code)
+    place: Path | None = None if asked.harness_folder is None else Path(asked.harness_folder)
+    shots = asked.shots or None
+    if asked.data is not None and place is None:  # its own tasks would ask the hub
+        place, shots = store.folder / "tasks", None
+        tasks = write_task_files(asked.harness, languages, options, place)
+    else:
+        tasks = harness_tasks(asked.harness, languages)
+    return evaluate_lm_eval(session.subject(model), tasks, shots, asked.limit, place)
 
 
 def with_start(scores: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
@@ -110,10 +118,15 @@ def start_benchmark_scores(session: Session, model: Any, key: str) -> dict[str, 
     digest = digest_of([key, plain(asked), run.lang.code, run.lang.source, files])
     place = Path(run.cache_dir) / "benchmarks"
     kept = place / f"{digest}.json"
-    if asked.harness and kept.is_file():  # the harness keeps nothing by itself
-        found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
-        return found
-    scores = benchmark_scores(session, model, Store(place / digest, key))
-    scores.pop("left_out", None)
-    write_json(kept, scores)
+    with shared(session.folder, place / f".{digest}.lock", "the start model's benchmarks"):
+        if asked.harness:  # which keeps nothing by itself
+            found: dict[str, Any] | None = session.ranks.mains(
+                lambda: json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else None
+            )
+            if found is not None:
+                return found
+        scores = benchmark_scores(session, model, Store(place / digest, key))
+        scores.pop("left_out", None)
+        if session.ranks.rank == 0:
+            write_json(kept, scores)
     return scores

@@ -20,7 +20,7 @@ from clo.evaluation.divergence import divergences, likely_along
 from clo.square.scores import score_items
 from clo.storage.digest import digest_of
 from clo.storage.files import write_json
-from clo.storage.progress import stage
+from clo.storage.progress import shared, stage
 from clo.study.run_benchmarks import benchmark_scores, start_benchmark_scores
 from clo.study.session import Session
 from clo.study.targets import english_parts, scored_answers
@@ -84,11 +84,12 @@ def start_scores(session: Session, model: Any, rows: Sequence[Row], held_out: Se
         held_out: items of the square.
     """
     with session.precision():
-        key = session.subject(model).key(session.run.trainer.precision)
+        key = session.key(model)
         answers, samples = start_answers(session, model, rows, key)
         square = mean_square(session, model, held_out)
         benchmarks, oracle = start_benchmark_scores(session, model, key), _oracle(session, model, rows, key)
-        likely = likely_along(session.subject(model), rows, session.run.lang.source)
+        source = session.run.lang.source
+        likely = likely_along(session.subject(model), in_source(rows, source), source)
         return Scores(answers, samples, square, benchmarks, oracle, likely)
 
 
@@ -96,12 +97,18 @@ def end_scores(session: Session, model: Any, tested: Tested) -> Scores:
     """Of the trained model, on its device."""
     with session.precision():
         place, rows, source = session.folder.path, tested.rows, session.run.lang.source
-        answers, samples = answer_scores(session, model, rows, "evaluate", trained_stamp(place), place)
-        moved = divergences(session.subject(model), rows, source, tested.likely)
-        for english, own, values in english_parts(session.run, answers, rows, moved):
+        answers, samples = answer_scores(session, model, rows, "evaluate", trained_stamp(session), place)
+        english_rows = in_source(rows, source)
+        moved = divergences(session.subject(model), english_rows, source, tested.likely)
+        for english, own, values in english_parts(session.run, answers, english_rows, moved):
             add_divergence(english, own, values)
         square = mean_square(session, model, tested.held_out)
         return Scores(answers, samples, square, benchmark_scores(session, model))
+
+
+def in_source(rows: Sequence[Row], source: str) -> list[Row]:
+    """The rows that exist in the source language: all, but in a mixture of rows that are not parallel."""
+    return [row for row in rows if source in row.prompts]
 
 
 def add_divergence(english: dict[str, Any], rows: Sequence[Row], found: Sequence[float]) -> None:
@@ -168,27 +175,42 @@ def start_answers(session: Session, model: Any, rows: Sequence[Row], key: str) -
     digest = digest_of([FORMAT, key, *_asked(session, rows)])
     folder = Path(session.run.cache_dir) / "start"
     kept = folder / f"{digest}.json"
-    try:
-        found = json.loads(kept.read_text(encoding="utf-8"))
-        return found["scores"], found["samples"]
-    except (FileNotFoundError, ValueError, KeyError):
-        pass
-    scores, samples = answer_scores(session, model, rows, "evaluate start model", key, folder / digest)
-    write_json(kept, {"scores": scores, "samples": samples})
-    shutil.rmtree(folder / digest, ignore_errors=True)
+    if (found := session.ranks.mains(lambda: _kept_answers(kept))) is not None:
+        return found
+    with shared(session.folder, folder / f".{digest}.lock", "the start model's answers"):
+        if (found := session.ranks.mains(lambda: _kept_answers(kept))) is not None:  # by the one that was waited for
+            return found
+        scores, samples = answer_scores(session, model, rows, "evaluate start model", key, folder / digest)
+        if session.ranks.rank == 0:
+            write_json(kept, {"scores": scores, "samples": samples})
+            shutil.rmtree(folder / digest, ignore_errors=True)
     return scores, samples
 
 
-def trained_stamp(folder: Path) -> str:
+def _kept_answers(path: Path) -> tuple[Any, Any] | None:
+    """Scores and samples of a file; none where it is not there, or broken."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return found["scores"], found["samples"]
+    except (FileNotFoundError, ValueError, KeyError):
+        return None
+
+
+def trained_stamp(session: Session) -> str:
     """What tells the trained weights of a run's folder from those of another training in it."""
-    files = sorted([*folder.glob("checkpoint/*.safetensors"), *folder.glob("model/*.safetensors")])
-    return digest_of([[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files])
+    folder = session.folder.path
+
+    def stamp() -> str:
+        files = sorted([*folder.glob("checkpoint/*.safetensors"), *folder.glob("model/*.safetensors")])
+        return digest_of([[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files])
+
+    return session.ranks.mains(stamp)
 
 
 def mean_square(session: Session, model: Any, items: Sequence[Item]) -> list[list[float | None]]:
     """Per-token log-prob of every cell over held-out items, nats, [prompt][response]; None where no item has it."""
     languages = len(items[0].prompts)
     cells = [(i, j) for i in range(languages) for j in range(languages)]
-    scores = score_items(model, items, cells, session.run.trainer.budget())
+    scores = score_items(model, items, cells, session.run.trainer.budget(), session.ranks)
     mean = scores.S_BLK.double().sum(0) / scores.count_BLK.double().sum(0)
     return [[float(value) if value == value else None for value in row] for row in mean[:, :languages]]

@@ -10,6 +10,7 @@ from clo.config import ModelConfig
 from clo.config.parse import RunConfig
 from clo.data.prompt import Renderer
 from clo.evaluation.subject import Subject
+from clo.storage.ranks import Ranks
 from clo.storage.run_folder import RunFolder
 
 
@@ -22,6 +23,8 @@ class Session:
     renderer: Renderer
     device: Any
     """torch.device of this process."""
+    ranks: Ranks = Ranks()  # noqa: RUF009  # a frozen value
+    """The processes of the run, each with whole weights outside of the stages: they share every measurement."""
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -30,7 +33,11 @@ class Session:
 
     def subject(self, model: Any) -> Subject:
         """The model under test."""
-        return Subject(model, self.renderer, self.run.trainer.budget())
+        return Subject(model, self.renderer, self.run.trainer.budget(), ranks=self.ranks)
+
+    def key(self, model: Any) -> str:
+        """Content hash of what a model's scores and answers depend on (`Subject.key`), made by the main process."""
+        return self.ranks.mains(lambda: self.subject(model).key(self.run.trainer.precision))
 
     def within(self, max_tokens: int | None) -> Session:
         """Itself where training had memory for this token budget (none: not tried): evaluation takes as much less."""

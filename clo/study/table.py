@@ -10,13 +10,20 @@ from typing import Any
 
 from clo.errors import UserError, cause
 from clo.storage.run_folder import AGAIN, RunFolder
+from clo.study.task_table import HEADS, NOTE, task_rows
 
 
 def print_table(paths: Sequence[Path]) -> None:
-    """One row per finished run: target gain and English side by side."""
+    """One row per finished run: target gain and English side by side; of mixtures one for each task."""
     from rich.console import Console
     from rich.table import Table
 
+    mixed = [path for path in paths if "tasks" in RunFolder(path).results()]
+    if mixed:
+        _print_tasks(mixed)
+    paths = [path for path in paths if path not in mixed]
+    if not paths:
+        return
     table = Table(title="Target language and English, before → after", title_justify="left")
     for name in ("lang", "method", "size", "seed"):
         table.add_column(name)
@@ -35,6 +42,22 @@ def print_table(paths: Sequence[Path]) -> None:
     elif any(benchmarks):
         print("benchmarks: see the report")
     print("".join(f"{line}\n" for line in dict.fromkeys(line for path in paths for line in _lacking(path))), end="")
+
+
+def _print_tasks(paths: Sequence[Path]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="Tasks of mixtures, before → after", title_justify="left")
+    for name in HEADS:
+        table.add_column(name, justify="left" if name in HEADS[:5] else "right")
+    for path in paths:
+        with _whole(path) as results:
+            rows = task_rows(results)
+        for row in rows:
+            table.add_row(*row)
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    print(NOTE)
 
 
 @contextmanager

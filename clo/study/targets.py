@@ -56,10 +56,18 @@ def by_target(scores: Mapping[str, Any], codes: Sequence[str]) -> dict[str, Any]
 def english_parts(
     run: RunConfig, scores: Mapping[str, Any], rows: Sequence[Row], values: Sequence[float]
 ) -> Iterator[tuple[dict[str, Any], list[Row], list[float]]]:
-    """English scores of each target, the rows that they are of, and of all rows' values those of these rows."""
+    """English scores of each target, the rows that they are of, and of all rows' values those of these rows.
+
+    Args:
+        run: names the targets.
+        scores: of all of them.
+        rows: those that exist in the source language.
+        values: one for each row.
+    """
     codes = run.lang.codes()[1:]
     for code, own in by_target(scores, codes).items():
-        there = [(row, value) for row, value in zip(rows, values, strict=True) if code in row.prompts]
+        pairs = list(zip(rows, values, strict=True))
+        there = [(row, value) for row, value in pairs if code in row.prompts] or pairs  # as `evaluate_targets` has them
         yield own["en"], [row for row, _ in there], [value for _, value in there]
 
 

@@ -26,9 +26,14 @@ class SafetensorsIO(CheckpointIO):
     """Lightning's checkpoints as safetensors: the tensors by number, everything else as JSON in the header.
 
     They are copied at once and written while the training goes on; the one before is awaited first.
+
+    Args:
+        beside: false writes them before the training goes on, without a copy: on a CPU that would be a second one of
+            the weights and their moments in the memory that the training has.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, beside: bool = True) -> None:
+        self._beside = beside
         self._worker = ThreadPoolExecutor(1, "checkpoint")
         self._written: Future[None] | None = None
 
@@ -40,7 +45,10 @@ class SafetensorsIO(CheckpointIO):
         """
         self.wait()
         tensors: dict[str, Tensor] = {}
-        header = {"checkpoint": json.dumps(_plain(checkpoint, tensors))}
+        header = {"checkpoint": json.dumps(_plain(checkpoint, tensors, copy=self._beside))}
+        if not self._beside:
+            write_tensors(Path(path), tensors, header)
+            return
         self._written = self._worker.submit(write_tensors, Path(path), tensors, header)
 
     def wait(self) -> None:
@@ -93,16 +101,16 @@ class StageCheckpoint(ModelCheckpoint):
         )
 
 
-def _plain(value: Any, tensors: dict[str, Tensor]) -> Any:
+def _plain(value: Any, tensors: dict[str, Tensor], copy: bool) -> Any:
     """JSON for ``value``; its tensors move to ``tensors`` and leave their names."""
     if isinstance(value, Tensor):
         name = f"t{len(tensors)}"
-        tensors[name] = value.detach().to("cpu", copy=True).contiguous()
+        tensors[name] = value.detach().to("cpu", copy=copy).contiguous()
         return {"tensor": name}
     if isinstance(value, Mapping):
-        return {"items": [[_plain(k, tensors), _plain(v, tensors)] for k, v in value.items()]}
+        return {"items": [[_plain(k, tensors, copy), _plain(v, tensors, copy)] for k, v in value.items()]}
     if isinstance(value, list | tuple):
-        return [_plain(v, tensors) for v in value]
+        return [_plain(v, tensors, copy) for v in value]
     return value
 
 
@@ -182,6 +190,12 @@ def newest_checkpoint(folder: Path, base: str) -> Path | None:
     if read_header(found[-1]).get("clo_base") != base:
         raise UserError(f"{found[-1]} was trained from another base model; delete the run folder to start anew")
     return found[-1]
+
+
+def drop_older(folder: Path) -> None:
+    """Delete all but the latest checkpoint of a stage that has ended: Lightning leaves the one that it went on from."""
+    for checkpoint in sorted(folder.glob(f"step*{SUFFIX}"), key=step_of)[:-1]:
+        checkpoint.unlink()
 
 
 def step_of(checkpoint: Path) -> int:

@@ -39,28 +39,36 @@ class Seen:
 
     step: int
     target: float
-    english: float
+    """Of a mixture: of all that it trains."""
+    english: float | None
+    """None in a mixture, which has English rows as it wants them."""
 
 
 def choose(seen: Sequence[Seen], tolerance: float) -> Kept:
     """The lowest target NLL among the validations whose English NLL is at most the start's times 1 + ``tolerance``.
 
     Where there is none, the lowest English NLL; of equals the earliest. The start itself is none of the choices.
+    A mixture keeps its own lowest NLL (arXiv 2504.16677 chooses by validation loss).
 
     Args:
         seen: the start of the stage and at least one validation, in order.
         tolerance: at least 0.
     """
     start, *rest = seen
+    if start.english is None:
+        best = min(rest, key=lambda one: (one.target, one.step))
+        told = f"lowest held-out NLL of what is trained ({best.target:.3f}) of {len(rest)} validations"
+        return Kept(best.step, rest[-1].step, told)
     limit = start.english * (1 + tolerance)
-    within = [one for one in rest if one.english <= limit]
+    english = {one.step: math.inf if one.english is None else one.english for one in rest}
+    within = [one for one in rest if english[one.step] <= limit]
     bound = f"{limit:.3f}, {1 + tolerance:g} times the start's"
     if within:
         best = min(within, key=lambda one: (one.target, one.step))
         told = f"lowest held-out target NLL ({best.target:.3f}) of the {len(within)} of {len(rest)} validations whose "
         return Kept(best.step, rest[-1].step, f"{told}English NLL is at most {bound}")
-    best = min(rest, key=lambda one: (one.english, one.step))
-    told = f"no validation has an English NLL of at most {bound}: the one with the lowest ({best.english:.3f})"
+    best = min(rest, key=lambda one: (english[one.step], one.step))
+    told = f"no validation has an English NLL of at most {bound}: the one with the lowest ({english[best.step]:.3f})"
     return Kept(best.step, rest[-1].step, told)
 
 
@@ -76,9 +84,14 @@ def last_weights(done: Path) -> Path:
 
 def _seen(step: int, metrics: Mapping[str, float | None]) -> Seen:
     """What is not finite (metrics.jsonl holds null for it) is never the lowest."""
-    target, english = (metrics[f"val/nll_{side}"] for side in ("target", "en"))
-    finite = [math.inf if v is None or not math.isfinite(v) else v for v in (target, english)]
-    return Seen(step, *finite)
+
+    def finite(name: str) -> float:
+        value = metrics[f"val/nll_{name}"]
+        return math.inf if value is None or not math.isfinite(value) else value
+
+    if "val/nll_mixture" in metrics:
+        return Seen(step, finite("mixture"), None)
+    return Seen(step, finite("target"), finite("en"))
 
 
 class BestWeights(Callback):

@@ -168,10 +168,15 @@ class CLOModule(pl.LightningModule):
 
     def _held_out(self) -> dict[str, float]:
         items, objective = self.trainer.datamodule.val, self.plan.objective  # type: ignore[attr-defined]
-        metrics = held_out_metrics(self.scorer, objective, items, self.gradients.max_tokens)
+        metrics = held_out_metrics(self.scorer, objective, items, self.gradients.max_tokens, self._trained_columns())
         if objective.needs_reference() and self.global_step == 0:
             self._rounded = rounding_at_start(self.scorer, objective, items, metrics)
         return metrics
+
+    def _trained_columns(self) -> set[tuple[str, int]]:
+        """Of a mixture."""
+        train = self.trainer.datamodule.train  # type: ignore[attr-defined]
+        return {(item.task, place) for item in train if item.task for place in item.languages()}
 
     def _log(self, part: str, metrics: dict[str, float], step: int) -> None:
         record: dict[str, float] = {f"{part}/{name}": value for name, value in metrics.items()}

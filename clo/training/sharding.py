@@ -141,13 +141,19 @@ def gather_into(whole: Any, split: Any) -> None:
 
 
 def split_like(whole: Tensor, parameter: Tensor) -> Tensor:
-    """This rank's part of a whole tensor, placed as the parameter is."""
+    """This rank's part of a whole tensor, placed as the parameter is.
+
+    Nothing but the part is moved; of a file that is mapped into memory nothing but the part is read.
+    """
     if not is_split(parameter):
         return whole
-    from torch.distributed.tensor import distribute_tensor
+    from torch.distributed.tensor import DTensor
 
     mesh, placements = parameter.device_mesh, parameter.placements  # type: ignore[attr-defined]
-    return distribute_tensor(whole.to(parameter.device), mesh, placements, src_data_rank=None)
+    parts = whole.chunk(mesh.size(mesh.ndim - 1))  # by rows, over the last dimension, as `sharded` splits
+    mine = mesh.get_local_rank(mesh.ndim - 1)
+    part = (parts[mine] if mine < len(parts) else whole[:0]).to(parameter.device, copy=True)
+    return DTensor.from_local(part, mesh, placements, run_check=False, shape=parameter.shape, stride=parameter.stride())
 
 
 def norm(tensors: Iterable[Tensor]) -> Tensor:

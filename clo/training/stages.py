@@ -24,15 +24,16 @@ from clo.data.items import Item
 from clo.evaluation.watch import Look
 from clo.square.anchor import Likely, LikelyCache
 from clo.square.further import further_comparisons
-from clo.square.objective import Objective
+from clo.square.objective import Objective, is_lone
 from clo.square.reference import BLOCK, ReferenceCache, snapshot, weights_key
 from clo.square.share import Share
 from clo.storage.jsonl import read_lines
-from clo.storage.progress import stage
+from clo.storage.progress import stage, waits_in
 from clo.storage.run_folder import RunFolder
 from clo.training.budget import Budget
 from clo.training.checkpoint import (
     StageCheckpoint,
+    drop_older,
     load_trained,
     newest_checkpoint,
     save_trained,
@@ -72,7 +73,9 @@ def plan_stages(
     plans: list[StagePlan] = []
 
     def add(name: str, objective: Objective, lr: float, steps: int) -> None:
-        told = replace(objective, codes=tuple(codes) if len(codes) > 2 else ())
+        # Rows of a mixture in the source language alone have nothing but their NLL.
+        lone = objective.nll is Cells.target and any(item.task and is_lone(item) for item in train)
+        told = replace(objective, codes=tuple(codes) if len(codes) > 2 else (), lone=lone)
         plans.append(StagePlan(name, told, lr, steps, per_epoch, max(1, steps // evaluation.validations)))
 
     before, steps = _steps(method, items, batch_size)
@@ -181,6 +184,7 @@ def _fit_stage(run: RunConfig, model: Any, plan: StagePlan, data: StageData, fol
         raise RuntimeError(f"stage {plan.name} stopped at step {trainer.global_step} of {plan.total_steps}")
     if trainer.is_global_zero:
         save_trained(model, last_weights(done) if callbacks else done, key)
+        drop_older(done.with_suffix(""))
         if callbacks:
             best.finish(done)
     return module.budget
@@ -207,7 +211,8 @@ def _references(kept: Path, data: StageData, folder: RunFolder, module: CLOModul
         cache = ReferenceCache(kept, module.base.key, cells)
         args = (module.model, items, module.budget.max_tokens)
         with stage(folder, "reference scores") as tick:
-            found |= cache.scores(*args, share, progress=tick)
+            waits = waits_in(folder, "reference scores")
+            found |= cache.scores(*args, share, progress=tick, waits=waits)
         if share.ranks > 1:
             torch.distributed.barrier()
             found |= cache.scores(*args, replace(share, rank=0, ranks=1))  # read, or made where it cannot be seen
@@ -228,7 +233,7 @@ def _likely(kept: Path, data: StageData, count: int, module: CLOModule) -> dict[
 
 def _share(module: CLOModule) -> Share:
     engine = module.engine
-    return Share(engine.rank, engine.ranks, engine.most if engine.lockstep else None)
+    return Share(engine.rank, engine.ranks, most=engine.most if engine.lockstep else None)
 
 
 def _trainer(

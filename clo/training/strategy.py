@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pytorch_lightning.strategies import DDPStrategy, ModelParallelStrategy, Strategy
+from torch import Tensor
 from torch.optim import Optimizer
 
 from clo.training.sharding import gathered, split_like
@@ -34,6 +35,10 @@ class ShardedStrategy(ModelParallelStrategy):
     def __init__(self, processes: int) -> None:
         super().__init__(data_parallel_size=processes, tensor_parallel_size=1, save_distributed_checkpoint=False)
 
+    def setup_distributed(self) -> None:
+        """Meet the other processes, as strategies of whole weights do."""
+        self._setup_distributed()
+
     def mesh(self) -> Any:
         """What weights are split over: all processes of a node; further nodes hold them again."""
         from torch.distributed.device_mesh import init_device_mesh
@@ -50,16 +55,24 @@ class ShardedStrategy(ModelParallelStrategy):
         return True
 
     def lightning_module_state_dict(self) -> dict[str, Any]:
-        """What trains, gathered on the CPU."""
+        """What trains, gathered on the CPU of the first rank, which writes it."""
         assert self.lightning_module is not None
-        trained = ((name, p) for name, p in self.lightning_module.named_parameters() if p.requires_grad)
-        return {name: gathered(p.detach()).cpu() for name, p in trained}
+        trained = {name: p.detach() for name, p in self.lightning_module.named_parameters() if p.requires_grad}
+        return self._at_first(trained)
 
     def optimizer_state(self, optimizer: Optimizer) -> dict[str, Any]:
-        """The optimizer's state, gathered on the CPU."""
+        """The optimizer's state, gathered on the CPU of the first rank, which writes it."""
         held = getattr(optimizer, "_optimizer", optimizer).state_dict()
-        states = {k: {name: gathered(v).cpu() for name, v in state.items()} for k, state in held["state"].items()}
-        return {**held, "state": states}
+        return {**held, "state": {k: self._at_first(state) for k, state in held["state"].items()}}
+
+    def _at_first(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Whole tensors on the first rank; on the others, which help with each, none: a node would hold many copies."""
+        found = {}
+        for name, tensor in tensors.items():
+            whole = gathered(tensor)
+            if self.is_global_zero:
+                found[name] = whole.cpu()
+        return found
 
     def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> dict[str, Any]:
         """The checkpoint as it is on disk."""

@@ -11,6 +11,7 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
 
 from clo.config import TrainerConfig
+from clo.model.load import run_device
 from clo.training.checkpoint import SafetensorsIO
 from clo.training.strategy import strategy_of
 
@@ -36,7 +37,7 @@ def lightning_trainer(
         devices=hardware.devices,
         num_nodes=hardware.nodes,
         strategy=strategy_of(hardware.strategy, hardware.devices * hardware.nodes),
-        plugins=[SafetensorsIO()],
+        plugins=[SafetensorsIO(beside=run_device(hardware.accelerator).type != "cpu")],
         precision=hardware.precision,  # type: ignore[arg-type]
         max_epochs=1,
         max_steps=steps,

@@ -55,6 +55,7 @@ def translated_rows(run: RunConfig, say: Callable[[str], None] = print) -> Path:
         lambda: load_engine(translation, *languages, run_device(run.trainer.accelerator), Path(run.cache_dir)),
         cache,
         lambda text: identifier.verdicts([text])[0],
+        waits=lambda holder: say(f"waits for {holder}, which translates into {run.lang.code}"),
     )
     with stage(RunFolder(path.parent, main=False), f"translate {run.lang.code}") as tick:
         state = translate_examples(examples, path, rows_needed(run.data_size, run.data.held_out), means, tick)

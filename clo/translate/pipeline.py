@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
 from clo.data.instructions.example import Instruction
 from clo.data.texts import key as same
+from clo.storage.claim import alone
 from clo.translate.cache import SentenceCache
 from clo.translate.checks import Language, wrong_language
 from clo.translate.engines import Engine
@@ -49,6 +48,8 @@ class Means:
     """Makes the translator, if there is anything to translate."""
     cache: SentenceCache
     language: Language
+    waits: Callable[[str], None] = lambda holder: None
+    """Told which process is waited for, while another makes the same file."""
 
 
 def translate_examples(
@@ -71,7 +72,7 @@ def translate_examples(
         tick: called with (rows, rows wanted, note).
     """
     cache = means.cache
-    with _locked(path):
+    with alone(path.with_suffix(".lock"), means.waits):
         state = _resume(path)
         state.broken_cache_lines = cache.broken
         if state.rows >= needed:
@@ -170,11 +171,3 @@ def _resume(path: Path) -> Translated:
             else:
                 state.dropped[json.loads(line)[key]] += 1
     return state
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

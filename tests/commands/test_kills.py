@@ -35,7 +35,7 @@ TRAIN = {
 # The parent of a grid is killed when one of its cells comes there, or by itself.
 CELLS = {name: TRAIN[name] for name in ("start answers", "first steps", "checkpoint", "end answers", "model folder")}
 CELLS |= {"loading": ("clo.study.session:open_session", 1), "later steps": TRAIN["later steps"]}
-GRID = {"start of a cell": ("clo.study.grid:Cell.start", 3), "end of a cell": ("clo.study.grid:_Board.finished", 3)}
+GRID = {"start of a cell": ("clo.study.cell:Cell.start", 3), "end of a cell": ("clo.study.board:Board.finished", 3)}
 GRID |= {"table": ("clo.study.grid:print_table", 1)}
 EVALUATE = {
     "session": ("clo.study.session:open_session", 1),

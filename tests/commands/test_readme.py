@@ -71,6 +71,8 @@ def small(arguments: list[str], tiny_folder: Path) -> list[str]:
     words = [sizes.get(word, re.sub("^data_size=[0-9]+$", "data_size=16", word)) for word in arguments]
     if any(word.startswith("study=") for word in words):
         words += ["method=sft,clo", "data_size=16", "seed=0"]
+    if not any(word.startswith("model=") for word in words):
+        words.append("model.recipe.steps=4")
     if "model=llama3_8b" in words:
         words += [f"model.path={tiny_folder}", "model.dtype=float32", "model.max_length=200"]
         words += ["data.held_out=4"] if "data=files" in words else []
@@ -96,7 +98,7 @@ def test_the_table_of_groups_is_complete() -> None:
     for line in GROUPS:
         cells = line.split("|")
         tables[cells[1].strip(" `")] = set(re.findall(r"`([a-z0-9_]+)`", cells[2]))
-    for group in ("model", "lang", "method", "tuning", "data", "trainer", "logger", "study", "scale", "preset"):
+    for group in ("model", "lang", "method", "tuning", "data", "trainer", "logger", "task", "study", "scale", "preset"):
         options = {path.stem for path in (ROOT / "conf" / group).glob("*.yaml")}
         assert tables.get(group) == options, f"README's row of {group}"
 

@@ -107,7 +107,7 @@ def test_killed_and_run_again(moment: str, alone: Outcome, warm: WarmRuns, tiny_
 
 def test_killed_from_outside(warm: WarmRuns, tiny_folder: Path, tmp_path: Path) -> None:
     """As a scheduler or a user would: kill -9 from another process, at whatever moment that hits."""
-    size = ["data_size=200", "batch_size=2", "trainer.grad_norms_every=1", "trainer.checkpoints=100"]
+    size = ["data_size=120", "batch_size=2", "trainer.grad_norms_every=1", "trainer.checkpoints=100"]
     command = tiny(tiny_folder, tmp_path, *size)
     child = warm.start(command, tmp_path)
     deadline = time.monotonic() + 60
@@ -117,12 +117,12 @@ def test_killed_from_outside(warm: WarmRuns, tiny_folder: Path, tmp_path: Path) 
     os.kill(child, signal.SIGKILL)
     assert warm.wait(tmp_path).code == -signal.SIGKILL
     last = json.loads(metrics_lines(tmp_path)[-2])["step"]
-    assert last < 200
+    assert last < 120
     assert list(tmp_path.glob("outputs/runs/*/checkpoint/1-clo/step*.safetensors"))
     ended = warm.run(command, tmp_path)
     assert ended.code == 0, ended.err
     trained = [step for _, step, is_train in outcome(tmp_path).steps if is_train]
-    assert trained == list(range(1, 201))
+    assert trained == list(range(1, 121))
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])

@@ -27,6 +27,8 @@ COUNTS = {
     "logger": 2,
     "scale": 3,
     "preset": 1,
+    "mixture": 5,
+    "task": 9,
     "study": 25,
 }
 FILES = [(group, path.stem) for group in COUNTS for path in sorted((CONF / group).glob("*.yaml"))]
@@ -37,10 +39,10 @@ CELLS = {
     "ablation_tuning": 27,
     "anchors": 36,
     "bed": 96,
-    "crpo": 60,
     "data_efficiency": 60,
     "demo": 4,
     "fixed_steps": 72,
+    "guide": 120,
     "losses": 36,
     "main_grid": 90,
     "memory": 6,
@@ -83,6 +85,9 @@ def test_every_file_composes_and_is_named_like_its_value(group: str, name: str) 
     }
     more = needed.get((group, name), [])
     run = run_of(f"{group}={name}", *more)
+    if group == "task":
+        assert [one.name for one in run.tasks.values()] == [name] == list(run.tasks)
+        return
     value = getattr(run, group)
     if group == "lang":
         assert value.code == name and value.name.isascii() and value.tier in ("high", "medium", "low", "unknown")
@@ -107,15 +112,18 @@ def test_every_value_of_every_study_parses(study: str) -> None:
 
 
 def test_every_method_with_every_model_has_its_own_learning_rate() -> None:
+    """Each model says a rate for each method, and takes the one of its run's; each method is in some of the runs."""
     methods = [name for group, name in FILES if group == "method"]
-    for model in (name for group, name in FILES if group == "model"):
-        given = [f"model={model}", *(["model.path=x"] if model == "any" else [])]
-        recipe = run_of(*given).model.recipe
+    models = [name for group, name in FILES if group == "model"]
+    pairs = [("nano", method) for method in methods] + [("any", method) for method in methods]
+    pairs += [(model, methods[k % len(methods)]) for k, model in enumerate(models) if model not in ("nano", "any")]
+    assert {model for model, _ in pairs} == set(models)
+    for model, method in pairs:
+        run = run_of(f"model={model}", *(["model.path=x"] if model == "any" else []), f"method={method}", *PAIRED)
+        recipe = run.model.recipe
         assert sorted(recipe.lr) == sorted(methods)
-        for method in methods:
-            run = run_of(*given, f"method={method}", *PAIRED)
-            assert run.method.lr == recipe.lr[method]
-            assert run.batch_size == recipe.batch_size
+        assert run.method.lr == recipe.lr[method]
+        assert run.batch_size == recipe.batch_size
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ CELLS = {
     "ablation_nll": {"nano": 10, "real": 4, "paper": 2},
     "ablation_tuning": {"nano": 27, "real": 6, "paper": 9},
     "memory": {"nano": 6, "real": 6, "paper": 6},
-    "rerun": {"nano": 36, "real": 12, "paper": 45},
+    "rerun": {"nano": 36, "real": 12, "paper": 60},
 }
 PAIRS = [(study, scale) for study, scales in CELLS.items() for scale in scales]
 
@@ -60,15 +60,19 @@ def test_the_papers_own_size_is_the_papers() -> None:
 def test_the_rerun_has_its_own_data_and_one_rate() -> None:
     grid = axes_of("study=rerun", "scale=paper")
     assert grid["lang"] == ["zh", "id", "ko", "sw", "bn"] and grid["data"] == ["table"]
+    assert grid["method"] == ["sft", "sft_dpo_pairs", "clo", "crpo"]
     words = ["study=rerun", "scale=paper", "model=llama2_7b", "data=table", "data_size=2700", "lang=bn"]
     runs = [run_of(*words, f"method={method}") for method in grid["method"]]
-    assert {run.method.lr for run in runs} == {8e-6}
-    first = runs[1].method.sft_first
-    assert first is not None and first.lr == 8e-6 and runs[2].method.epochs == 2
+    assert {(run.method.lr, run.method.epochs, run.optimizer.warmup) for run in runs} == {(8e-6, 2, 0.1)}
+    assert {run.method.beta for run in runs[1:]} == {0.1} and runs[2].method.lam == 0.5
     source, translation = runs[0].data.source, runs[0].data.translation
     assert source is not None and translation is not None
     assert source.dataset == "HuggingFaceH4/ultrafeedback_binarized" and translation.engine == "chat"
+    assert (source.pairs, source.split) == (True, "train_prefs")
     assert runs[0].data_size + 2 * runs[0].data.held_out == 3000 and runs[0].model.max_length == 3072
+    for scale in ("nano", "real"):  # rows without quality pairs
+        small = axes_of("study=rerun", f"scale={scale}")
+        assert (small["method"], small["data"]) == (["sft", "sft_dpo", "clo"], ["cldr"])
 
 
 def test_small_scales_take_their_start_models_seeds_and_weights_from_the_bed() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from clo.config import DataConfig
-from clo.data.budgets import one_at_a_time, shares, targets_of, within
+from clo.data.budgets import columns_of, one_at_a_time, shares, targets_of, within
 from clo.data.datamodule import Replay, SquareDataModule, StepSampler, TargetSampler
 from clo.data.items import Item
 from clo.data.rows import Row, read_rows
@@ -127,9 +127,10 @@ def test_further_candidates_stay_with_their_item() -> None:
 def test_shares_by_temperature() -> None:
     """Sizes 16 and 4: 4 to 1 by size, 2 to 1 by the root, and even in the end."""
     items = one_at_a_time([item(k, "11" if k < 4 else "10") for k in range(16)])
-    assert shares(items, 1.0) == {1: 0.8, 2: 0.2}
-    assert shares(items, 2.0) == pytest.approx({1: 2 / 3, 2: 1 / 3})
-    assert shares(items, 1e9) == pytest.approx({1: 0.5, 2: 0.5})
+    columns = columns_of(items)
+    assert shares(columns, 1.0) == {1: 0.8, 2: 0.2}
+    assert shares(columns, 2.0) == pytest.approx({1: 2 / 3, 2: 1 / 3})
+    assert shares(columns, 1e9) == pytest.approx({1: 0.5, 2: 0.5})
 
 
 def test_draws_follow_the_shares_and_go_on_after_a_stop() -> None:

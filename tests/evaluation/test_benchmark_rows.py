@@ -13,7 +13,7 @@ from clo.errors import UserError
 from clo.evaluation.benchmarks.rows import ChoiceRow, answer_rows, choice_rows
 from clo.evaluation.benchmarks.sources import hub_source, records_of_file, records_of_hub
 from clo.evaluation.benchmarks.tasks import TASKS, gold, prompt, with_shots
-from clo.evaluation.benchmarks.texts import last_number
+from clo.evaluation.numbers import last_number
 
 UNIFIED = {"id": "1", "question": "q", "choices": ["a", "b"], "answer": 1}
 BELEBELE = {

@@ -161,15 +161,29 @@ def test_learning_rate_rises_stays_and_falls() -> None:
     assert 0 < factors[-1] < 0.01
 
 
-def test_building_is_deterministic(tmp_path: Path) -> None:
+def test_a_build_is_deterministic_also_when_it_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
     from safetensors.torch import load_file
 
     from clo.nano.build import build
 
     lines: list[str] = []
-    for folder in ("a", "b"):
-        build(tmp_path / folder, seed=1, steps=3, say=lines.append, measured=False)
+    build(tmp_path / "a", seed=1, steps=3, say=lines.append, measured=False)
     build(tmp_path / "c", seed=2, steps=3, say=lines.append, measured=False)
+    clip, calls = torch.nn.utils.clip_grad_norm_, [0]
+
+    def deadly(*args: Any, **kwargs: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == 3:
+            raise KeyboardInterrupt
+        return clip(*args, **kwargs)
+
+    monkeypatch.setattr("clo.nano.pretrain.KEPT", 2)
+    monkeypatch.setattr("torch.nn.utils.clip_grad_norm_", deadly)
+    with pytest.raises(KeyboardInterrupt):
+        build(tmp_path / "b", seed=1, steps=3, say=lines.append, measured=False)
+    build(tmp_path / "b", seed=1, steps=3, say=lines.append, measured=False)
+    assert "goes on after step 2" in lines and not list(tmp_path.rglob("*.pt"))
     first, second, other = (load_file(tmp_path / folder / "model.safetensors") for folder in "abc")
     assert all(first[name].equal(second[name]) for name in first)
     assert not all(first[name].equal(other[name]) for name in first)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from report_fixture import edit, write_run, write_study
 from clo.errors import UserError
 from clo.report.collect import collect, read_lines
 from clo.report.summary import build
+from clo.storage.run_folder import RunFolder
 
 
 def test_single_runs_shown_are_of_the_largest_size_that_most_methods_have(tmp_path: Path) -> None:
@@ -83,3 +85,18 @@ def test_a_line_separator_in_an_answer_breaks_no_line(tmp_path: Path) -> None:
     objects = [{"answer": "a\u2028b\u0085c\u000bd"}, {"answer": "e"}]
     path.write_text("".join(json.dumps(one, ensure_ascii=False) + "\n" for one in objects) + '{"cut', encoding="utf-8")
     assert read_lines(path) == objects
+
+
+def test_cells_that_are_queued_or_at_work_are_told(tmp_path: Path) -> None:
+    folder = write_study(tmp_path / "s", {"sw": 1}, (100,), unfinished=False)
+    for name in ("a", "b"):
+        RunFolder(folder / name).queue()
+    at_work = RunFolder(folder / "c")
+    at_work.lock()
+    at_work.status(now=True, state="running", stage="train clo", step=3, total_steps=9)
+    assert [str(one) for one in collect("s", tmp_path).unfinished] == [
+        f"c, running: stage train clo, step 3 of 9, process {os.getpid()} works on it",
+        "s, queued: 2 cells that nobody has begun",
+    ]
+    at_work.release()
+    assert "step 3 of 9, nobody works on it" in str(collect("s", tmp_path).unfinished[0])

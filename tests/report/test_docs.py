@@ -67,7 +67,7 @@ def test_the_command_keeps_numbers_and_fills_pages(tmp_path: Path, capsys: pytes
             for seed in (0, 1):
                 changes = {"tuning.name": "attention", "tuning.trains": "attention"}
                 write_run(outputs / "mine", "sw", method, size, seed, changes)
-    kinds = [f"mine {kind}" for kind in ("at 100", "by size", "equal", "claims")]
+    kinds = [f"mine {kind}" for kind in ("at 100", "by size", "equal", "claims", "gains")]
     assert len(kinds) == len(KINDS)
     (tmp_path / "README.md").write_text(markers(kinds[0]), encoding="utf-8")
     (docs / "page.md").write_text(markers(*kinds), encoding="utf-8")
@@ -77,17 +77,21 @@ def test_the_command_keeps_numbers_and_fills_pages(tmp_path: Path, capsys: pytes
     said = capsys.readouterr().out
     assert f"Tables: {docs / 'page.md'}" in said and "other.md" not in said
     text = (docs / "page.md").read_text(encoding="utf-8")
-    assert text.count("Before.") == text.count("After.") == 4
+    assert text.count("Before.") == text.count("After.") == 5
     told = text.replace("| arm | chrF: 100 items ", "| arm ")
     for words in (
         "| `mine`, 100 items, 2 seeds |",
         "| chrF: 200 items |",
         "| Swahili | CLO |",
         "`mine`: claim",
+        "`mine`: gain",
+        "| CLO less SFT, target language | sw (low) | MMMLU | 2 | +4.7 (+3.6 to +5.8) | secondary |",
     ):
         assert words in told, words
     assert "±" in text and "†" in text and "start model" in text
-    assert sorted(path.name for path in (docs / "data").iterdir()) == ["mine.csv", "mine_claims.csv", "mine_equal.csv"]
+    assert sorted(path.name for path in (docs / "data").iterdir()) == [
+        f"mine{ending}.csv" for ending in ("", "_claims", "_equal", "_gains")
+    ]
     before = {path: path.read_bytes() for path in tmp_path.rglob("*.md")}
     write_docs(docs)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.md")} == before

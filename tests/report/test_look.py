@@ -8,11 +8,13 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from guide_fixture import SMALL, TASKS, Mixture, write_guide
 from report_extras import add_everything
 from report_fixture import write_run, write_study
 
@@ -23,12 +25,14 @@ from clo.report.make import make_report
 from clo.report.style import WIDTH, Look, looks
 from clo.report.summary import build
 
+MIXED = replace(SMALL, models=("tasks_s", "tasks_l"), mixtures=(Mixture(), Mixture("guide_joint", tasks=TASKS)))
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 MEASURE = """<script>
 const wide = names => [...document.querySelectorAll(names)].map(one => Math.round(one.getBoundingClientRect().width));
 addEventListener("load", () => parent.postMessage({
   page: document.documentElement.scrollWidth, columns: wide("section ul, section > p"), figures: wide("figure"),
   images: wide("img"), panes: [...document.querySelectorAll(".pane")].map(one => one.scrollWidth - one.clientWidth),
+  stacks: [...document.querySelectorAll(".stack")].map(one => one.scrollWidth - one.parentElement.clientWidth),
   tables: [...document.querySelectorAll(".scroll")].map(one => one.clientWidth), cards: wide(".card"),
 }, "*"));
 </script></head>"""
@@ -124,6 +128,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int], 
     pages = {
         "report": report,
         **{k: next((report.parent / k).glob(f"*{own}*.html")) for k, own in (("runs", "clo"), ("compare", "CLO"))},
+        "guide": make_report("mixed", write_guide(outputs / "mixed", MIXED).parent).with_name("guide.html"),
     }
     frames = FRAMES
     for (name, page), width in itertools.product(pages.items(), (390, 800, 1280)):
@@ -135,7 +140,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int], 
     done = subprocess.run([*command, f"--user-data-dir={outputs}/profile", place], capture_output=True, timeout=120)
     found = re.findall(r'<pre class="found">(.*?)</pre>', done.stdout.decode())
     told = {(name, int(width)): sizes for name, width, sizes in (json.loads(html.unescape(one)) for one in found)}
-    assert len(told) == 9, done.stderr.decode()[-2000:]
+    assert len(told) == 12, done.stderr.decode()[-2000:]
     return told
 
 
@@ -148,15 +153,21 @@ def test_figures_shrink_on_a_phone(measured: dict[tuple[str, int], dict[str, Any
     """At 390 pixels every figure of two languages is inside its pane, whole; at 1280 two stand side by side."""
     for width, columns in ((390, 1), (800, 1), (1280, 2)):
         found = measured["report", width]
-        assert len(found["images"]) == 6 and set(found["panes"]) == {0}
+        assert len(found["images"]) == 7 and set(found["panes"]) == {0}
         assert all(image <= figure for image, figure in zip(found["images"], found["figures"], strict=True))
         assert all(0.8 * width / columns < figure <= width / columns for figure in found["figures"])
+
+
+def test_sentences_in_tables_are_blocks_on_a_phone(measured: dict[tuple[str, int], dict[str, Any]]) -> None:
+    """Claims, the paper's numbers and gains: read down, not sideways."""
+    found = measured["report", 390]["stacks"]
+    assert len(found) == 2 and max(found) <= 0, "claims and gains; no run is of a model of the paper"
 
 
 def test_a_wide_screen_is_used(measured: dict[tuple[str, int], dict[str, Any]]) -> None:
     """At 1280 pixels prose takes four fifths of the page, tables nearly all, and cards stand side by side."""
     found = measured["report", 1280]
     assert min(found["columns"]) > 0.79 * 1280 and min(found["tables"]) > 0.95 * 1280
-    for name in ("report", "runs", "compare"):
+    for name in ("report", "runs", "compare", "guide"):
         cards = measured[name, 1280]["cards"]
         assert cards and max(cards) < 640 and min(measured[name, 390]["cards"]) > 0.85 * 390

@@ -49,7 +49,7 @@ def test_page_loads_nothing_from_elsewhere(demo_report: Path) -> None:
     tags = [tag for tag, _ in page.found]
     assert not {"script", "link", "iframe", "object", "embed"} & set(tags)
     images = [attrs["src"] or "" for tag, attrs in page.found if tag == "img"]
-    assert len(images) == 4 and all(src.startswith("data:image/png;base64,") for src in images)
+    assert len(images) == 6 and all(src.startswith("data:image/png;base64,") for src in images)
     assert not re.search(r"(?:src|href)=[\"']?(?:https?:)?//|url\(|@import", text)
     links = [attrs["href"] or "" for tag, attrs in page.found if tag == "a"]
     for link in links:

@@ -92,7 +92,7 @@ def test_two_seeds_are_marked_and_never_bold(tmp_path: Path) -> None:
     clo = row_of(table, "sw", 400, CLO).cells["target_chrf"]
     half = f"{clo.half:.1f}"
     assert not table.best and "<b>better" not in page and "<b>worse" not in page
-    assert f'<td>{clo.mean:.1f} <span class="half">± {half}†</span></td>' in page
+    assert f'>{clo.mean:.1f} <span class="half">± {half}†</span></a></td>' in page
     assert f"{clo.mean:.1f} ± {half}† |" in to_markdown(table, study) and "**" not in to_markdown(table, study)
     tex = to_latex(table)
     assert rf"${clo.mean:.1f} \pm {half}^\dagger$" in tex and "mathbf" not in tex and "†" not in tex

@@ -85,9 +85,9 @@ def test_the_hash_of_a_full_square_is_the_one_it_had() -> None:
     assert len({Item("x", ((1, 2), (3,)), responses).key() for responses in others}) == 4
 
 
-def test_the_source_is_there_and_absences_are_counted() -> None:
-    for prompts, responses in ((((1,), None), (None, (2,))), ((None, (1,)), ((2,), (2,))), (((1,), (1,)), ((2,),))):
-        with pytest.raises(ValueError, match="item 'x' lacks its source, or has fewer responses"):
+def test_one_language_is_whole_and_absences_are_counted() -> None:
+    for prompts, responses in ((((1,), None), (None, (2,))), ((None, (1,)), ((2,), None)), (((1,), (1,)), ((2,),))):
+        with pytest.raises(ValueError, match="item 'x' has no language whole, or fewer responses"):
             Item("x", prompts, responses)  # type: ignore[arg-type]
     a, b = Item("a", ((1,), None), ((2,), (3, 3), None)), Item("b", ((1,), (1,)), ((2,), None, None))
     assert absences([a, b]) == ([0, 1], [0, 1, 2])

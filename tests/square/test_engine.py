@@ -81,8 +81,17 @@ def test_nothing_is_shared_where_the_bottom_trains(trains: Trains) -> None:
     assert LowerLayers(tuned(trains=trains)).count == 0
 
 
-@pytest.mark.parametrize("lora", [False, True])
-@pytest.mark.parametrize("checkpointing, compiled", [(True, False), (False, True), (True, True)])
+@pytest.mark.parametrize(
+    ("checkpointing", "compiled", "lora"),
+    [
+        (True, False, False),
+        (True, False, True),
+        (False, True, False),
+        (True, True, True),
+        pytest.param(False, True, True, marks=pytest.mark.slow),
+        pytest.param(True, True, False, marks=pytest.mark.slow),
+    ],
+)
 def test_checkpointed_and_compiled_layers_give_the_same(lora: bool, checkpointing: bool, compiled: bool) -> None:
     model = tuned(layers=2, lora=LoraConfig(r=2) if lora else None)
     moved(model)

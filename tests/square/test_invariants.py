@@ -17,8 +17,9 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_processes import assert_close, finished, train_in_process
+from tiny_processes import assert_close, finished, train_in_process, train_warm
 from tiny_runs import ATTENTION, LORA, difference, fit, metrics, run_config, tuned, weights
+from warm_runs import WarmRuns
 
 from clo.config import LoraConfig, TuningConfig
 from clo.config.choices import ReferenceMode, Trains
@@ -168,41 +169,62 @@ def test_killed_between_the_last_checkpoint_and_the_end(tmp_path: Path) -> None:
         ("anchored", 4, "2:fsdp2"),
     ],
 )
-def test_two_ranks_train_like_one(tmp_path: Path, name: str, batch: int, ranks: str) -> None:
-    """Two gloo processes; batches of 13 leave a last step of one item, so that one rank has nothing to do."""
+def test_two_ranks_train_like_one(tmp_path: Path, warm: WarmRuns, name: str, batch: int, ranks: str) -> None:
+    """Two gloo processes, in one case of Lightning's own making.
+
+    Batches of 13 leave a last step of one item, so that one rank has nothing to do.
+    """
     run = run_config(tmp_path / "one", name)
     run.batch_size = batch
     one = weights(fit(tmp_path / "one", run))
-    code = train_in_process(tmp_path / "two", name, ranks, batch)
+    if name == "clo":
+        code = train_in_process(tmp_path / "two", name, ranks, batch)
+    else:
+        code = train_warm(warm, tmp_path / "two", name, ranks, batch)
     assert code == 0, (tmp_path / "two" / "log.txt").read_text()[-3000:]
     assert_close(tmp_path / "one", tmp_path / "two", one, finished(tmp_path / "two"))
 
 
-def test_a_killed_process_resumes_to_the_bit(tmp_path: Path) -> None:
+def test_a_killed_process_resumes_to_the_bit(tmp_path: Path, warm: WarmRuns) -> None:
     """The process ends at once, without any handler: what is on disk then is all that is left."""
     whole = weights(fit(tmp_path / "whole", run_config(tmp_path / "whole", "sft_dpo")))
-    assert train_in_process(tmp_path / "broken", "sft_dpo", 1, 4, "dpo", 5) == 9
+    assert train_warm(warm, tmp_path / "broken", "sft_dpo", "1", 4, "dpo", 5) == 9
     assert [line["step"] for line in metrics(tmp_path / "broken") if line["stage"] == "dpo"] == [1, 2, 3, 4]
     resumed = weights(fit(tmp_path / "broken", run_config(tmp_path / "broken", "sft_dpo")))
+    assert [path.stem for path in (tmp_path / "broken" / "checkpoint" / "2-dpo").iterdir()] == ["step8"]
     assert difference(whole, resumed) == (0.0, 0.0)
     assert without_speed(tmp_path / "broken") == without_speed(tmp_path / "whole")
 
 
 @pytest.mark.parametrize("ranks", ["2", "2:fsdp2"])
-def test_two_ranks_resume_what_one_began(tmp_path: Path, ranks: str) -> None:
+def test_two_ranks_resume_what_one_began(tmp_path: Path, warm: WarmRuns, ranks: str) -> None:
     whole = weights(fit(tmp_path / "whole", run_config(tmp_path / "whole")))
-    assert train_in_process(tmp_path / "broken", "clo", 1, 4, "clo", 6) == 9
-    assert train_in_process(tmp_path / "broken", "clo", ranks, 4) == 0, (tmp_path / "broken" / "log.txt").read_text()
+    assert train_warm(warm, tmp_path / "broken", "clo", "1", 4, "clo", 6) == 9
+    assert train_warm(warm, tmp_path / "broken", "clo", ranks, 4) == 0, (tmp_path / "broken" / "log.txt").read_text()
     assert_close(tmp_path / "whole", tmp_path / "broken", whole, finished(tmp_path / "broken"))
 
 
-def test_one_process_resumes_what_two_ranks_began(tmp_path: Path) -> None:
+def test_one_process_resumes_what_two_ranks_began(tmp_path: Path, warm: WarmRuns) -> None:
     """Their checkpoints hold whole weights and moments, also where the ranks split them."""
     whole = weights(fit(tmp_path / "whole", run_config(tmp_path / "whole")))
-    assert train_in_process(tmp_path / "broken", "clo", "2:fsdp2", 4, "clo", 6) == 9
+    assert train_warm(warm, tmp_path / "broken", "clo", "2:fsdp2", 4, "clo", 6) == 9
     assert list((tmp_path / "broken" / "checkpoint" / "1-clo").glob("step*.safetensors"))
     resumed = weights(fit(tmp_path / "broken", run_config(tmp_path / "broken")))
     assert_close(tmp_path / "whole", tmp_path / "broken", whole, resumed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
+def test_a_run_goes_on_with_two_four_and_one_ranks(tmp_path: Path, strategy: str) -> None:
+    """Begun by one process, killed three times, each time gone on with by another number of them."""
+    whole = weights(fit(tmp_path / "whole", run_config(tmp_path / "whole")))
+    place = tmp_path / "broken"
+    for ranks, step in (("1", 3), (f"2:{strategy}", 5), (f"4:{strategy}", 7)):
+        assert train_in_process(place, "clo", ranks, 4, "clo", step) == 9, (place / "log.txt").read_text()[-3000:]
+        found = [path.stem for path in (place / "checkpoint" / "1-clo").glob("step*.safetensors")]
+        assert f"step{step - 1}" in found and f"step{step + 1}" not in found  # each goes on from the one before
+    assert train_in_process(place, "clo", "1", 4) == 0, (place / "log.txt").read_text()[-3000:]
+    assert_close(tmp_path / "whole", place, whole, finished(place))
 
 
 # Golden numbers ------------------------------------------------------------------------------------------------------

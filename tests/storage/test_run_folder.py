@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -37,7 +36,9 @@ def test_acquire_writes_the_configuration_and_the_owner(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
     folder.acquire("x: 1\n")
     assert (folder.path / "config.yaml").read_text() == "x: 1\n"
-    assert (folder.path / ".lock").read_text() == str(os.getpid())
+    assert folder.holder() == f"process {os.getpid()}"
+    folder.release()
+    assert folder.holder() is None and sorted(path.name for path in folder.path.iterdir()) == [".lock", "config.yaml"]
 
 
 def test_a_second_owner_is_refused_until_the_first_lets_go(tmp_path: Path) -> None:
@@ -158,18 +159,6 @@ def test_spoilt_results_are_told(text: str | None, said: str, tmp_path: Path) ->
     message = str(caught.value)
     assert message.startswith(f"cannot read {tmp_path / 'results.json'} (") and said in message
     assert message.endswith("bring it back, or delete the run's status.json: the run's command then makes it again")
-
-
-def test_a_patient_process_waits_for_the_one_in_the_folder(tmp_path: Path) -> None:
-    first, second = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "run")
-    first.acquire("x: 1\n")
-    with pytest.raises(UserError, match="in use by process"):
-        second.lock(patience=0.3)
-    timer = threading.Timer(0.5, first.release)
-    timer.start()
-    second.lock(patience=20)
-    timer.join()
-    second.release()
 
 
 def test_what_a_library_in_rust_says_of_a_full_disk(tmp_path: Path) -> None:

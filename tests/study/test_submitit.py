@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from warm_runs import cold, tiny
+from warm_runs import WarmRuns, cold, tiny
 
 pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="pip install 'clo[cluster]'")
 from conftest import ROOT
@@ -32,17 +32,19 @@ def test_cells_are_jobs_and_a_failure_comes_back(tiny_folder: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
-def test_two_tasks_train_one_cell(tiny_folder: Path, tmp_path: Path, strategy: str) -> None:
+def test_two_tasks_train_one_cell(tiny_folder: Path, tmp_path: Path, warm: WarmRuns, strategy: str) -> None:
     """The same weights as one process, up to the order of two sums, in a model folder that serves."""
     from safetensors.torch import load_file
 
-    alone = train(tmp_path / "one", *tiny(tiny_folder, tmp_path / "one"))
+    alone = warm.run(tiny(tiny_folder, tmp_path / "one"), tmp_path)
     tasks = ["hydra.launcher.tasks_per_node=2", f"trainer.strategy={strategy}", "trainer.devices=2"]
     both = train(tmp_path / "two", "-m", *LAUNCHER, *tasks, *tiny(tiny_folder, tmp_path / "two"))
-    assert (alone[0], both[0]) == (0, 0), both[1]
+    assert (alone.code, both[0]) == (0, 0), alone.err + both[1]
     (a,), (b,) = (list((tmp_path / name).glob("outputs/runs/*/model/model.safetensors")) for name in ("one", "two"))
     first, second = load_file(a), load_file(b)
     assert max(float((first[k] - second[k]).abs().max()) for k in first) < 1e-5
+    start, starts = (json.loads((m.parents[1] / "results.json").read_text())["start"] for m in (a, b))
+    assert start == starts
     export(b.parents[1], tmp_path / "served")
     assert (tmp_path / "served" / "model.safetensors").read_bytes() == b.read_bytes()
     (status,) = (tmp_path / "two").glob("outputs/runs/*/status.json")

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_processes import assert_close, finished, train_in_process
+from tiny_processes import assert_close, finished, train_warm
 from tiny_runs import ATTENTION, DATA, difference, fit, metrics, random_items, run_config, tuned, weights
 from train_tiny import give_room
+from warm_runs import WarmRuns
 
 import clo.training.budget
 from clo.config.choices import ReferenceMode
@@ -80,10 +81,10 @@ def test_the_largest_micro_batch(budget: int) -> None:
 
 
 @pytest.mark.parametrize("ranks", ["2", "2:fsdp2"])
-def test_the_rank_with_the_least_memory_decides_for_all(tmp_path: Path, ranks: str) -> None:
+def test_the_rank_with_the_least_memory_decides_for_all(tmp_path: Path, warm: WarmRuns, ranks: str) -> None:
     """It runs out in the middle of a pass, where others would wait for it."""
     one = weights(fit(tmp_path / "one", run_config(tmp_path / "one")))
-    code = train_in_process(tmp_path / "two", "clo", ranks, 4, "room", 90)
+    code = train_warm(warm, tmp_path / "two", "clo", ranks, 4, "room", 90)
     said = (tmp_path / "two" / "log.txt").read_text()
     assert code == 0, said[-3000:]
     assert "per forward pass (8,192 did not fit); each of 2 devices has room for the largest micro-batch" in said

@@ -80,3 +80,18 @@ def test_frozen_weights_are_told_apart_bit_by_bit(dtype: torch.dtype, monkeypatc
         flat[a], flat[b] = kept[1], kept[0]
         assert frozen_key(model) != before
         flat[a], flat[b] = kept
+
+
+def test_on_a_cpu_a_checkpoint_takes_no_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be one of the weights and their moments, beside them."""
+    seen: list[int] = []
+
+    def told(path: Path, tensors: dict[str, torch.Tensor], header: dict[str, str]) -> None:
+        seen.extend(tensor.data_ptr() for tensor in tensors.values())
+        write_tensors(path, tensors, header)
+
+    monkeypatch.setattr(clo.training.checkpoint, "write_tensors", told)
+    io, first, checkpoint = SafetensorsIO(beside=False), tmp_path / "step1.safetensors", held(2.0)
+    io.save_checkpoint(checkpoint, first)
+    assert seen == [checkpoint["state_dict"]["weight"].data_ptr()] and first.is_file()
+    assert torch.equal(io.load_checkpoint(first)["state_dict"]["weight"], torch.full((3,), 2.0))

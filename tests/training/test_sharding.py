@@ -140,3 +140,29 @@ def test_gradients_are_those_of_whole_weights(
         assert rank["left"] == 0 and rank["same"]  # no second copy meanwhile, and all of it afterwards
         assert 0.4 < rank["held"] / count < 0.6
     assert sum(rank["held"] for rank in ranks[:2]) == count  # every weight of the layers once, not twice
+
+
+@pytest.mark.parametrize("mesh", [(4,), (2, 2)])
+def test_a_part_is_that_of_torch(mesh: tuple[int, ...]) -> None:
+    """Of rows that do not divide evenly too; processes that meet nobody stand in for four."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.tensor import Replicate, Shard, distribute_tensor
+    from torch.testing._internal.distributed.fake_pg import FakeStore
+
+    from clo.training.sharding import split_like
+
+    for rank in range(4):
+        torch.distributed.init_process_group("fake", rank=rank, world_size=4, store=FakeStore())
+        try:
+            grid = init_device_mesh("cpu", mesh, mesh_dim_names=("replicate", "shard")[-len(mesh) :])
+            places = [Replicate()] * (len(mesh) - 1) + [Shard(0)]
+            for rows in (8, 5, 3, 1):
+                whole = torch.randn(rows, 2)
+                theirs = distribute_tensor(whole, grid, places, src_data_rank=None)
+                ours = split_like(whole, theirs)
+                assert torch.equal(ours.to_local(), theirs.to_local())  # type: ignore[attr-defined]
+                assert ours.shape == theirs.shape and ours.placements == theirs.placements  # type: ignore[attr-defined]
+                whole.zero_()  # the part is a copy: what it was taken from may go
+                assert torch.equal(ours.to_local(), theirs.to_local()) == (not theirs.to_local().any())  # type: ignore[attr-defined]
+        finally:
+            torch.distributed.destroy_process_group()

@@ -94,7 +94,7 @@ def _pair(config: SourceConfig, record: dict[str, Any], where: str, counts: Coun
             return (f"{prompt}\n\n{context}" if has else prompt), response
     for name in CHATS:
         if isinstance(record.get(name), list):
-            return _first_turn(record[name], where, counts)
+            return first_turn(record[name], where, counts)
     raise UserError(
         f"{where}: no prompt and response among the columns {', '.join(map(str, record))}; "
         f"name them with {config.key()}.prompt= and {config.key()}.response="
@@ -120,7 +120,7 @@ def _quality_pair(config: SourceConfig, record: dict[str, Any], where: str, coun
     answers = []
     for name in (better, worse):
         if isinstance(record[name], list):
-            prompt, answer = _first_turn(record[name], where, counts)
+            prompt, answer = first_turn(record[name], where, counts)
             record = {"prompt": prompt, **record}
         else:
             (answer,) = _texts(record, (name,), where)
@@ -151,8 +151,12 @@ def _texts(record: dict[str, Any], names: Sequence[str], where: str) -> list[str
     return [record[name] for name in names]
 
 
-def _first_turn(messages: list[Any], where: str, counts: Counts) -> tuple[str, str]:
-    """The first question and its answer of a chat; a system turn before it is the beginning of the question."""
+def first_turn(messages: list[Any], where: str, counts: Counts) -> tuple[str, str]:
+    """The first question and its answer of a chat; a system turn before it is the beginning of the question.
+
+    Raises:
+        UserError: the chat begins otherwise, or a message is no text.
+    """
     turns = [
         (str(m.get("role", m.get("from"))), m.get("content", m.get("value"))) for m in messages if isinstance(m, dict)
     ]

@@ -67,9 +67,7 @@ def load_wording(language: str) -> Wording:
     """
     path = FOLDER / f"{language}.yaml"
     if not path.is_file():
-        raise UserError(
-            f"data=tasks has no wording for language {language!r}: use one of {available()} or write {path}"
-        )
+        raise UserError(f"data=tasks has no wording of language {language!r}: use one of {available()} or write {path}")
     raw: dict[str, Any] = _cleaned(yaml.safe_load(path.read_text(encoding="utf-8")))
     wording = Wording(raw["things"], raw["maths"], raw["summaries"])
     for kind, said in wording.maths.items():

@@ -11,8 +11,9 @@ from clo.evaluation.benchmarks.multiple_choice import asked, mean_of
 from clo.evaluation.benchmarks.options import BenchmarkOptions, BenchmarkSide
 from clo.evaluation.benchmarks.rows import AnswerRow
 from clo.evaluation.benchmarks.tasks import with_shots
-from clo.evaluation.benchmarks.texts import equal_numbers, exact, f1, first_line, last_number
+from clo.evaluation.benchmarks.texts import exact, f1, first_line
 from clo.evaluation.generate import Progress, generate
+from clo.evaluation.numbers import equal_numbers, last_number
 from clo.evaluation.subject import Subject
 
 

@@ -7,7 +7,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from clo.evaluation.benchmarks.tasks import task_of
 from clo.evaluation.generate import Progress
 from clo.evaluation.subject import Subject
 from clo.storage.files import write_json
+from clo.storage.ranks import Ranks
 
 FORMAT = 2
 """Of stored results; another number makes them anew."""
@@ -52,7 +53,7 @@ def evaluate_benchmarks(
     """Evaluate a model on benchmarks, in the target and in the source language.
 
     Args:
-        subject: is asked.
+        subject: is asked; several ranks share the benchmarks' sides.
         names: keys of ``TASKS``.
         languages: codes of the source and the target language.
         options: how they are asked.
@@ -71,22 +72,26 @@ def evaluate_benchmarks(
     check_options(names, options)
     source, target = languages
     found: dict[str, Any] = {"results": {}, "left_out": {}, "rows": {}}
+    sides: dict[tuple[str, str], BenchmarkSide] = {}
     for name in names:
         task = task_of(name)
-        sides: dict[str, dict[str, Any]] = {}
         for side, lang in (("target", target), ("en", source)):
             reason = lacking(task, lang, options)
             if reason:
                 found["left_out"].setdefault(name, {})[side] = reason
                 continue
-            asked = read_benchmark(task, lang, options)
-            path = None if store is None else store.folder / f"{name}-{side}.json"
-            weights = "" if store is None else store.weights
-            sides[side] = _side(subject, asked, options, Kept(path, weights), _named(progress, f"{name} {side}"))
-        if not sides:
+            sides[name, side] = read_benchmark(task, lang, options)
+        if len(found["left_out"].get(name, {})) == 2:
             raise UserError(f"{name} has neither language: {'; '.join(found['left_out'][name].values())}")
-        found["results"][name] = {side: value["results"] for side, value in sides.items()}
-        found["rows"][name] = {side: value["rows"] for side, value in sides.items()}
+    alone, made = replace(subject, ranks=Ranks()), dict[tuple[str, str], dict[str, Any]]()
+    for name, side in subject.ranks.of(list(sides)):
+        path = None if store is None else store.folder / f"{name}-{side}.json"
+        kept = Kept(path, "" if store is None else store.weights)
+        made[name, side] = _side(alone, sides[name, side], options, kept, _named(progress, f"{name} {side}"))
+    made = subject.ranks.together(made)
+    for name, side in sides:
+        for part in ("results", "rows"):
+            found[part].setdefault(name, {})[side] = made[name, side][part]
     return found
 
 

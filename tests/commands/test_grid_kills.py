@@ -1,0 +1,71 @@
+"""One grid killed twenty times, also while its cells share a stage: its report is that of a grid left alone."""
+
+from __future__ import annotations
+
+import random
+import signal
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from warm_runs import WarmRuns, tiny
+
+pytestmark = pytest.mark.slow
+KILLS = 20
+
+# Stage -> (function, calls of it among which one is chosen). Low numbers: a grid must not be over before its last kill.
+SHARED = {
+    "start answers": ("clo.evaluation.decode:decode", 1),
+    "references": ("clo.square.reference:ReferenceCache._append", 1),
+    "waiting": ("clo.storage.claim:Claim.take", 3),
+}
+CELLS = {
+    "loading": ("clo.study.session:open_session", 1),
+    "steps": ("clo.training.module:CLOModule.training_step", 6),
+    "checkpoint": ("clo.training.checkpoint:write_tensors", 2),
+    "status": ("clo.storage.files:write_together", 5),
+    "end answers": ("clo.evaluation.decode:decode", 3),
+}
+GRID = {"start of a cell": ("clo.study.cell:Cell.start", 2), "look": ("clo.study.board:Board.moved", 20)}
+
+
+def moments(seed: int) -> list[tuple[str, dict[str, Any]]]:
+    """KILLS moments: of the grid itself, or of its cells, where the grid dies too or only the cell."""
+    rng, found = random.Random(seed), []
+    stages = [*SHARED, *SHARED, *CELLS, *GRID]
+    for name in [*stages, *rng.choices(stages, k=KILLS - len(stages))]:
+        at, calls = (SHARED | CELLS | GRID)[name]
+        whom = {} if name in GRID or rng.random() < 0.3 else {"whom": "parent"}
+        found.append((name, {"at": at, "call": rng.randint(1, calls), **whom}))
+    rng.shuffle(found)
+    return found
+
+
+def report_of(warm: WarmRuns, place: Path) -> dict[str, bytes]:
+    ended = warm.run(["study=runs", "output_dir=outputs"], place, command="report")
+    assert ended.code == 0, ended.err
+    report = place / "outputs" / "runs" / "report"
+    return {str(path.relative_to(report)): path.read_bytes() for path in report.rglob("*") if path.is_file()}
+
+
+def test_a_grid_killed_twenty_times(warm: WarmRuns, tiny_folder: Path, tmp_path: Path) -> None:
+    size = ["data_size=40", "batch_size=8", "trainer.checkpoints=5", "evaluation.max_tokens=50", "method.epochs=2"]
+    words = ["-m", *tiny(tiny_folder, Path("."), *size, "method=sft_dpo,clo", "seed=0,1", "jobs=2", "retries=0")]
+    alone, killed = tmp_path / "alone", tmp_path / "killed"
+    for place in (alone, killed):
+        place.mkdir()
+    assert warm.run(words, alone).code == 0
+    counts = Counter[str]()
+    for stage, moment in moments(7):
+        ended = warm.run(words, killed, kill=moment)
+        assert ended.code in (-signal.SIGKILL, 0, 1), ended.err
+        counts[stage if ended.code else "none"] += 1
+    print(f"{sum(counts.values()) - counts['none']} kills: {dict(counts)}")
+    assert sum(counts.values()) - counts["none"] >= KILLS * 3 // 4, counts
+    ended = warm.run(words, killed)
+    assert ended.code == 0, ended.err
+    wanted, found = report_of(warm, alone), report_of(warm, killed)
+    assert wanted.keys() == found.keys()
+    assert [name for name in wanted if wanted[name] != found[name]] == []
+    assert [path for path in (killed / "cache").rglob("*") if "partial" in path.name or path.suffix == ".tmp"] == []
