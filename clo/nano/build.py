@@ -1,4 +1,4 @@
-"""Build an embedded start model: ``python -m clo.nano.build [NAME] [--out DIR] [--seed 0] [--steps N]``.
+"""Build an embedded start model: ``python -m clo.nano.build [NAME] [--out DIR] [--seed 0] [--steps N] [--again]``.
 
 Needs no network, no other weights and one core: tokenizer, pretraining, measurements and model card, in one go.
 """
@@ -115,10 +115,14 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="seed of weights and corpus (default 0)")
     default = ", ".join(f"{name} {start.steps}" for name, start in STARTS.items())
     parser.add_argument("--steps", type=int, help=f"steps (default: {default})")
+    parser.add_argument("--again", action="store_true", help="only measure what is built, and write its card again")
     asked = parser.parse_args()
     if asked.steps is not None and asked.steps < 1:
         parser.error(f"--steps is {asked.steps}, it must be at least 1")
     folder = asked.out or weights_of(asked.seed, asked.name)
+    if asked.again:
+        ask(folder, asked.name)
+        return
     build(folder, asked.name, asked.seed, asked.steps, say=lambda line: print(line, flush=True))
 
 
