@@ -90,7 +90,7 @@ class WarmRuns:
         self,
         arguments: list[str],
         cwd: Path,
-        kill: dict[str, Any] | None = None,
+        kill: dict[str, Any] | Sequence[dict[str, Any]] | None = None,
         missing: str = "",
         command: str = "train",
         nodes: Sequence[dict[str, str]] = ({},),
@@ -102,7 +102,7 @@ class WarmRuns:
             cwd: where it runs.
             kill: ``{"at": "module:name", "call": n}``: SIGKILL (or ``"by"``) at the n-th call; ``"tear": [glob, text]``
                 first leaves ``text`` at the end of the matching file, as a write that got no further; with
-                ``"whom": "parent"`` a cell kills the grid that it belongs to.
+                ``"whom": "parent"`` a cell kills the grid that it belongs to. Of several the first that comes.
             missing: name of a package that cannot be imported in this run.
             command: the word after ``clo``; or ``train_tiny``, of train_tiny.py.
             nodes: what the environment has besides, for each of the processes that run it together.
@@ -114,7 +114,7 @@ class WarmRuns:
         self,
         arguments: list[str],
         cwd: Path,
-        kill: dict[str, Any] | None = None,
+        kill: dict[str, Any] | Sequence[dict[str, Any]] | None = None,
         missing: str = "",
         command: str = "train",
         nodes: Sequence[dict[str, str]] = ({},),

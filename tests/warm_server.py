@@ -88,8 +88,8 @@ def _child(job: dict[str, Any]) -> None:
             sys.modules[job["missing"]] = None  # type: ignore[assignment]
         if "-m" in job["arguments"]:
             importlib.import_module("clo.study.cell").CONTEXT = "fork"  # type: ignore[attr-defined]  # of this process
-        if job["kill"] is not None:
-            _arm(**job["kill"])
+        for kill in [job["kill"]] if isinstance(job["kill"], dict) else job["kill"] or []:
+            _arm(**kill)
         if job["command"] == "train_tiny":
             from train_tiny import main
 
