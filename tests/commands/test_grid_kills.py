@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 import signal
 from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -27,21 +29,21 @@ CELLS = {
     "status": ("clo.storage.files:write_together", 5),
     "end answers": ("clo.evaluation.decode:decode", 3),
 }
-LATER = {"at": "clo.training.module:CLOModule.training_step", "call": 14, "whom": "parent"}
+LATER = {"at": "clo.training.module:CLOModule.training_step", "call": 6, "whom": "parent"}
 """Where the moment does not come in a round, the grid ends at this one: it must not be over before its last kill."""
 GRID = {"start of a cell": ("clo.study.cell:Cell.start", 2), "look": ("clo.study.board:Board.moved", 20)}
 
 
-def moments(seed: int) -> list[tuple[str, dict[str, Any]]]:
-    """KILLS moments: of the grid with its cells, and last those of a cell alone, after which the others go on."""
-    rng, found = random.Random(seed), []
-    stages = [*SHARED, *SHARED, *CELLS, *GRID]
-    for name in [*stages, *rng.choices(stages, k=KILLS - len(stages))]:
-        at, calls = (SHARED | CELLS | GRID)[name]
-        whom = {} if name in GRID or rng.random() < 0.2 else {"whom": "parent"}
-        found.append((name, {"at": at, "call": rng.randint(1, calls), **whom}))
-    rng.shuffle(found)
-    return sorted(found, key=lambda one: one[0] not in GRID and "whom" not in one[1])
+def moments(seed: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Moments of which each ends the grid with its cells, without end."""
+    rng = random.Random(seed)
+    while True:
+        stages = [*SHARED, *SHARED, *CELLS, *GRID]
+        rng.shuffle(stages)
+        for name in stages:
+            at, calls = (SHARED | CELLS | GRID)[name]
+            whom = {} if name in GRID else {"whom": "parent"}
+            yield name, {"at": at, "call": rng.randint(1, calls), **whom}
 
 
 def report_of(warm: WarmRuns, place: Path) -> dict[str, bytes]:
@@ -60,14 +62,11 @@ def test_a_grid_killed_twenty_times(warm: WarmRuns, tiny_folder: Path, tmp_path:
         place.mkdir()
     assert warm.run(words, alone).code == 0
     counts = Counter[str]()
-    for stage, moment in [*moments(7), *moments(8)]:
-        if sum(counts.values()) == KILLS:
-            break
-        ended = warm.run(words, killed, kill=[moment, LATER])
-        assert ended.code in (-signal.SIGKILL, 0, 1), ended.err
-        counts[stage] += ended.code != 0
-    print(f"{sum(counts.values())} kills: {dict(counts)}")
-    assert sum(counts.values()) == KILLS
+    for stage, moment in islice(moments(7), KILLS - 1):
+        assert warm.run(words, killed, kill=[moment, LATER]).code == -signal.SIGKILL
+        counts[stage] += 1
+    assert warm.run(words, killed, kill=LATER | {"whom": ""}).code == 1  # each cell alone: the grid goes on
+    print(f"{KILLS} kills: {dict(counts)}, cells alone")
     ended = warm.run(words, killed)
     assert ended.code == 0, ended.err
     wanted, found = report_of(warm, alone), report_of(warm, killed)
