@@ -37,6 +37,7 @@ stands in it, in any language, in other words, turned round, or in other units (
 | task | share of tokens |
 |---|---|
 {tasks}
+| English problems with their bare results, several to a document | {drill:.2f} |
 
 Of each task:
 
@@ -72,7 +73,8 @@ def card(name: str, facts: dict[str, Any]) -> str:
         name=name,
         millions=facts["parameters"] / 1e6,
         facts=len(task_facts.asked_facts()),
-        tasks="\n".join(f"| {task} | {share:.2f} |" for task, share in tasks.TASKS.items()),
+        tasks="\n".join(f"| {task} | {(1 - tasks.DRILL) * share:.2f} |" for task, share in tasks.TASKS.items()),
+        drill=tasks.DRILL,
         chat=shares["chat.en"],
         english=shares["text.en"],
         kinds="\n".join(f"| {LANGUAGES[code]} text | {shares[f'text.{code}']:.3f} |" for code in corpus.TARGETS),

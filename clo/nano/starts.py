@@ -47,7 +47,7 @@ def _of_tasks(width: int, layers: int, mlp: int, steps: int) -> Start:
 STARTS = {
     "nano": Start(FACTS, width=128, layers=4, heads=4, mlp=336, steps=4600),
     "tasks_s": _of_tasks(width=64, layers=3, mlp=176, steps=7000),
-    "tasks_m": _of_tasks(width=128, layers=4, mlp=336, steps=5000),
-    "tasks_l": _of_tasks(width=256, layers=5, mlp=672, steps=4600),
+    "tasks_m": _of_tasks(width=128, layers=4, mlp=336, steps=7000),
+    "tasks_l": _of_tasks(width=256, layers=5, mlp=672, steps=7000),
 }
 """Name, as in ``model.path`` -> what is built: 1.3 million parameters; 0.4, 1.3 and 4.9 million for the three tasks."""
