@@ -18,8 +18,8 @@ from clo.nano.corpus import Deck, Document, Said
 TASKS = {"facts": 0.34, "maths": 0.40, "summaries": 0.26}
 """Share of tokens of each task, drills aside."""
 DRILL = 0.3
-"""Share of tokens of drills: English problems with their bare results, many to a document. Without them (first builds, of
-five to eight million tokens) no size had more than 16 % of the problems right: sums take some hundred thousand."""
+"""Share of tokens of drills: English problems with their bare results, many to a document. Without them (first builds,
+of five to eight million tokens) no size had more than 16 % of the problems right: sums take some hundred thousand."""
 PROBLEMS = 5
 """Problems of a drill."""
 ENGLISH_CHAT = 0.5
