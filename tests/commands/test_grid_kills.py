@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import signal
 from collections import Counter
@@ -47,6 +48,11 @@ def moments(seed: int) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def report_of(warm: WarmRuns, place: Path) -> dict[str, bytes]:
+    """Every file of the report, made without the seconds that training took."""
+    for path in place.glob("outputs/runs/*/results.json"):
+        results = json.loads(path.read_text(encoding="utf-8"))
+        results["train"]["seconds"] = 0.0
+        path.write_text(json.dumps(results), encoding="utf-8")
     ended = warm.run(["study=runs", "output_dir=outputs"], place, command="report")
     assert ended.code == 0, ended.err
     report = place / "outputs" / "runs" / "report"
