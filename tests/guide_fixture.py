@@ -18,6 +18,9 @@ from typing import Any
 
 import yaml
 
+from clo.report.collect import collect
+from clo.report.guide.find import Guide, find_guide
+
 NAMES = {"zh": "Chinese", "de": "German", "sw": "Swahili", "ko": "Korean", "id": "Indonesian", "yo": "Yoruba"}
 MODELS = ("tasks_s", "tasks_m", "tasks_l")
 TASKS = ("facts", "maths", "summaries")
@@ -232,3 +235,13 @@ def with_scripts(grid: Grid) -> Grid:
 def files_of(folder: Path) -> Sequence[Path]:
     """The run folders of a study."""
     return sorted(path.parent for path in folder.glob("*/results.json"))
+
+
+JOINT = Mixture("guide_joint", tasks=TASKS)
+
+
+def guide_of(folder: Path) -> Guide:
+    """What the report finds in a study that was written here."""
+    found = find_guide(collect(folder.name, folder.parent))
+    assert found is not None
+    return found

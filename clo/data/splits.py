@@ -106,9 +106,7 @@ def load_splits(
         ]
         whole, files = joined([rows for _, rows in found]), " and ".join(file for file, _ in found)
         sources = tuple(Source(file, len(rows), BadRows()) for file, rows in found)
-        return _apart(
-            replace(translated_splits(whole, data, files), sources=sources), {"train": files}, languages, poor
-        )
+        return apart(replace(translated_splits(whole, data, files), sources=sources), {"train": files}, languages, poor)
     return _file_splits(data, languages)
 
 
@@ -139,7 +137,7 @@ def _file_splits(data: DataConfig, languages: Sequence[str]) -> Splits:
                 f"data.{name}: id {min(both)!r} is also in data.train; training rows must not be evaluated on"
             )
     splits = Splits(train, given["dev"], given["test"], sources=tuple(sources))
-    return _apart(splits, files, languages, poor)
+    return apart(splits, files, languages, poor)
 
 
 def _read(
@@ -185,10 +183,16 @@ def _one(a: Row, b: Row) -> Row:
     return replace(a, **whole)
 
 
-def _apart(splits: Splits, files: dict[str, str], languages: Sequence[str], poor: Sequence[Poor]) -> Splits:
+def apart(splits: Splits, files: dict[str, str], languages: Sequence[str], poor: Sequence[Poor]) -> Splits:
     """The splits without a prompt, in any language, that stands in two of them: test keeps it, then dev.
 
     A model that has been trained (or chosen) on the question is not tested by it, whatever the id.
+
+    Args:
+        splits: as they were read.
+        files: where each was read from, ``train`` at least, for messages.
+        languages: codes of those whose prompts are compared.
+        poor: what is known of the rows already.
 
     Raises:
         UserError: no row is left for one of them.

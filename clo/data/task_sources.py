@@ -7,7 +7,7 @@ Rows that say the same in all languages share their ids (``<task>.<id>``), other
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -57,17 +57,6 @@ def read_task_rows(
             f"{task.key('languages')} and {task.key('splits')}"
         )
     return rows
-
-
-def joined(rows: Iterable[Row]) -> list[Row]:
-    """Rows of several languages with those of one id made one, in the order of their first."""
-    found: dict[str, Row] = {}
-    for row in rows:
-        whole = found.setdefault(row.id, Row(row.id, {}, {}, task=row.task, where=row.where))
-        whole.prompts.update(row.prompts)
-        whole.responses.update(row.responses)
-        whole.gold.update(row.gold)
-    return list(found.values())
 
 
 def licence_lines(tasks: Mapping[str, TaskConfig]) -> list[str]:

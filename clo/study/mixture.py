@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, zip_longest
 from pathlib import Path
+from typing import TypeVar
 
 from clo.config import ROWS
 from clo.config.choices import Prompts, Targets
@@ -15,11 +16,12 @@ from clo.data.budgets import one_at_a_time, one_language_each, rows_within
 from clo.data.items import Item, ItemCounts, build_items
 from clo.data.prompt import Renderer
 from clo.data.rows import Row
-from clo.data.splits import Splits, drawn, joined
+from clo.data.splits import Splits, apart, drawn, joined
 from clo.errors import UserError
 from clo.storage.digest import digest_of
 from clo.storage.files import csv_text, write_text
 
+T = TypeVar("T")
 LIST = "rows.csv"
 """The exact rows of a run, in its folder."""
 SPARE = 2
@@ -33,15 +35,18 @@ def mixture_splits(run: RunConfig) -> Splits:
         UserError: a task that there is not, or fewer rows in a language than the mixture asks for.
     """
     train = []
-    for task, sizes in run.table().items():
+    for task in run.mixture.tasks:
         rows = _task_rows(run, task, "train")
-        _check_sizes(task, sizes, rows)
         train.append(drawn(rows, run.seed) if run.data.resample else rows)
     dev, test = (
         [part for task in run.mixture.tasks for part in _by_languages(_task_rows(run, task, split))]
         for split in ("dev", "test")
     )
-    return Splits(_in_turn(train), _in_turn(dev), _in_turn(test))
+    splits = Splits(_in_turn(train), _in_turn(dev), _in_turn(test))
+    splits = apart(splits, {"train": "the mixture's tasks"}, run.lang.codes(), ())
+    for task, sizes in run.table().items():
+        _check_sizes(task, sizes, [row for row in splits.train if row.task == task])
+    return splits
 
 
 def _by_languages(rows: Sequence[Row]) -> list[list[Row]]:
@@ -60,7 +65,6 @@ def _task_rows(run: RunConfig, task: str, split: str) -> list[Row]:
 
         rows = task_rows(task, split, codes)
     else:
-        from clo.data.task_sources import joined as parallel
         from clo.data.task_sources import read_task_rows
 
         sizes, bad = run.table()[task], BadRows(run.data.bad_rows == "skip")
@@ -69,8 +73,7 @@ def _task_rows(run: RunConfig, task: str, split: str) -> list[Row]:
         most = {"train": max(sizes.values()), "dev": run.evaluation.val_items}.get(split, 0)
         # Some more, for those that are too long; of them the seed draws where it does.
         limit = SPARE * max(most, run.evaluation.rows or ROWS) if config.path is None else None
-        found = [row for code in wanted for row in read_task_rows(config, code, split, limit, bad)]
-        rows = parallel(found) if config.parallel else found
+        rows = joined([read_task_rows(config, code, split, limit, bad) for code in wanted])
     return [replace(row, task=task, group=task) for row in rows]
 
 
@@ -84,8 +87,8 @@ def _check_sizes(task: str, sizes: Mapping[str, int], rows: Sequence[Row]) -> No
             )
 
 
-def _in_turn(lists: Sequence[Sequence[Row]]) -> list[Row]:
-    return [row for row in chain.from_iterable(zip_longest(*lists)) if row is not None]
+def _in_turn(lists: Sequence[Sequence[T]]) -> list[T]:
+    return [one for one in chain.from_iterable(zip_longest(*lists)) if one is not None]
 
 
 def mixed_rows(run: RunConfig, rows: Sequence[Row]) -> list[Row]:
@@ -120,7 +123,7 @@ def mixed_items(run: RunConfig, rows: Sequence[Row], renderer: Renderer) -> tupl
         items, counts = _column_items(run, task, [row for row in rows if row.task == task], sizes, renderer)
         found.append(items)
         too_long, first = too_long + counts.too_long, first or counts.first_too_long
-    items = [item for item in chain.from_iterable(zip_longest(*found)) if item is not None]
+    items = _in_turn(found)
     if run.method.preference is Prompts.none:
         items = one_language_each(items)
     elif run.data.targets is Targets.apart:

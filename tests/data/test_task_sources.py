@@ -17,7 +17,8 @@ from clo.config.parse import conf_dir
 from clo.config.tasks import TaskColumns, check_tasks
 from clo.data.bad_rows import BadRows
 from clo.data.rows import Row
-from clo.data.task_sources import joined, licence_lines, read_task_rows
+from clo.data.splits import joined
+from clo.data.task_sources import licence_lines, read_task_rows
 from clo.errors import UserError
 
 CHAT = [{"from": "human", "value": "Habari?"}, {"from": "gpt", "value": "Nzuri."}, {"from": "human", "value": "Sawa"}]
@@ -129,7 +130,7 @@ def test_local_files_of_the_same_columns_and_parallel_ids(tmp_path: Path) -> Non
         write(tmp_path / f"{lang}_test.jsonl", [{"question": f"{word} {k}?", "answer": f"1,00{k}"} for k in range(5)])
     words = [f"tasks.mgsm.path='{tmp_path}/{{lang}}_{{split}}.jsonl'", "tasks.mgsm.columns.gold=answer"]
     task = task_of("mgsm", *words)
-    rows = joined(row for lang in ("en", "sw") for row in read_task_rows(task, lang, "test", 3))
+    rows = joined([read_task_rows(task, lang, "test", 3) for lang in ("en", "sw")])
     assert [row.id for row in rows] == ["mgsm.0", "mgsm.1", "mgsm.2"]
     assert rows[2].prompts == {"en": "How many 2?", "sw": "Ngapi 2?"} and rows[2].gold == {"en": "1002", "sw": "1002"}
     assert rows[2].responses["en"] == "1,002" and {row.task for row in rows} == {"mgsm"}
@@ -144,7 +145,7 @@ def test_real_rows_of_mgsm(shared_data: Path) -> None:
         task_of("mgsm"), path=f"{place}/{{lang}}.jsonl", columns=columns, splits={"test": "test"}
     )
     langs = ("en", "de", "sw", "zh")
-    rows = joined(row for lang in langs for row in read_task_rows(task, lang, "test"))
+    rows = joined([read_task_rows(task, lang, "test") for lang in langs])
     assert len(rows) == 125 and all(set(row.prompts) == set(langs) for row in rows)
     assert all(len(set(row.gold.values())) == 1 and row.gold["en"].isdigit() for row in rows)
 
@@ -285,6 +286,5 @@ def test_the_data_card_has_a_line_of_source_and_licence_for_each_task() -> None:
 
 
 def test_embedded_tasks_come_from_the_package() -> None:
-    pytest.importorskip("clo.data.tasks", reason="needs the embedded tasks")
     rows = read_task_rows(task_of("maths"), "sw", "test", 5)
     assert len(rows) == 5 and all(row.task == "maths" and row.gold["sw"] for row in rows)
