@@ -20,8 +20,9 @@ from clo.config.precision import told
 from clo.config.targets import with_targets
 from clo.errors import UserError
 from clo.study.cell import Cell
+from clo.study.content import local_files
 from clo.study.grid import run_grid, show_known
-from clo.study.known_grid import KnownGrid, recall, remember
+from clo.study.known_grid import KnownGrid, recall, remember, seen
 from clo.study.run import run_cell, run_path
 
 GROUPS = ("model", "lang", "method", "tuning", "data", "evaluation", "trainer", "logger")
@@ -54,7 +55,8 @@ def train(words: Sequence[str]) -> bool:
     done = run_grid(cells, exit_as_cell) if cells else True
     if cells and done:
         study = cells[0].run
-        remember(words, KnownGrid([str(cell.path) for cell in cells], study.study_name, study.output_dir))
+        files = {str(file): seen(file) for file in {file for cell in cells for file in local_files(cell.run)}}
+        remember(words, KnownGrid([str(cell.path) for cell in cells], study.study_name, study.output_dir, files))
     return done
 
 

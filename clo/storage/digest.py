@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,13 @@ def digest_of(value: Any) -> str:
 
 def file_digest(path: Path) -> str:
     """Content hash of a file; of one over 64 MiB a hash of its size and 64 pieces of 1 MiB."""
-    size = path.stat().st_size
+    stat = path.stat()
+    return _file_digest(path, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=4096)
+def _file_digest(path: Path, size: int, _changed: int) -> str:
+    """The cells of a grid share their files: each is read once while it stays as it is."""
     digest = hashlib.sha256(str(size).encode())
     with path.open("rb") as file:
         starts = [0] if size <= WHOLE else [k * (size - PIECE) // (SAMPLES - 1) for k in range(SAMPLES)]

@@ -27,6 +27,11 @@ def files_of(run: RunConfig) -> dict[str, str]:
     return _digests(_paths(run))
 
 
+def local_files(run: RunConfig) -> list[Path]:
+    """Local files that a run is made from."""
+    return [path for _, paths in _paths(run) for path in paths]
+
+
 def _digests(places: Iterable[tuple[str, Iterable[Path]]]) -> dict[str, str]:
     found = {key: files_digest(paths) for key, paths in places}
     return {key: digest for key, digest in found.items() if digest is not None}

@@ -11,9 +11,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from clo.errors import UserError
 from clo.storage.run_folder import RunFolder
 from clo.study.board import Board
 from clo.study.cell import BUSY, Cell, Ends
+from clo.study.content import check_content
 from clo.study.known_grid import KnownGrid
 from clo.study.rebuild import has_model
 from clo.study.slots import Places, slots_of
@@ -39,6 +41,9 @@ def run_grid(cells: Sequence[Cell], ends: Ends) -> bool:
     if slots and len(slots) < (study.jobs or 0):
         most += f" (the cores carry no more than that of jobs={study.jobs})"
     print(f"{len(cells)} cells, {len(cells) - len(todo)} done already{most}", flush=True)
+    for cell in cells:
+        if cell not in todo:
+            _say_changed(cell)
     for cell in todo:
         RunFolder(cell.path).queue()
     failed = _Grid(todo, Places(slots, study.trainer), ends).work() if todo else []
@@ -50,6 +55,14 @@ def run_grid(cells: Sequence[Cell], ends: Ends) -> bool:
             f"failed: {cell.name}: {cell.reason()}", *(f"  | {line}" for line in cell.tail()), sep="\n", file=sys.stderr
         )
     return not failed
+
+
+def _say_changed(cell: Cell) -> None:
+    """A finished cell that was made from other rows or another model keeps its result, and says so."""
+    try:
+        check_content(cell.run, RunFolder(cell.path))
+    except UserError as error:
+        print(f"warning: {error}", file=sys.stderr, flush=True)
 
 
 def show_known(known: KnownGrid) -> None:

@@ -34,6 +34,8 @@ class KnownGrid:
     """Folders of the runs, in the order of the grid."""
     study: str
     output_dir: str
+    files: dict[str, list[int]]
+    """Local files that the runs were made from, with size and time of the last change: other ones are to be told of."""
 
 
 def recall(words: Sequence[str]) -> KnownGrid | None:
@@ -45,8 +47,19 @@ def recall(words: Sequence[str]) -> KnownGrid | None:
         known = KnownGrid(**json.loads(place.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
+    if any(seen(Path(file)) != then for file, then in known.files.items()):
+        return None
     done = known.paths and all(RunFolder(Path(path)).state() == "done" for path in known.paths)
     return known if done else None
+
+
+def seen(file: Path) -> list[int]:
+    """Size and time of the last change, ns; empty where there is no such file."""
+    try:
+        stat = file.stat()
+    except OSError:
+        return []
+    return [stat.st_size, stat.st_mtime_ns]
 
 
 def remember(words: Sequence[str], known: KnownGrid) -> None:

@@ -218,3 +218,17 @@ def test_the_reason_of_a_cell_that_could_say_nothing(tmp_path: Path) -> None:
     assert cell.reason() == "no ink"
     (tmp_path / "status.json").write_text("{torn")
     assert cell.status() == {}
+
+
+def test_finished_cells_of_other_rows_say_so(tiny_folder: Path, tmp_path: Path, warm: WarmRuns) -> None:
+    """The same command after the file has changed shows the old results, and tells of what they are."""
+    write_rows(tmp_path / "rows.jsonl", "ko", 26)
+    own = ["data=files", "data.train=rows.jsonl", "data.held_out=4", "lang=ko", "seed=0,1", "method.steps=1"]
+    words = ["-m", *tiny(tiny_folder, tmp_path, *own)]
+    first, again = warm.run(words, tmp_path), warm.run(words, tmp_path)
+    assert first.code == again.code == 0 and "warning" not in first.err + again.err
+    text = (tmp_path / "rows.jsonl").read_text(encoding="utf-8")
+    (tmp_path / "rows.jsonl").write_text(text.replace('"response": "', '"response": "X '), encoding="utf-8")
+    changed = warm.run(words, tmp_path)
+    assert changed.code == 0 and changed.err.count("that folder keeps the old result") == 2
+    assert "warning: data.train changed after" in changed.err

@@ -24,7 +24,7 @@ from clo.storage.files import write_json
 from clo.storage.run_folder import RunFolder
 from clo.study.cell import Cell
 from clo.study.grid import run_grid
-from clo.study.known_grid import KnownGrid, recall, remember
+from clo.study.known_grid import KnownGrid, recall, remember, seen
 
 default = cache(run_of)
 FORK = multiprocessing.get_context("fork")
@@ -176,7 +176,9 @@ def test_a_finished_grid_is_known_by_its_command(tmp_path: Path, monkeypatch: py
     words = ["-m", "--config-dir", str(tmp_path / "own"), "seed=0,1", "cache_dir=kept"]
     write_json(tmp_path / "run" / "results.json", {})
     write_json(tmp_path / "run" / "status.json", {"state": "done"})
-    known = KnownGrid(["run"], "runs", "outputs")
+    rows = tmp_path / "rows.csv"
+    rows.write_text("id,prompt\n")
+    known = KnownGrid(["run"], "runs", "outputs", {str(rows): seen(rows)})
     assert recall(words) is None
     remember(words, known)
     assert recall(words) == known and recall([*words, "jobs=1"]) is None
@@ -187,6 +189,10 @@ def test_a_finished_grid_is_known_by_its_command(tmp_path: Path, monkeypatch: py
     assert recall(words) is None
     write_json(tmp_path / "run" / "status.json", {"state": "done"})
     assert recall(words) == known
+    rows.write_text("id,prompt\n1,x\n")
+    assert recall(words) is None  # the runs are of other rows: composed, each cell says so
+    rows.unlink()
+    known = KnownGrid(["run"], "runs", "outputs", {})
     for more in ("hydra/launcher=submitit_local", "hydra.searchpath=[file://x]", "--cfg", "seed=${oc.env:X}"):
         remember([*words, more], known)
         assert recall([*words, more]) is None
