@@ -95,7 +95,8 @@ def test_wrong_arguments(warm: WarmRuns, arguments: list[str], said: str, tmp_pa
 )
 def test_wrong_values(warm: WarmRuns, arguments: list[str], said: str, tiny_folder: Path, tmp_path: Path) -> None:
     if "trainer.accelerator=gpu" in arguments:
-        torch = pytest.importorskip("torch")
+        import torch
+
         if torch.cuda.is_available():
             pytest.skip("there is a GPU")
     message = refused(warm, tiny(tiny_folder, tmp_path, *arguments), tmp_path)
