@@ -31,7 +31,8 @@ from clo.square.objective import Objective
 from clo.square.reference import snapshot
 from clo.square.scores import Scores
 from clo.storage.run_folder import RunFolder
-from clo.training.stages import StageData, fit_stages
+from clo.training.stage_plan import StageData
+from clo.training.stages import fit_stages
 
 torch.set_num_threads(1)  # equal bits need an equal number of threads
 

@@ -86,3 +86,7 @@ class Ranks:
             getattr(torch.distributed, how)(*arguments, group=self.group)
         except RuntimeError as error:  # the connection is closed
             raise UserError("another process of this run has ended; its own message says why") from error
+
+
+ALONE = Ranks()
+"""One process."""

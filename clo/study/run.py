@@ -167,6 +167,11 @@ def _fewer(run: RunConfig, rows: Splits) -> str:
     return f"evaluation.rows={evaluation.rows} is beyond the {used} rows of {split}; all of them are used\n"
 
 
+def _most(memory: dict[str, float], elsewhere: dict[str, float]) -> dict[str, float]:
+    """The peak of the whole training, where it is measured."""
+    return {name: max(value, elsewhere.get(name, 0.0)) for name, value in memory.items()}
+
+
 def _of_targets(run: RunConfig, items: Items) -> dict[str, Any]:
     """With several targets: training items by target, and how many of all lack each."""
     if not run.lang.further:
@@ -198,7 +203,8 @@ def _fit(session: Session, model: Any, rows: Splits, items: Items) -> dict[str, 
     from clo.study.layer_choice import layer_record
     from clo.training.checks import check_frozen, frozen_key
     from clo.training.keep import kept_of
-    from clo.training.stages import StageData, fit_stages, plan_stages, validations
+    from clo.training.stage_plan import StageData
+    from clo.training.stages import fit_stages, plan_stages, validations
     from clo.training.throughput import peak_memory_gb
 
     run, folder = session.run, session.folder
@@ -210,7 +216,8 @@ def _fit(session: Session, model: Any, rows: Splits, items: Items) -> dict[str, 
     look = watch(session.renderer, rows.dev, run.lang, run.evaluation) if run.evaluation.watch else None
     memory = peak_memory_gb(session.device)
     frozen, began = frozen_key(model), time.monotonic()
-    fitted = fit_stages(run, model, StageData(items.train, items.val, look, items.replayed), folder)
+    data = StageData(items.train, items.val, look, items.replayed)
+    fitted = fit_stages(run, model, data, folder, session.ranks, memory)
     kept = {}
     if run.trainer.keep is Keep.best and folder.main:
         kept["kept"] = kept_of(validations(folder, plans[-1]), run.trainer.keep_tolerance).record()
@@ -219,10 +226,10 @@ def _fit(session: Session, model: Any, rows: Splits, items: Items) -> dict[str, 
         check_frozen(frozen, frozen_key(model))
         print("".join(f"warning: {sentence}\n" for sentence in fitted.warnings), end="")
     return {
-        "seconds": time.monotonic() - began,
+        "seconds": time.monotonic() - began + fitted.elsewhere.get("seconds", 0.0),
         "steps": sum(plan.total_steps for plan in plans),
         **kept,
-        **memory(),
+        **_most(memory(), fitted.elsewhere),
         **({} if fitted.max_tokens is None else {"max_tokens": fitted.max_tokens}),
         **({"warnings": fitted.warnings} if fitted.warnings else {}),
         **({"layers": chosen} if (chosen := layer_record(run, folder.path)) else {}),

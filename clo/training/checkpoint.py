@@ -7,6 +7,7 @@ import os
 from collections import defaultdict
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -203,9 +204,32 @@ def step_of(checkpoint: Path) -> int:
     return int(checkpoint.stem.removeprefix("step"))
 
 
-def save_trained(model: Any, path: Path, base: str) -> None:
-    """Write the trained tensors, and the key of the weights they started from."""
-    write_tensors(path, {name: tensor.contiguous() for name, tensor in snapshot(model).items()}, {"base": base})
+@dataclass(frozen=True)
+class Trained:
+    """The file of a stage's weights, and what it says of them."""
+
+    path: Path
+    base: str
+    """Key of the weights they started from."""
+    stage: str = ""
+    """What they were trained by, for other runs."""
+
+
+def save_trained(model: Any, file: Trained, path: Path | None = None) -> None:
+    """Write the trained tensors, to another place where ``path`` is given."""
+    header = {"base": file.base} | ({"stage": file.stage} if file.stage else {})
+    write_tensors(path or file.path, {name: t.contiguous() for name, t in snapshot(model).items()}, header)
+
+
+def stage_of(path: Path) -> str | None:
+    """What the tensors of a file were trained by, see :class:`Trained`; None: it is not there, or does not say."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            return (file.metadata() or {}).get("stage")
+    except (SafetensorError, OSError):
+        return None
 
 
 def load_trained(model: Any, path: Path, base: str | None = None) -> None:

@@ -1,13 +1,15 @@
-"""What a stage of a run is: its objective, its learning rate, its length, and the weights that it starts from."""
+"""What a stage of a run is: its objective, its learning rate, its length, its items, and the weights it starts from."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
+from clo.data.items import Item
+from clo.evaluation.watch import Look
 from clo.square.anchor import Likely
 from clo.square.objective import Objective
 
@@ -37,3 +39,15 @@ class Base:
     """With an anchor: of the module, makes the start's most likely tokens by item key."""
     weights: dict[str, Tensor] | None = None
     """Swapped mode: what trains, as it was."""
+
+
+@dataclass(frozen=True)
+class StageData:
+    """Items of the run: all of them for training, and the held-out square."""
+
+    train: Sequence[Item]
+    val: Sequence[Item]
+    watch: Look | None = None
+    """Answers some prompts at every validation."""
+    replayed: Sequence[Item] = ()
+    """Rows that hold the source language, of which some come into every step."""

@@ -2,37 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.callbacks import Callback
-from torch import Tensor
 
 from clo.config import EvaluationConfig, MethodConfig
 from clo.config.choices import Anchor, Cells, Keep, Prompts, ReferenceMode
 from clo.config.method import places_against
 from clo.config.parse import RunConfig
-from clo.data.batch import every_cell
 from clo.data.datamodule import SquareDataModule, stage_steps, steps_per_epoch
 from clo.data.items import Item
 from clo.evaluation.watch import Look
-from clo.square.anchor import Likely, LikelyCache
 from clo.square.further import further_comparisons
 from clo.square.objective import Objective, is_lone
-from clo.square.reference import BLOCK, ReferenceCache, snapshot, weights_key
-from clo.square.share import Share
+from clo.square.reference import snapshot, weights_key
 from clo.storage.jsonl import read_lines
-from clo.storage.progress import stage, waits_in
+from clo.storage.progress import stage
+from clo.storage.ranks import ALONE, Ranks
 from clo.storage.run_folder import RunFolder
 from clo.training.budget import Budget
 from clo.training.checkpoint import (
     StageCheckpoint,
+    Trained,
     drop_older,
     load_trained,
     newest_checkpoint,
@@ -40,23 +37,13 @@ from clo.training.checkpoint import (
     step_of,
 )
 from clo.training.drift import drift
+from clo.training.first_stage import first_stage
 from clo.training.keep import BestWeights, kept_of, last_weights
 from clo.training.loggers import MetricsFile, stage_loggers
 from clo.training.module import CLOModule
-from clo.training.stage_plan import Base, StagePlan
+from clo.training.references import stage_likely, stage_references
+from clo.training.stage_plan import Base, StageData, StagePlan
 from clo.training.trainer import lightning_trainer
-
-
-@dataclass(frozen=True)
-class StageData:
-    """Items of the run: all of them for training, and the held-out square."""
-
-    train: Sequence[Item]
-    val: Sequence[Item]
-    watch: Look | None = None
-    """Answers some prompts at every validation."""
-    replayed: Sequence[Item] = ()
-    """Rows that hold the source language, of which some come into every step."""
 
 
 def plan_stages(
@@ -118,31 +105,56 @@ class Fitted:
     """What the held-out square says against what is kept of the last stage, in words."""
     max_tokens: int | None
     """Token budget that all ranks had memory for; none where it was not tried."""
+    elsewhere: dict[str, float] = field(default_factory=dict)
+    """What a stage that another run has trained cost there: ``seconds``, and ``peak_memory_gb`` of a GPU."""
 
 
-def fit_stages(run: RunConfig, model: Any, data: StageData, folder: RunFolder) -> Fitted:
-    """Train all stages; a finished stage's weights are loaded, a broken one resumes.
+def fit_stages(
+    run: RunConfig,
+    model: Any,
+    data: StageData,
+    folder: RunFolder,
+    ranks: Ranks = ALONE,
+    memory: Callable[[], dict[str, float]] = dict,
+) -> Fitted:
+    """Train all stages; a finished stage's weights are loaded, a broken one resumes, another run's first one is taken.
 
     With ``trainer.keep=best`` the rule holds for the last stage: its file holds what is kept, the model what came last.
+
+    Args:
+        run: the configuration.
+        model: the start model, tuned.
+        data: what it is trained and looked at on.
+        folder: of the run.
+        ranks: the processes of the run.
+        memory: the most that tensors took since the training began, for whoever takes the first stage from here.
 
     Raises:
         UserError: a checkpoint of another base, a loss that is not finite, a reference that is not the start model.
     """
     plans = plan_stages(run.method, run.evaluation, run.batch_size, data.train, run.lang.codes())
-    tried = list[int]()
+    budgets, elsewhere = list[Budget](), dict[str, float]()
     for number, plan in enumerate(plans, 1):
         done = folder.path / "checkpoint" / f"{number}-{plan.name}.safetensors"
+        ends = run if plan is plans[-1] else replace(run, trainer=replace(run.trainer, keep=Keep.last))
+        key = weights_key(model, run.trainer.precision)
+        fit = partial(_fit_stage, ends, model, plan, data, folder)
         if done.is_file():
-            load_trained(model, done, weights_key(model, run.trainer.precision))
+            load_trained(model, done, key)
+        elif number == 1 and (first := first_stage(ends, plan, data.train, data.val, key)):
+            with first.taken(ends, folder, done, ranks, memory) as elsewhere:
+                if elsewhere:
+                    load_trained(model, done, key)
+                else:
+                    budgets.append(fit(Trained(done, key, first.digest)))
         else:
-            ends = run if plan is plans[-1] else replace(run, trainer=replace(run.trainer, keep=Keep.last))
-            budget = _fit_stage(ends, model, plan, data, folder, done)
-            tried += [budget.max_tokens] if budget.said else []
+            budgets.append(fit(Trained(done, key)))
     lines = validations(folder, plans[-1])
     if run.trainer.keep is Keep.best and folder.main:  # other ranks may read before the first one has written
         step = kept_of(lines, run.trainer.keep_tolerance).step
         lines = [line for line in lines if line["step"] <= step]
-    return Fitted(drift(lines), min(tried, default=None))
+    tried = min((budget.max_tokens for budget in budgets if budget.said), default=None)
+    return Fitted(drift(lines), tried, elsewhere)
 
 
 def validations(folder: RunFolder, plan: StagePlan) -> list[dict[str, Any]]:
@@ -151,13 +163,16 @@ def validations(folder: RunFolder, plan: StagePlan) -> list[dict[str, Any]]:
     return [line for line in lines if line.get("stage") == plan.name and "val/nll_en" in line]
 
 
-def _fit_stage(run: RunConfig, model: Any, plan: StagePlan, data: StageData, folder: RunFolder, done: Path) -> Budget:
+def _fit_stage(
+    run: RunConfig, model: Any, plan: StagePlan, data: StageData, folder: RunFolder, file: Trained
+) -> Budget:
+    """Train one stage."""
+    done, key = file.path, file.base
     needs_reference = plan.objective.needs_reference()
-    key = weights_key(model, run.trainer.precision)
     start = snapshot(model) if needs_reference and run.trainer.reference is ReferenceMode.swapped else None
     cached = needs_reference and run.trainer.reference is ReferenceMode.cached
-    references = partial(_references, Path(run.cache_dir) / "reference", data, folder) if cached else None
-    likely = partial(_likely, Path(run.cache_dir) / "reference", data, run.method.anchor_top)
+    references = partial(stage_references, Path(run.cache_dir) / "reference", data, folder) if cached else None
+    likely = partial(stage_likely, Path(run.cache_dir) / "reference", data, run.method.anchor_top)
     anchor = likely if plan.objective.anchor else None
     watched = MetricsFile(folder.path / "watched.jsonl", plan.name)
     look = None if data.watch is None else partial(_look, data.watch, watched if folder.main else None)
@@ -183,7 +198,7 @@ def _fit_stage(run: RunConfig, model: Any, plan: StagePlan, data: StageData, fol
     if trainer.global_step != plan.total_steps:
         raise RuntimeError(f"stage {plan.name} stopped at step {trainer.global_step} of {plan.total_steps}")
     if trainer.is_global_zero:
-        save_trained(model, last_weights(done) if callbacks else done, key)
+        save_trained(model, file, last_weights(done) if callbacks else None)
         drop_older(done.with_suffix(""))
         if callbacks:
             best.finish(done)
@@ -198,42 +213,6 @@ def _look(watch: Look, file: MetricsFile | None, module: CLOModule) -> dict[str,
         for answer in answers:
             file.log_metrics(answer, step)
     return metrics
-
-
-def _references(kept: Path, data: StageData, folder: RunFolder, module: CLOModule) -> dict[str, Tensor]:
-    """Reference scores of training and held-out items, filled over all ranks."""
-    whole = every_cell(data.train)
-    # The square of two languages is what all methods share; a larger one has cells that a method never reads.
-    cells = whole if len(whole) <= 4 else module.plan.objective.cells()
-    share = _share(module)
-    found: dict[str, Tensor] = {}
-    for items in (data.train, data.val):
-        cache = ReferenceCache(kept, module.base.key, cells)
-        args = (module.model, items, module.budget.max_tokens)
-        with stage(folder, "reference scores") as tick:
-            waits = waits_in(folder, "reference scores")
-            found |= cache.scores(*args, share, progress=tick, waits=waits)
-        if share.ranks > 1:
-            torch.distributed.barrier()
-            found |= cache.scores(*args, replace(share, rank=0, ranks=1))  # read, or made where it cannot be seen
-    # Nothing of a replayed row is compared.
-    return found | {item.key(): torch.zeros(whole[-1][0] + 1, whole[-1][1] + 1) for item in data.replayed}
-
-
-def _likely(kept: Path, data: StageData, count: int, module: CLOModule) -> dict[str, Likely]:
-    """The start's most likely tokens on the source's training answers, made over all ranks."""
-    share = _share(module)
-    cache = LikelyCache(kept, module.base.key, count, BLOCK)
-    found = cache.tokens(module.model, data.train, module.budget.max_tokens, share)
-    if share.ranks > 1:
-        torch.distributed.barrier()
-        found = cache.tokens(module.model, data.train, module.budget.max_tokens, replace(share, rank=0, ranks=1))
-    return found
-
-
-def _share(module: CLOModule) -> Share:
-    engine = module.engine
-    return Share(engine.rank, engine.ranks, most=engine.most if engine.lockstep else None)
 
 
 def _trainer(

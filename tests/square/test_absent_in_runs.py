@@ -19,7 +19,7 @@ from clo.square.anchor import likely_tokens
 from clo.square.comparisons import Comparison
 from clo.square.reference import ReferenceCache
 from clo.square.scores import score_items
-from clo.training.stages import StageData
+from clo.training.stage_plan import StageData
 
 
 def test_references_and_likely_tokens_of_what_is_there(tmp_path: Path) -> None:

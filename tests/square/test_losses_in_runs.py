@@ -23,7 +23,7 @@ from clo.errors import UserError
 from clo.square.losses import LOSSES, Pairs, Settings
 from clo.square.objective import Objective, objective_terms
 from clo.study.outcome import assumed_values
-from clo.training.stages import StageData
+from clo.training.stage_plan import StageData
 
 HOW = {loss: Settings(beta=0.4, margin=0.7, penalty=3.0, label_smoothing=0.1) for loss in Loss}
 HOW |= {Loss.sigmoid: replace(HOW[Loss.sigmoid], label_smoothing=0.0)}

@@ -22,7 +22,7 @@ from clo.square.further import further_comparisons
 from clo.square.losses import Pairs
 from clo.square.objective import Objective, objective_terms
 from clo.square.ranking import exchange_costs, ranked
-from clo.training.stages import StageData
+from clo.training.stage_plan import StageData
 
 GAINS = [9.0, 7.0, 5.0, 4.0]
 

@@ -35,7 +35,7 @@ from clo.errors import UserError
 from clo.square.objective import objective_terms
 from clo.square.scores import Scores, score
 from clo.training.checks import check_frozen, frozen_key
-from clo.training.stages import StageData
+from clo.training.stage_plan import StageData
 from clo.training.step_zero import check_step_zero, rounding
 
 WHOLE = [(0, 0), (0, 1), (1, 0), (1, 1)]
