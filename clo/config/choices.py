@@ -100,6 +100,13 @@ class Keep(Enum):
     best = "best"
 
 
+class Schedule(Enum):
+    """How the learning rate goes on after its warm-up: falls to 0 in a line, or stays."""
+
+    linear = "linear"
+    constant = "constant"
+
+
 class Targets(Enum):
     """With several targets, what an item holds: the source with all that it has, or with one at a time."""
 

@@ -102,6 +102,7 @@ LATER: dict[str, Any] = {
     "data.source.rejected": None,
     "data.replay.pairs": False,
     "data.replay.rejected": None,
+    "optimizer.schedule": "linear",
     "mixture": asdict(MixtureConfig()),
     "tasks": {},
 }

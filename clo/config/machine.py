@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from clo.config.choices import Keep, ReferenceMode
+from clo.config.choices import Keep, ReferenceMode, Schedule
 from clo.errors import UserError, check, positive
 
 
@@ -84,10 +84,12 @@ class TrainerConfig:
 
 @dataclass
 class OptimizerConfig:
-    """AdamW with a linear schedule."""
+    """AdamW with a warm-up."""
 
     warmup: float = 0.1
-    """Share of the steps over which the learning rate rises from 0; assumed, as is that it falls linearly."""
+    """Share of the steps over which the learning rate rises from 0; assumed."""
+    schedule: Schedule = Schedule.linear
+    """Behind them: ``linear`` falls to 0 at the last step (assumed), ``constant`` stays."""
     weight_decay: float = 0.0
     """Decoupled weight decay on matrices; assumed."""
     betas: list[float] = field(default_factory=lambda: [0.9, 0.999])

@@ -40,7 +40,7 @@ from clo.config.rates import register_rates
 from clo.config.reads import at_rest, inner, is_mapping
 from clo.config.rejected import check_pairs, settle_rejected
 from clo.config.science import PLACE
-from clo.config.tasks import TaskConfig, check_tasks
+from clo.config.tasks import TaskConfig, check_tasks, with_testers
 from clo.errors import UserError, check, plain_name
 
 
@@ -85,8 +85,8 @@ class RunConfig:
     def __post_init__(self) -> None:
         if self.mixture.name:
             check_mixed(self)
-            self.tasks = {name: task for name, task in self.tasks.items() if name in self.mixture.tasks}
-            lengths = [task.max_new_tokens or 0 for task in self.tasks.values() if task.name in self.mixture.tasks]
+            self.tasks = with_testers(self.tasks, self.mixture.tasks)
+            lengths = [task.max_new_tokens or 0 for task in self.tasks.values()]
             most = max([self.evaluation.max_new_tokens, *lengths])
             self.evaluation = replace(self.evaluation, max_new_tokens=most)
             table = self.table().values()

@@ -14,6 +14,8 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
+from clo.errors import UserError
+
 SFT = ((0.4, 5e-5), (1.5, 2e-5), (5.0, 1e-5), (10.0, 8e-6), (float("inf"), 5e-6))
 """(billions of parameters up to which it is meant, peak rate); assumed."""
 SECOND_STAGE = 0.1
@@ -58,9 +60,23 @@ def pick(number: int, *choices: object) -> object:
     return choices[number % len(choices)]
 
 
-def at(scale: str, values: dict[str, object]) -> object:
-    """What a study takes at its scale, of what it says for each."""
-    return values[scale]
+EMBEDDED = "embedded"
+"""In a study: what it takes without a scale."""
+
+
+def at(scale: str | None, values: dict[str, object]) -> object:
+    """What a study takes at its scale, of what it says for each; ``embedded`` is for no scale at all.
+
+    Raises:
+        UserError: the study does not have this one.
+    """
+    name = EMBEDDED if scale is None else scale
+    if name not in values:
+        others = ", ".join(f"scale={one}" for one in values if one != EMBEDDED)
+        raise UserError(
+            f"scale={scale} is none of this study's; it has {others}" + " or no scale" * (EMBEDDED in values)
+        )
+    return values[name]
 
 
 def register_rates() -> None:

@@ -160,7 +160,7 @@ def _evaluation(run: RunConfig) -> Names:
 
 
 def _optimizer(run: RunConfig) -> Names:
-    yield from ("warmup", "weight_decay", "betas", "eps", "clip")
+    yield from ("warmup", "schedule", "weight_decay", "betas", "eps", "clip")
 
 
 def _trainer(run: RunConfig) -> Names:

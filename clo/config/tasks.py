@@ -38,9 +38,10 @@ class TaskColumns:
     """Which columns of a table hold what."""
 
     prompt: str = "prompt"
-    """Text of the question, or a chat whose first turn it is."""
+    """Text of the question, or a chat whose first turn it is; ``context+question`` joins columns by an empty line."""
     response: str = "response"
-    """Reference response, or the same chat; where a record has none there, its gold text is the reference."""
+    """Reference response, or the same chat; where a record has none there, its gold text is the reference. Of a list of
+    texts the first counts, and ``answers.text`` is a column within a column, here and for ``gold``."""
     gold: str | None = None
     """Number or short text that a right answer has; without one, ``number`` reads the last of the reference."""
     id: str | None = None
@@ -70,6 +71,8 @@ class TaskConfig:
     splits: dict[str, str | None] = field(default_factory=dict)
     """table: ``train``, ``dev``, ``test`` -> the source's split, a slice of its rows in each language (as in
     ``train[100:300]``), or null for none; empty: they have these names."""
+    tested_by: str | None = None
+    """table: another task of ``task=`` whose test rows are asked in place of its own, by this one's metric."""
     columns: TaskColumns = field(default_factory=TaskColumns)
     """table: where prompts and responses stand."""
     languages: dict[str, str] = field(default_factory=dict)
@@ -202,6 +205,17 @@ class _TaskSource(SourceConfig):
 
 
 def check_tasks(tasks: Mapping[str, TaskConfig]) -> None:
-    """Refuse a task under another name than its own."""
+    """Refuse a task under another name than its own, and one whose test rows nobody has."""
     for name, task in tasks.items():
         check(name == task.name, f"tasks.{name}.name", f"the name of its task, {name}", task.name)
+        if task.tested_by is not None and task.tested_by not in tasks:
+            raise UserError(
+                f"{task.key('tested_by')}={task.tested_by} is no task of this run; choose it too, as in "
+                f"task=[{name},{task.tested_by}], or set {task.key('tested_by')}=null and {task.key('splits.test')}"
+            )
+
+
+def with_testers(tasks: Mapping[str, TaskConfig], names: Sequence[str]) -> dict[str, TaskConfig]:
+    """The named tasks, and those whose test rows they are asked on."""
+    testers = {task.tested_by for name, task in tasks.items() if name in names}
+    return {name: task for name, task in tasks.items() if name in names or name in testers}

@@ -134,7 +134,10 @@ def _text(task: TaskConfig, record: dict[str, Any], setting: str, where: str) ->
     from clo.data.instructions.example import Counts
 
     column = getattr(task.columns, setting)
-    value = _cell(task, record, column, where, setting)
+    parts = column.split("+")
+    if len(parts) > 1:
+        return "\n\n".join(str(_cell(task, record, part, where, setting)) for part in parts)
+    value = _first(_cell(task, record, column, where, setting))
     if isinstance(value, list) and value and isinstance(value[0], dict):
         return first_turn(value, where, Counts())[setting == "response"]
     if value is not None and not isinstance(value, str):
@@ -143,12 +146,20 @@ def _text(task: TaskConfig, record: dict[str, Any], setting: str, where: str) ->
 
 
 def _gold(task: TaskConfig, record: dict[str, Any], where: str) -> str:
-    value = _cell(task, record, str(task.columns.gold), where, "gold")
+    value = _first(_cell(task, record, str(task.columns.gold), where, "gold"))
     text = "" if value is None else str(value).strip()
     return text.replace(",", "") if task.metric is Metric.number and _GROUPED.fullmatch(text) else text
 
 
+def _first(value: Any) -> Any:
+    """The first of several answers."""
+    return value[0] if isinstance(value, list) and value and isinstance(value[0], str) else value
+
+
 def _cell(task: TaskConfig, record: dict[str, Any], column: str, where: str, setting: str) -> Any:
+    outer, _, inner = column.partition(".")
+    if column not in record and isinstance(record.get(outer), dict):
+        return _cell(task, record[outer], inner, where, setting)
     if column not in record:
         raise UserError(
             f"{where}: there is no column {column!r} among {', '.join(map(str, record))}; set "

@@ -60,6 +60,8 @@ def _by_languages(rows: Sequence[Row]) -> list[list[Row]]:
 def _task_rows(run: RunConfig, task: str, split: str) -> list[Row]:
     """Rows of a task in all languages of the run, joined where they are parallel; of a table those that are needed."""
     codes, config = run.lang.codes(), run.tasks.get(task)
+    if config is not None and config.tested_by and split == "test":
+        config = run.tasks[config.tested_by]
     if config is None or config.kind == "embedded":
         from clo.data.tasks import task_rows
 

@@ -20,7 +20,7 @@ from clo.training.engine import engine_of
 from clo.training.gradients import Gradients
 from clo.training.held_out import held_out_metrics, rounding_at_start
 from clo.training.layers import training_layers
-from clo.training.optimizer import adamw, linear_schedule, trained
+from clo.training.optimizer import adamw, scheduled, trained
 from clo.training.stage_plan import Base, StagePlan
 from clo.training.step_zero import check_step_zero, undrawn
 from clo.training.terms import Scorer
@@ -119,9 +119,9 @@ class CLOModule(pl.LightningModule):
         return trained(self.model)
 
     def configure_optimizers(self) -> Any:
-        """AdamW with a linear schedule."""
+        """AdamW and its schedule."""
         optimizer = adamw(self.trained(), self.options, self.plan.lr)
-        schedule = linear_schedule(optimizer, self.options.warmup, self.plan.total_steps)
+        schedule = scheduled(optimizer, self.options, self.plan.total_steps)
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 
     def transfer_batch_to_device(self, batch: list[Item], device: torch.device, dataloader_idx: int) -> list[Item]:

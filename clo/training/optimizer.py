@@ -1,4 +1,4 @@
-"""AdamW over what trains, with a linear schedule."""
+"""AdamW over what trains, and its schedule."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from clo.config import OptimizerConfig
+from clo.config.choices import Schedule
 from clo.training.sharding import is_split
 
 
@@ -28,12 +29,17 @@ def adamw(parameters: Sequence[torch.nn.Parameter], options: OptimizerConfig, lr
     return torch.optim.AdamW([g for g in groups if g["params"]], lr=lr, betas=(b1, b2), eps=options.eps, **how)
 
 
-def linear_schedule(optimizer: Any, warmup: float, total: int) -> torch.optim.lr_scheduler.LambdaLR:
-    """Linear from 0 over the first ``warmup`` of ``total`` steps, then linear to 0."""
-    rising = max(1, round(warmup * total))
+def scheduled(optimizer: Any, options: OptimizerConfig, total: int) -> torch.optim.lr_scheduler.LambdaLR:
+    """Linear from 0 over the first ``options.warmup`` of ``total`` steps, then linear to 0, or constant.
+
+    A constant rate without a warm-up is the whole rate from the first step on.
+    """
+    rising = max(1, round(options.warmup * total))
 
     def factor(step: int) -> float:
         done = step + 1  # the first step already moves
-        return done / rising if done <= rising else max(0.0, (total - step) / max(1, total - rising))
+        if done <= rising:
+            return done / rising
+        return 1.0 if options.schedule is Schedule.constant else max(0.0, (total - step) / max(1, total - rising))
 
     return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
