@@ -11,6 +11,8 @@ import pytest
 from composed import composed, run_of
 from conftest import ROOT
 
+from clo.errors import UserError
+
 MODELS = ["llama3_8b", "llama2_7b", "llama2_13b", "mistral_7b", "qwen2_5_3b"]
 SIX = ["zh", "de", "ko", "id", "sw", "yo"]
 CELLS = {
@@ -55,6 +57,49 @@ def test_the_papers_own_size_is_the_papers() -> None:
     assert run.evaluation.benchmarks.names == ["belebele", "mmmlu"]
     assert (run.method.lam, run.method.beta, run.method.steps) == (0.5, 0.1, None)
     assert run_of("study=main_grid", "scale=paper", "method=sft", "model=llama3_8b").tuning.name == "full"
+
+
+def test_the_guides_own_size_is_the_guides() -> None:
+    """arXiv 2504.16677, as far as it is known: constant 1e-5, batches of 64, all weights, English 10,000."""
+    words = ["study=guide", "scale=paper"]
+    params = composed(*words).hydra.sweeper.params
+    axes = {key: re.split(r",(?![^\[]*\])", str(values)) for key, values in params.items()}
+    assert math.prod(map(len, axes.values())) == 3 * 4 * 9
+    cell = [f"{key}={values[-1]}" for key, values in axes.items()]
+    run = run_of(*words, *cell)
+    assert (run.method.lr, run.optimizer.schedule.name, run.optimizer.warmup, run.batch_size) == (
+        1e-5,
+        "constant",
+        0,
+        64,
+    )
+    assert (run.tuning.name, run.trainer.keep.name, run.method.steps, run.study_name) == (
+        "full",
+        "best",
+        None,
+        "guide_paper",
+    )
+    sizes, seen = run.table()["xlsum"], ["es", "fr", "ja", "zh"]
+    assert len(sizes) == 12 and {code for code, n in sizes.items() if n == 5000} == {*seen} and sizes["en"] == 10000
+    assert {name: task.tested_by for name, task in run.tasks.items() if task.tested_by} == {
+        "sharegpt": "dolly", "mcot_maths": "mgsm",
+    }  # fmt: skip
+    assert all(run.tasks[name].has(code) for name in run.mixture.tasks for code in ("en", *seen))
+    assert not run.evaluation.benchmarks.names
+
+
+def test_the_guide_on_a_real_model_is_small() -> None:
+    params = composed("study=guide", "preset=real").hydra.sweeper.params
+    axes = {key: re.split(r",(?![^\[]*\])", str(values)) for key, values in params.items()}
+    assert math.prod(map(len, axes.values())) == 12
+    run = run_of("study=guide", "preset=real", *(f"{key}={values[0]}" for key, values in axes.items()))
+    assert (run.model.name, run.study_name, run.method.steps) == ("gemma3_270m", "guide_real", 24)
+    assert run.evaluation.max_new_tokens == 64 and run.tasks["mgsm"].split("test").start == 85
+
+
+def test_a_scale_that_a_study_does_not_have_is_refused() -> None:
+    with pytest.raises(UserError, match=r"scale=nano is none of this study's; it has scale=paper or no scale"):
+        run_of("study=guide", "scale=nano")
 
 
 def test_the_rerun_has_its_own_data_and_one_rate() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,8 @@ from tiny_runs import (
 )
 from torch import Tensor
 
+from clo.config import OptimizerConfig
+from clo.config.choices import Schedule
 from clo.data.batch import pack
 from clo.data.datamodule import StepSampler
 from clo.square.objective import square_metrics
@@ -78,6 +81,14 @@ def test_steps_epochs_and_learning_rates(tmp_path: Path) -> None:
     assert [line["epoch"] for line in lines] == [k / 4 for k in range(1, 9)]
     assert [line["train/lr"] for line in lines] == pytest.approx([0.01 * min(1, (9 - k) / 7) for k in range(1, 9)])
     assert [line["step"] for line in metrics(tmp_path, "val")] == [0, 4, 8]
+
+
+@pytest.mark.parametrize(("warmup", "risen"), [(0.0, 1), (0.4, 3)])
+def test_a_constant_rate(tmp_path: Path, warmup: float, risen: int) -> None:
+    run = run_config(tmp_path)
+    fit(tmp_path, replace(run, optimizer=OptimizerConfig(warmup, Schedule.constant)))
+    rates = [line["train/lr"] for line in metrics(tmp_path)]
+    assert rates == pytest.approx([0.01 * min(1, k / risen) for k in range(1, 9)])
 
 
 def test_log_every_keeps_the_last_step(tmp_path: Path) -> None:
