@@ -142,11 +142,10 @@ class RunConfig:
 
     def _check_several(self) -> None:
         """Refuse what knows of one target alone."""
-        asked = self.evaluation
-        beside = {"benchmarks": asked.benchmarks.names or asked.benchmarks.harness, "rivals": asked.rivals.names}
-        if one := next((name for name, names in beside.items() if names), None):
+        if self.evaluation.benchmarks.harness:
             raise UserError(
-                f"evaluation.{one} asks in one target, and this run has several; leave it out, or give one lang="
+                "evaluation.benchmarks.harness asks in one target, and this run has several; name "
+                "evaluation.benchmarks.names instead, or give one lang="
             )
 
     def table(self) -> Table:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from clo.storage.several import own_parts
+
 
 def by_target(results: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Code of a target -> results.json as a run of it alone would have it.
@@ -14,13 +16,7 @@ def by_target(results: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """
     found = {}
     for code, own in results["targets"].items():
-        view = {**results, **own, "lang": code}
-        for part in ("scores", "start", "oracle"):
-            if part in results:
-                view[part] = results[part]["targets"][code]
-        if "last" in results:
-            last = results["last"]
-            view["last"] = {**last, "scores": last["scores"]["targets"][code]}
+        view = {**results, **own, "lang": code, **own_parts(results, code)}
         if "square" in results:
             view["square"] = _square(results["square"], code)
         view["confusion"] = {"before": results["start"]["confusion"], "after": results["scores"]["confusion"]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ from clo.evaluation.benchmarks.options import BenchmarkOptions
 from clo.evaluation.benchmarks.run import Store, evaluate_benchmarks
 from clo.evaluation.benchmarks.task_files import write_task_files
 from clo.storage.digest import digest_of
-from clo.storage.files import write_json
+from clo.storage.files import write_json, write_text
 from clo.storage.progress import shared, stage
 from clo.study.content import benchmark_files
 from clo.study.session import Session
+from clo.study.targets import target_folder
 
 
 def options_of(evaluation: EvaluationConfig, max_tokens: int) -> BenchmarkOptions:
@@ -34,23 +36,47 @@ def options_of(evaluation: EvaluationConfig, max_tokens: int) -> BenchmarkOption
     )
 
 
-def benchmark_scores(session: Session, model: Any, store: Store | None = None) -> dict[str, Any]:
-    """``scores`` and ``left_out`` by benchmark, and ``lm_eval``; empty where none is asked for.
+def benchmark_scores(session: Session, model: Any, place: Path | None = None, key: str | None = None) -> dict[str, Any]:
+    """``scores`` and ``left_out`` by benchmark, and ``lm_eval``; of several targets ``targets``, code -> those of each.
+
+    Empty where none is asked for.
 
     Args:
         session: its run says which, and how; its folder shows the progress.
         model: on its device.
-        store: where finished sides are kept; none is the run's folder, and the model is then the run's own.
+        place: where finished sides are kept; none is the run's folder, and the model is then the run's own.
+        key: content hash of what the scores depend on; none computes it.
 
     Raises:
         UserError: rows cannot be read, or a benchmark has neither language.
     """
+    run, home = session.run, session.folder.path
+    if not run.evaluation.benchmarks.names and not run.evaluation.benchmarks.harness:
+        return {}
+    key = session.key(model) if key is None else key
+    if not run.lang.further:
+        return _scores(session, model, run.lang.code, Store(place or home / "benchmarks", key))
+    found: dict[str, Any] = {}
+    before: Path | None = None
+    for code in run.lang.codes()[1:]:
+        folder = target_folder(home, code) / "benchmarks" if place is None else place / code
+        session.ranks.mains(partial(_bring_source, before, folder))
+        found[code] = _scores(session, model, code, Store(folder, key))
+        before = folder
+    return {"targets": found}
+
+
+def _bring_source(before: Path | None, folder: Path) -> None:
+    """The source is asked once: its sides stand with every target."""
+    for side in () if before is None else before.glob("*-en.json"):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / side.name, side.read_text(encoding="utf-8"))
+
+
+def _scores(session: Session, model: Any, target: str, store: Store) -> dict[str, Any]:
     run, folder = session.run, session.folder
     asked, options = run.evaluation.benchmarks, options_of(run.evaluation, run.trainer.budget())
-    if not asked.names and not asked.harness:
-        return {}
-    languages = (run.lang.source, run.lang.code)
-    store = store or Store(folder.path / "benchmarks", session.key(model))
+    languages = (run.lang.source, target)
     found: dict[str, Any] = {}
     if asked.names:
         with stage(folder, "benchmarks") as tick:
@@ -83,6 +109,9 @@ def _harness_scores(session: Session, model: Any, store: Store) -> dict[str, Any
 
 def with_start(scores: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
     """The ``benchmarks`` part of results.json: the trained model's scores, and the start model's beside them."""
+    if "targets" in scores:
+        start_of = before.get("targets", {})
+        return {"targets": {code: with_start(own, start_of.get(code, {})) for code, own in scores["targets"].items()}}
     start: dict[str, Any] = {"start": before.get("scores", {})}
     return {**scores, **start, **({"lm_eval_start": before["lm_eval"]} if "lm_eval" in before else {})}
 
@@ -115,7 +144,8 @@ def start_benchmark_scores(session: Session, model: Any, key: str) -> dict[str, 
         return {}
     # The harness's scores are kept whole; all others by rows and prompts, each side.
     files = benchmark_files(run) if asked.harness else {}
-    digest = digest_of([key, plain(asked), run.lang.code, run.lang.source, files])
+    targets = run.lang.codes()[1:] if run.lang.further else run.lang.code
+    digest = digest_of([key, plain(asked), targets, run.lang.source, files])
     place = Path(run.cache_dir) / "benchmarks"
     kept = place / f"{digest}.json"
     with shared(session.folder, place / f".{digest}.lock", "the start model's benchmarks"):
@@ -125,8 +155,9 @@ def start_benchmark_scores(session: Session, model: Any, key: str) -> dict[str, 
             )
             if found is not None:
                 return found
-        scores = benchmark_scores(session, model, Store(place / digest, key))
-        scores.pop("left_out", None)
+        scores = benchmark_scores(session, model, place / digest, key)
+        for own in (scores, *scores.get("targets", {}).values()):
+            own.pop("left_out", None)
         if session.ranks.rank == 0:
             write_json(kept, scores)
     return scores

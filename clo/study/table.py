@@ -10,6 +10,7 @@ from typing import Any
 
 from clo.errors import UserError, cause
 from clo.storage.run_folder import AGAIN, RunFolder
+from clo.storage.several import own_parts
 from clo.study.task_table import HEADS, NOTE, task_rows
 
 
@@ -71,16 +72,23 @@ def _whole(path: Path) -> Iterator[dict[str, Any]]:
         raise UserError(f"cannot read {path / 'results.json'} ({kind} {cause(error)}); {AGAIN}") from error
 
 
-def _rows(path: Path) -> list[list[str]]:
-    """One, or one for each of several targets, which says with how many others it was trained."""
+def _each(path: Path) -> list[dict[str, Any]]:
+    """A run's results, or those of each of several targets, which say with how many others it was trained."""
     with _whole(path) as r:
         if "targets" not in r:
-            return [_row(r, r["start"], r["scores"])]
-        told = {code: {**r, **own, "lang": f"{code} of {r['lang']}"} for code, own in r["targets"].items()}
-        return [_row(one, r["start"]["targets"][code], r["scores"]["targets"][code]) for code, one in told.items()]
+            return [r]
+        return [
+            {**r, **own, "lang": f"{code} of {r['lang']}", **own_parts(r, code)} for code, own in r["targets"].items()
+        ]
 
 
-def _row(r: dict[str, Any], before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+def _rows(path: Path) -> list[list[str]]:
+    with _whole(path):
+        return [_row(r) for r in _each(path)]
+
+
+def _row(r: dict[str, Any]) -> list[str]:
+    before, after = r["start"], r["scores"]
     return [
         r["lang"],
         r["method"],
@@ -96,8 +104,13 @@ def _row(r: dict[str, Any], before: dict[str, Any], after: dict[str, Any]) -> li
 
 def _rival_lines(path: Path) -> list[str]:
     """A run's cheap rivals for a person."""
-    with _whole(path) as results:
-        told = [(name, r["target"]["all"], r["en"]["all"]) for name, r in results.get("rivals", {}).items()]
+    with _whole(path):
+        each = _each(path)
+        told = [
+            (f"{name}, {results['lang']}" if len(each) > 1 else name, r["target"]["all"], r["en"]["all"])
+            for results in each
+            for name, r in results.get("rivals", {}).items()
+        ]
         return [
             f"{name}: target chrF {target['chrf']:.0f}, target language {_percent(target['language_ok'])}; English "
             f"chrF {english['chrf']:.0f}, English content {_percent(english['content'])}"
@@ -110,15 +123,16 @@ def _percent(share: float | None) -> str:
 
 
 def _benchmark_lines(path: Path) -> list[str]:
-    with _whole(path) as results:
-        return benchmark_lines(results)
+    with _whole(path):
+        return list(dict.fromkeys(line for results in _each(path) for line in benchmark_lines(results)))
 
 
 def _lacking(path: Path) -> list[str]:
     """Benchmarks that could not be asked in a language."""
-    with _whole(path) as results:
+    with _whole(path):
         return [
             f"{name} was not asked in {'English' if side == 'en' else results['lang_name']}: {why}"
+            for results in _each(path)
             for name, sides in results.get("benchmarks", {}).get("left_out", {}).items()
             for side, why in sides.items()
         ]

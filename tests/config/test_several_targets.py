@@ -57,7 +57,10 @@ def test_runs_of_one_target_do_not_read_what_is_for_several() -> None:
         (["data.targets=apart"], "data.targets has no effect here"),
         (["lang=[ko,sw]", "data.targets=apart", "method.against=[ko]"], "data.targets=apart has one in an item"),
         (["lang=[ko,sw]", "data.targets=apart", "method.steps=2", "data.temperature=0.5"], "a number of at least 1"),
-        (["lang=[ko,sw]", "evaluation.benchmarks.names=[belebele]"], "evaluation.benchmarks asks in one target"),
+        (
+            ["lang=[ko,sw]", "evaluation.benchmarks.harness=[belebele]"],
+            "evaluation.benchmarks.harness asks in one target",
+        ),
         (["method=[clo,sft]"], "method needs one option"),
     ],
 )

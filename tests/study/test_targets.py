@@ -188,3 +188,35 @@ def test_a_missing_translation_is_absent_and_said(tmp_path: Path) -> None:
     few = ("lang=[ko,sw]", "data=files", f"data.train={rows_file(tmp_path, range(1))}", "data.held_out=5")
     with pytest.raises(UserError, match=r"data=files has no \w+ row in sw|data_size=1 is beyond the 0 training rows"):
         rows_of(composed_run(*few, "data_size=1"))
+
+
+def test_benchmarks_and_rivals_of_every_target(warm: WarmRuns, tiny_folder: Path, tmp_path: Path) -> None:
+    """English is asked once and stands with both; an evaluation of the finished run says the same."""
+    rows = tmp_path / "benchmarks" / "belebele"
+    rows.mkdir(parents=True)
+    for code in ("en", "ko", "sw"):
+        asked = [
+            {"id": str(k), "context": f"{code} {k}.", "question": "?", "choices": list("abcd"), "answer": k % 4}
+            for k in range(4)
+        ]
+        (rows / f"{code}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in asked), encoding="utf-8")
+    benchmarks = ("evaluation.benchmarks.names=[belebele]", f"evaluation.benchmarks.data={rows.parent}")
+    rivals = ("evaluation.rivals.names=[prompted,averaged]", "evaluation.rivals.shares=[0.5]")
+    ended = warm.run(tiny(tiny_folder, tmp_path, *WORDS[:-2], *benchmarks, *rivals), tmp_path)
+    assert ended.code == 0, ended.err
+    (run,) = tmp_path.glob("outputs/runs/*-ko+sw-*")
+    found = json.loads((run / "results.json").read_text())
+    assert list(found["benchmarks"]["targets"]) == ["ko", "sw"] and list(found["rivals"])[:2] == [
+        "averaged_0.5",
+        "prompted",
+    ]
+    scores = {code: own["scores"]["belebele"] for code, own in found["benchmarks"]["targets"].items()}
+    assert scores["ko"]["en"] == scores["sw"]["en"] and {*scores["ko"]} == {"target", "en"}
+    assert ", prompted" not in ended.out and "prompted, ko of ko+sw" in ended.out and "Korean: " in ended.out
+    (sw,) = (one for one in collect("runs", tmp_path / "outputs").runs if one.lang == "sw")
+    assert sw.part("benchmarks", "scores") == {"belebele": scores["sw"]} and sw.part("benchmarks", "start", "belebele")
+    assert sw.part("rivals", "prompted", "target", "all")["n"]
+    page = make_report("runs", tmp_path / "outputs")
+    assert (page.parent / "benchmarks.csv").read_text().count("\nbelebele") + 1 >= 4
+    done("evaluate", f"run={run}")
+    assert json.loads((run / "results.json").read_text()) == found
