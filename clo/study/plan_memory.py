@@ -86,13 +86,14 @@ def on_cpu(trainer: TrainerConfig) -> bool:
 
 def _head_bytes(head: Any, cpu: bool, width: int) -> float:
     """A tile of logits; of a head that trains, logits and probabilities of a block of tokens, and its new gradient."""
-    from clo.square.head import TILES
+    from clo.square.head import TILES, WHOLE
 
-    rows, columns = TILES["cpu" if cpu else "cuda"]
+    device = "cpu" if cpu else "cuda"
+    rows, columns = TILES[device]
     vocabulary, hidden = head.weight.shape
     columns = min(columns, vocabulary)
     if head.weight.requires_grad:
-        return 2.0 * 4 * rows * vocabulary + width * vocabulary * hidden
+        return 2.0 * 4 * WHOLE[device] * vocabulary + width * vocabulary * hidden
     if cpu:
         return 4.0 * rows * columns
     return rows * (6.0 * columns + 8 * hidden)  # in bfloat16 too, and two sums over the vocabulary

@@ -42,6 +42,7 @@ def test_values_and_gradients(
     tiles: tuple[int, int], bias: bool, frozen: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(clo.square.head.TILES, "cpu", tiles)
+    monkeypatch.setitem(clo.square.head.WHOLE, "cpu", tiles[0])
     head, hidden, targets, weights = case(bias, frozen)
     logp = token_log_probs(head, hidden, targets)
     (logp * weights).sum().backward()
@@ -95,6 +96,7 @@ def test_whole_logits_are_never_held(monkeypatch: pytest.MonkeyPatch) -> None:
             return out
 
     monkeypatch.setitem(clo.square.head.TILES, "cpu", (8, 64))
+    monkeypatch.setitem(clo.square.head.WHOLE, "cpu", 8)
     for frozen in (True, False):
         head, hidden, targets, _ = case(False, frozen)
         largest = 0
