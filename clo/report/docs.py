@@ -2,7 +2,7 @@
 
 A table stands between ``<!-- table: <study> <kind> -->`` and ``<!-- end of table -->``; the kinds are
 
-* ``at <items>``: a row per arm, every language side by side;
+* ``at <items>``: a row per arm, every language side by side; ``chrf <items>`` with chrF in place of right objects;
 * ``by size``: a row per language and arm, every size side by side;
 * ``equal``: CLO against SFT on the same weights, items and steps;
 * ``claims``: the paper's claims and their verdicts;
@@ -74,7 +74,7 @@ def filled(text: str, data: Path, page: Path) -> str:
         begin, study, kind, end = found.groups()
         first, _, more = kind.partition(" ")
         name = f"{study}{f'_{first}' if f'_{first}' in FILES.values() else ''}.csv"
-        make = KINDS.get(first if first in ("at", "equal", "claims", "gains") else kind)
+        make = KINDS.get(first if first in ("at", "chrf", "equal", "claims", "gains") else kind)
         if make is None or not (data / name).is_file():
             raise UserError(f"{page}: `table: {study} {kind}` needs {data / name} and a kind of {', '.join(KINDS)}")
         with (data / name).open(encoding="utf-8", newline="") as file:
@@ -89,9 +89,10 @@ def filled(text: str, data: Path, page: Path) -> str:
 Table = tuple[list[str], list[list[str]]]
 
 
-def _measures(lines: Sequence[Line]) -> dict[str, tuple[str, float]]:
-    target, english = (_first(some, lines) for some in (TARGET, ENGLISH))
-    return target | LANGUAGE | english
+def _measures(
+    lines: Sequence[Line], target: dict[str, tuple[str, float]] | None = None
+) -> dict[str, tuple[str, float]]:
+    return (target or _first(TARGET, lines)) | LANGUAGE | _first(ENGLISH, lines)
 
 
 def _first(measures: dict[str, tuple[str, float]], lines: Sequence[Line]) -> dict[str, tuple[str, float]]:
@@ -112,8 +113,12 @@ def _name(line: Line) -> str:
     return line.get("language_name") or line["language"]
 
 
-def _at(study: str, lines: Sequence[Line], size: str) -> Table:
-    measures, langs = _measures(lines), grouped(lines, _name)
+def _chrf(study: str, lines: Sequence[Line], size: str) -> Table:
+    return _at(study, lines, size, {"target_chrf": TARGET["target_chrf"]})
+
+
+def _at(study: str, lines: Sequence[Line], size: str, target: dict[str, tuple[str, float]] | None = None) -> Table:
+    measures, langs = _measures(lines, target), grouped(lines, _name)
     cells = {(_name(line), line["method"]): line for line in lines if line["data_size"] in ("", size)}
     arms = list(dict.fromkeys(arm for _, arm in cells))
     runs = sorted({line["runs"] for line in cells.values() if line["data_size"]})
@@ -196,7 +201,7 @@ def _gains(study: str, lines: Sequence[Line], _: str) -> Table:
 
 
 KINDS: dict[str, Callable[[str, Sequence[Line], str], Table]] = {
-    "at": _at, "by size": _by_size, "equal": _equal, "claims": _claims, "gains": _gains,
+    "at": _at, "chrf": _chrf, "by size": _by_size, "equal": _equal, "claims": _claims, "gains": _gains,
 }  # fmt: skip
 
 if __name__ == "__main__":

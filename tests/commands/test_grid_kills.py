@@ -21,6 +21,7 @@ KILLS = 20
 SHARED = {
     "start answers": ("clo.evaluation.decode:decode", 1),
     "references": ("clo.square.reference:ReferenceCache._append", 1),
+    "stage of another cell": ("clo.training.first_stage:FirstStage._take", 2),
     "waiting": ("clo.storage.claim:Claim.take", 3),
 }
 CELLS = {
@@ -61,7 +62,7 @@ def report_of(warm: WarmRuns, place: Path) -> dict[str, bytes]:
 
 def test_a_grid_killed_twenty_times(warm: WarmRuns, tiny_folder: Path, tmp_path: Path) -> None:
     size = ["data_size=40", "batch_size=8", "trainer.checkpoints=5", "evaluation.max_tokens=50", "method.epochs=2"]
-    grid = ["method=sft_dpo,clo", "seed=0,1,2,3,4,5,6", "jobs=2", "retries=0"]
+    grid = ["method=sft,sft_dpo,clo", "seed=0,1,2,3,4", "jobs=2", "retries=0"]
     words = ["-m", *tiny(tiny_folder, Path("."), *size, *grid)]
     alone, killed = tmp_path / "alone", tmp_path / "killed"
     for place in (alone, killed):
@@ -75,6 +76,7 @@ def test_a_grid_killed_twenty_times(warm: WarmRuns, tiny_folder: Path, tmp_path:
     print(f"{KILLS} kills: {dict(counts)}, cells alone")
     ended = warm.run(words, killed)
     assert ended.code == 0, ended.err
+    assert len([*killed.glob("**/stages/*.json")]) == 5  # of each seed, trained once for SFT and SFT+DPO
     wanted, found = report_of(warm, alone), report_of(warm, killed)
     assert wanted.keys() == found.keys()
     assert [name for name in wanted if wanted[name] != found[name]] == []

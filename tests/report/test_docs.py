@@ -56,6 +56,8 @@ def test_numbers_of_a_table_are_the_files(tmp_path: Path) -> None:
         for key in ("target_language_ok", "english_content")
     ]
     assert [cell.strip() for cell in row.split("|")][:3] == told
+    assert filled(markers("bed at 400"), DATA, tmp_path) != filled(markers("bed chrf 400"), DATA, tmp_path)
+    assert "Korean: chrF" in filled(markers("bed chrf 400"), DATA, tmp_path)
 
 
 def test_the_command_keeps_numbers_and_fills_pages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -67,7 +69,7 @@ def test_the_command_keeps_numbers_and_fills_pages(tmp_path: Path, capsys: pytes
             for seed in (0, 1):
                 changes = {"tuning.name": "attention", "tuning.trains": "attention"}
                 write_run(outputs / "mine", "sw", method, size, seed, changes)
-    kinds = [f"mine {kind}" for kind in ("at 100", "by size", "equal", "claims", "gains")]
+    kinds = [f"mine {kind}" for kind in ("at 100", "chrf 100", "by size", "equal", "claims", "gains")]
     assert len(kinds) == len(KINDS)
     (tmp_path / "README.md").write_text(markers(kinds[0]), encoding="utf-8")
     (docs / "page.md").write_text(markers(*kinds), encoding="utf-8")
@@ -77,7 +79,7 @@ def test_the_command_keeps_numbers_and_fills_pages(tmp_path: Path, capsys: pytes
     said = capsys.readouterr().out
     assert f"Tables: {docs / 'page.md'}" in said and "other.md" not in said
     text = (docs / "page.md").read_text(encoding="utf-8")
-    assert text.count("Before.") == text.count("After.") == 5
+    assert text.count("Before.") == text.count("After.") == 6
     told = text.replace("| arm | chrF: 100 items ", "| arm ")
     for words in (
         "| `mine`, 100 items, 2 seeds |",
