@@ -107,7 +107,7 @@ def test_a_loss_without_reference_makes_none(loss: Loss, tmp_path: Path, monkeyp
     def refuse(*_: Any) -> None:
         raise AssertionError("a reference was made")
 
-    monkeypatch.setattr(clo.training.stages, "_references", refuse)
+    monkeypatch.setattr(clo.training.stages, "stage_references", refuse)
     monkeypatch.setattr(clo.training.stages, "snapshot", refuse)
     monkeypatch.setattr("clo.training.terms.score_with_reference", refuse)
     for mode in ("cached", "swapped"):
