@@ -28,6 +28,8 @@ def one_sentence(text: str, arguments: Sequence[str]) -> str:
         text: what Hydra wrote to stderr.
         arguments: the command line, named where Hydra does not say which part is wrong.
     """
+    if own := re.search(r"UserError raised while resolving interpolation: (.+)", text):
+        return own[1].strip()  # of a resolver of ours
     lines = [line for line in text.split("Config search path")[0].splitlines() if line.strip()]
     lines = [line for line in lines if not line.strip().startswith(_NOISE)]
     if not lines:

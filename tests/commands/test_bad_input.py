@@ -51,6 +51,7 @@ def refused(warm: WarmRuns, arguments: list[str], place: Path, missing: str = ""
         (["output_dir="], "output_dir is a folder; . is this one, got ''"),
         (["cache_dir=' '"], "cache_dir is a folder; . is this one, got ' '"),
         (["study_name="], "study_name is letters, digits, - and _, got ''"),
+        (["study=guide", "scale=nano"], "scale=nano is none of this study's; it has scale=paper or no scale"),
         (["data_size=many"], "data_size is a number of training items, at least 1, or one for each target, such as"),
         (["data_size=0"], "data_size is a number of training items, at least 1, or one for each target, such as"),
         (["+unknown.key=1"], "unknown key unknown; `python train.py --cfg job` lists the keys"),
