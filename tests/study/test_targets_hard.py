@@ -56,7 +56,13 @@ def test_rows_are_translated_for_each_target(warm: WarmRuns, tiny_folder: Path, 
     assert asked and all(found["scores"]["targets"][code]["target"]["all"]["n"] == 3 for code in ("ko", "sw"))
 
 
-@pytest.mark.parametrize("at", ["clo.training.module:CLOModule.training_step", "clo.evaluation.decode:decode"])
+@pytest.mark.parametrize(
+    "at",
+    [
+        "clo.training.module:CLOModule.training_step",
+        pytest.param("clo.evaluation.decode:decode", marks=pytest.mark.slow),
+    ],
+)
 def test_a_killed_run_ends_as_if_left_alone(warm: WarmRuns, tiny_folder: Path, tmp_path: Path, at: str) -> None:
     words = [*WORDS, "trainer.checkpoints=4", "evaluation.max_tokens=50"]
     for name in ("alone", "killed"):
