@@ -136,7 +136,9 @@ def _text(task: TaskConfig, record: dict[str, Any], setting: str, where: str) ->
     column = getattr(task.columns, setting)
     parts = column.split("+")
     if len(parts) > 1:
-        return "\n\n".join(str(_cell(task, record, part, where, setting)) for part in parts)
+        texts = [_cell(task, record, part, where, setting) for part in parts]
+        whole = all(isinstance(text, str) and visible(text) for text in texts)
+        return "\n\n".join(texts) if whole else None  # told as empty
     value = _first(_cell(task, record, column, where, setting))
     if isinstance(value, list) and value and isinstance(value[0], dict):
         return first_turn(value, where, Counts())[setting == "response"]

@@ -297,3 +297,16 @@ def test_the_data_card_has_a_line_of_source_and_licence_for_each_task() -> None:
 def test_embedded_tasks_come_from_the_package() -> None:
     rows = read_task_rows(task_of("maths"), "sw", "test", 5)
     assert len(rows) == 5 and all(row.task == "maths" and row.gold["sw"] for row in rows)
+
+
+@pytest.mark.parametrize("context", [None, "", " "])
+def test_a_joined_prompt_needs_all_of_its_parts(tmp_path: Path, context: str | None) -> None:
+    row = {"id": "1", "context": context, "question": "Where?", "answers": {"text": ["here"]}}
+    write(tmp_path / "en.jsonl", [row])
+    words = [
+        f"tasks.xquad.path='{tmp_path}/{{lang}}.jsonl'",
+        *(f"tasks.xquad.splits.{one}=null" for one in ("train", "dev")),
+        "tasks.xquad.splits.test=test",
+    ]
+    with pytest.raises(UserError, match=r"line 1: the column 'context\+question' is empty"):
+        read_task_rows(task_of("xquad", *words), "en", "test")
