@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from clo.config.choices import Keep
 from clo.config.parse import RunConfig, plain
@@ -49,7 +50,7 @@ class FirstStage:
             folder: of the run.
             done: where to.
             ranks: of the run; the first one waits and copies for all.
-            memory: told at the end of the block, what was trained there cost so much besides time.
+            memory: what the training in the block took besides time, asked at its end.
 
         Yields:
             What another run's stage cost there: ``seconds``, and what its ``memory`` said; nothing: train it here.
@@ -74,17 +75,22 @@ class FirstStage:
         if stage_of(weights) != self.digest:  # the folder is gone, or was made again from something else
             return {}
         maker = weights.parents[1]
+        if not self._lines(maker / "metrics.jsonl"):  # somebody has deleted it: a run without a log is none
+            return {}
         self._copy_log(run, folder, maker)
         done.parent.mkdir(parents=True, exist_ok=True)
         _link(weights, done)
         print(f"stage {self.name}: trained by {maker.name}, {cost.get('seconds', 0):.0f} s", flush=True)
         return cost
 
+    def _lines(self, log: Path) -> list[dict[str, Any]]:
+        return [line for line in read_lines(log) if line.get("stage") == self.name]
+
     def _copy_log(self, run: RunConfig, folder: RunFolder, maker: Path) -> None:
         """The lines of this stage, to wherever the run logs."""
         watched = [MetricsFile(folder.path / "watched.jsonl", self.name)]
         for name, loggers in (("metrics", stage_loggers(run, folder, self.name)), ("watched", watched)):
-            lines = [line for line in read_lines(maker / f"{name}.jsonl") if line.get("stage") == self.name]
+            lines = self._lines(maker / f"{name}.jsonl")
             for logger in loggers:
                 if isinstance(logger, MetricsFile):
                     logger.rewind(0)

@@ -128,6 +128,13 @@ def test_what_is_gone_or_was_made_again_is_trained_anew(tmp_path: Path, trained:
     assert len(trained) == 6
 
 
+def test_a_run_without_its_log_gives_no_stage(tmp_path: Path, trained: list[str]) -> None:
+    fit(tmp_path / "a", sft(tmp_path))
+    (tmp_path / "a" / "metrics.jsonl").unlink()
+    fit(tmp_path / "b", sft_dpo(tmp_path))
+    assert trained == ["sft", "sft", "dpo"] and metrics(tmp_path / "b")[0]["stage"] == "sft"
+
+
 def test_a_broken_attempt_leaves_no_lines_behind(tmp_path: Path, trained: list[str]) -> None:
     """A run that was killed in its own first stage takes another's: the log holds every step once."""
     fit(tmp_path / "a", sft(tmp_path))
