@@ -41,6 +41,8 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _FILLS: tuple[Literal["full", "none", "left", "top"], ...] = ("full", "none", "left", "top")
 WIDTH = 6.6
 """Inches of most figures: two stand beside each other on a wide page, and one shrinks to a phone and stays legible."""
+LINE = 0.22
+"""Inches of a line of a legend; figures are drawn for two."""
 SIDE_COLOURS = {"target": "#882255", "en": "#4477AA"}
 """Where bars are of sides and not of methods."""
 START: dict[str, Any] = {"color": "#555555", "linestyle": "--", "linewidth": 1.3}
@@ -89,8 +91,10 @@ def new_figure(rows: int, columns: int, width: float, height: float, **more: Any
 
 
 def legend(figure: Figure, axes: Axes, columns: int = 6) -> None:
-    """One legend for the whole figure, under it, each entry once."""
+    """One legend for the whole figure, under it, each entry once; the figure grows with it, so the axes keep theirs."""
     unique = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     wide = max((len(label) for label in unique), default=0)
     columns = max(1, min(columns, len(unique), round(figure.get_figwidth() * 11 / (wide + 6))))
+    lines = -(-len(unique) // columns)
+    figure.set_figheight(figure.get_figheight() + LINE * max(0, lines - 2))
     figure.legend(unique.values(), unique.keys(), loc="outside lower center", ncols=columns)

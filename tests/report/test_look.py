@@ -22,7 +22,7 @@ from clo.report.arms import FAMILIES
 from clo.report.collect import collect
 from clo.report.figures import data_efficiency, scatter
 from clo.report.make import make_report
-from clo.report.style import WIDTH, Look, looks
+from clo.report.style import WIDTH, Look, legend, looks, new_figure
 from clo.report.summary import build
 
 MIXED = replace(SMALL, models=("tasks_s", "tasks_l"), mixtures=(Mixture(), Mixture("guide_joint", tasks=TASKS)))
@@ -95,6 +95,18 @@ def test_languages_are_panels_not_methods(tmp_path: Path) -> None:
         sizes = [point.get_markersize() for point in points]
         assert len(points) == runs and sizes == sorted(sizes, reverse=True) and min(sizes) >= 6
         assert all(point.get_markerfacecolor()[3] <= 0.5 for point in points)
+
+
+@pytest.mark.parametrize("count", [3, 12, 28])
+def test_a_long_legend_leaves_the_axes_their_height(count: int) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    figure, grid = new_figure(1, 2, WIDTH, 4.1)
+    for k in range(count):
+        grid[0, 0].plot([0, k], [k, 0], label=f"CLO, English comparison alone (λ .{k}, NLL per answer), attention")
+    legend(figure, grid[0, 0])
+    FigureCanvasAgg(figure).draw()
+    assert grid[0, 0].get_position().height * figure.get_figheight() > 2.5
 
 
 def test_no_more_is_claimed_by_a_scatter_than_there_is(tmp_path: Path) -> None:
