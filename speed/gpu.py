@@ -26,16 +26,17 @@ from speed.report import PACKAGES, RESULTS, version_of
 
 BEGIN, END = "<!-- gpu results -->\n", "<!-- end of gpu results -->"
 CASES: tuple[dict[str, Any], ...] = (
-    {"side": "ours", "compile": True, "trace": "trace"},
-    {"side": "ours"},
-    {"side": "ours", "compile": True, "max_tokens": 16384},
-    {"side": "ours", "compile": True, "max_tokens": 16384, "checkpointing": True},
-    {"side": "trl stock"},
+    {"side": "ours", "compile": True, "max_tokens": 16384, "trace": "trace"},
+    {"side": "ours", "compile": True},
     {"side": "trl strongest"},
+    {"side": "trl strongest", "sort": True},
+    {"side": "ours", "compile": True, "max_tokens": 16384, "sort": True},
     {"side": "trl strongest", "compile": True},
-    {"side": "trl strongest", "compile": True, "checkpointing": True},
     {"side": "trl strongest", "compile": True, "sort": True},
-    {"side": "ours", "compile": True, "sort": True},
+    {"side": "trl stock"},
+    {"side": "ours", "compile": True, "max_tokens": 16384, "checkpointing": True},
+    {"side": "trl strongest", "compile": True, "checkpointing": True},
+    {"side": "ours"},
 )
 """What is measured at the whole model; equal items per step on every side."""
 QUERY = "name,driver_version,clocks.sm,clocks.mem,clocks.max.sm,power.limit,temperature.gpu,memory.total"

@@ -179,6 +179,7 @@ def _trl(case: Case, model: Any, batches: Sequence[Sequence[Item]]) -> dict[str,
         precision="bf16",
         checkpointing=case.checkpointing,
         compiled=case.compile,
+        unmasked=case.side == "trl strongest",
     )
     size, tried = case.items, list[dict[str, Any]]()
     while len(tried) < 2 and size:  # close to the card's memory the allocator is slow: half as many items may be faster

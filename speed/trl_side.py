@@ -98,6 +98,8 @@ class TrlSide:
         precision: ``fp32`` or ``bf16`` (autocast over float32 weights, as TRL does it).
         checkpointing: make activations again in the backward pass, as TRL does by default.
         compiled: compile the decoder layers, for any length.
+        unmasked: leave the attention mask out, in TRL's favour. Its rows are padded on the right, so under causal
+            attention no token that counts sees padding, and without a mask PyTorch takes its flash attention.
     """
 
     def __init__(
@@ -112,6 +114,7 @@ class TrlSide:
         precision: str = "fp32",
         checkpointing: bool = False,
         compiled: bool = False,
+        unmasked: bool = False,
     ) -> None:
         self.name = f"TRL {'strongest' if strongest else 'stock'}{', sorted' if sort else ''}"
         self.strongest, self.sort, self.lr = strongest, sort, lr
@@ -121,6 +124,8 @@ class TrlSide:
         self.trainer = self._make_trainer(model, items, beta, lam, precision, checkpointing)
         # What Trainer.train does to a model: autocast around its forward when training in bf16.
         self.model = self.trainer.accelerator.prepare_model(self.trainer.model).train()
+        if unmasked:
+            self.model.register_forward_pre_hook(_without_mask, with_kwargs=True)
         for layer in self.model.model.layers if compiled else ():
             layer.compile(dynamic=True)
         self._parameters = trained(self.model)
@@ -220,6 +225,10 @@ class TrlSide:
         return {name: tensor.clone() for name, tensor in self._start.items()}
 
 
+def _without_mask(_: Any, positional: Any, named: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    return positional, {**named, "attention_mask": None}
+
+
 def stock(setup: Setup) -> TrlSide:
     """A: TRL as it comes, except that only attention trains and nothing is checkpointed."""
     return _side(setup, strongest=False)
@@ -236,4 +245,5 @@ def strongest_sorted(setup: Setup) -> TrlSide:
 
 
 def _side(setup: Setup, **options: bool) -> TrlSide:
+    options["unmasked"] = options["strongest"] and setup.device != "cpu"
     return TrlSide(setup.model(), setup.items(), setup.beta, setup.lam, setup.lr, precision=setup.precision, **options)
