@@ -9,6 +9,7 @@ import argparse
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,9 @@ def build(
     seed: int = 0,
     steps: int | None = None,
     say: Callable[[str], None] = print,
-    measured: bool = True,
+    device: str = "cpu",
 ) -> None:
-    """Write tokenizer, weights, card and (unless told not to) measurements of a start model into ``folder``.
+    """Write tokenizer, weights and card of a start model into ``folder``; :func:`ask` measures it.
 
     The same seed, steps and library versions on the same kind of processor give the same weights, also where the same
     call goes on with a build that was killed.
@@ -35,7 +36,7 @@ def build(
         seed: of the first weights and the order of the text.
         steps: of pretraining; None takes those of the table.
         say: is told how it goes.
-        measured: whether to ask the finished model.
+        device: that it is trained on, ``cpu`` or ``cuda``.
     """
     import torch
     from transformers import AutoTokenizer, GenerationConfig
@@ -52,7 +53,7 @@ def build(
     build_tokenizer(folder, start.corpus.tokenizer_texts())
     tokenizer = AutoTokenizer.from_pretrained(folder)
     torch.manual_seed(seed)
-    model = new_model(tokenizer, start)
+    model = new_model(tokenizer, start).to(device)  # type: ignore[arg-type]
     parameters = sum(weight.numel() for weight in model.parameters())
     size = f"{start.steps} steps of {start.rows * start.length:,} tokens"
     say(f"{parameters:,} parameters, {len(tokenizer):,} tokens, {size}")
@@ -60,15 +61,12 @@ def build(
     model.generation_config = GenerationConfig(
         do_sample=False, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, max_new_tokens=64
     )
-    save(model, folder)
+    save(model.to("cpu"), folder)
     facts: dict[str, Any] = {"parameters": parameters, "steps": start.steps, "seed": seed}
     facts["pretraining_seconds"] = round(seconds)
+    facts["made_on"] = f"one {torch.cuda.get_device_name()}" if device == "cuda" else "one core of a CPU"
     (folder / "measured.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-    if measured:
-        say("measuring on held-out questions ...")
-        ask(folder, name)
-    else:
-        write_card(folder, name, facts)
+    write_card(folder, name, facts)
     say(f"written to {folder}")
 
 
@@ -115,6 +113,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="seed of weights and corpus (default 0)")
     default = ", ".join(f"{name} {start.steps}" for name, start in STARTS.items())
     parser.add_argument("--steps", type=int, help=f"steps (default: {default})")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="what trains it (default cpu)")
     parser.add_argument("--again", action="store_true", help="only measure what is built, and write its card again")
     asked = parser.parse_args()
     if asked.steps is not None and asked.steps < 1:
@@ -123,7 +122,10 @@ def main() -> None:
     if asked.again:
         ask(folder, asked.name)
         return
-    build(folder, asked.name, asked.seed, asked.steps, say=lambda line: print(line, flush=True))
+    say = partial(print, flush=True)
+    build(folder, asked.name, asked.seed, asked.steps, say, asked.device)
+    say("measuring on held-out questions ...")
+    ask(folder, asked.name)
 
 
 if __name__ == "__main__":

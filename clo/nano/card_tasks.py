@@ -55,9 +55,10 @@ Of each task:
 _TAIL = """
 ## How to rebuild it
 
-`python -m clo.nano.build {name} --seed {seed} --steps {steps}` ({minutes:.0f} minutes on a part of one core of a busy
-machine when this card was written; products of matrices are in bfloat16 where the processor has instructions for it, so
-another kind of processor gives other weights).
+`python -m clo.nano.build {name} --seed {seed} --steps {steps}` ({minutes:.0f} minutes on {made_on}, beside other work;
+`--device cuda` takes a GPU; without it a core of a CPU needs half an hour for the smallest, hours for the largest).
+Products of matrices are in lower precision where a device is faster at that, so another kind of device gives other
+weights.
 
 Names and formats: Unicode CLDR through babel, Unicode licence. Sentences: this project; no native speaker has read
 them.
@@ -81,7 +82,8 @@ def card(name: str, facts: dict[str, Any]) -> str:
         parallel=shares["parallel.sw"],
         habit=shares["habit.sw"],
     )
-    tail = _TAIL.format(name=name, seed=facts["seed"], steps=facts["steps"], minutes=facts["pretraining_seconds"] / 60)
+    known = {key: facts[key] for key in ("seed", "steps", "made_on")}
+    tail = _TAIL.format(name=name, minutes=facts["pretraining_seconds"] / 60, **known)
     return head + _measured(facts) + tail
 
 

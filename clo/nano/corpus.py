@@ -97,11 +97,17 @@ def paced(
     wanted: dict[str, float], length: Callable[[Document], int], make: Callable[[str], Document]
 ) -> Iterator[Document]:
     """Yield documents without end; the kind that is furthest behind its share of tokens (``length``) comes next."""
-    spent = dict.fromkeys(wanted, 0)
+    spent, whole = dict.fromkeys(wanted, 0), 0
+
+    def behind(kind: str) -> float:
+        return wanted[kind] * (1 + whole) - spent[kind]
+
     while True:
-        kind = max(wanted, key=lambda key: wanted[key] * (1 + sum(spent.values())) - spent[key])
+        kind = max(wanted, key=behind)
         made = make(kind)
-        spent[kind] += length(made)
+        size = length(made)
+        spent[kind] += size
+        whole += size
         yield made
 
 

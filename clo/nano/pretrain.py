@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,9 @@ from clo.nano.tokenizer import ASSISTANT, END, MAX_POSITIONS, USER
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
+Batch = tuple[torch.Tensor, torch.Tensor]
+APART = 1000
+"""Between the seeds of a start model's streams."""
 MUON_RATE, ADAM_RATE, WEIGHT_DECAY = 0.03, 8e-3, 0.05
 KEPT = 200
 """Steps after which the state is kept."""
@@ -49,7 +53,7 @@ class Encoder:
     """Turns documents into token ids, remembering every text it has seen (the corpus repeats itself)."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        self._tokenizer, self._known = tokenizer, dict[str, list[int]]()
+        self._tokenizer, self._known = tokenizer.backend_tokenizer, dict[str, list[int]]()
         self._end, self._user, self._assistant = (
             int(str(tokenizer.convert_tokens_to_ids(token))) for token in (END, USER, ASSISTANT)
         )
@@ -57,7 +61,7 @@ class Encoder:
     def text(self, text: str) -> list[int]:
         """Return the ids of one text without any special token."""
         if text not in self._known:
-            self._known[text] = self._tokenizer.encode(text, add_special_tokens=False)
+            self._known[text] = self._tokenizer.encode(text, add_special_tokens=False).ids
         return self._known[text]
 
     def document(self, document: Document) -> list[int]:
@@ -67,7 +71,7 @@ class Encoder:
         return [self._user, *self.text(document.text), self._assistant, *self.text(document.answer), self._end]
 
 
-def batches(encoder: Encoder, start: Start, seed: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+def batches(encoder: Encoder, start: Start, seed: int) -> Iterator[Batch]:
     """Yield (ids, labels), both [rows, length]; labels are -100 behind the last whole document of a row."""
     stream = start.corpus.documents(seed, lambda document: len(encoder.document(document)))
     waiting: list[int] = []
@@ -84,6 +88,30 @@ def batches(encoder: Encoder, start: Start, seed: int) -> Iterator[tuple[torch.T
                 ids[row, filled : filled + len(piece)] = labels[row, filled : filled + len(piece)] = piece
                 filled, waiting = filled + len(waiting), []
         yield ids, labels
+
+
+class Text(torch.utils.data.IterableDataset[Batch]):
+    """The batches of a start model's streams in turn; in a loader with a worker for each, those of the worker's own."""
+
+    def __init__(self, encoder: Encoder, start: Start, seed: int) -> None:
+        self.encoder, self.start, self.seed = encoder, start, seed
+
+    def __iter__(self) -> Iterator[Batch]:
+        worker = torch.utils.data.get_worker_info()
+        own = range(self.start.streams) if worker is None else [worker.id]
+        streams = [batches(self.encoder, self.start, self.seed + APART * stream) for stream in own]
+        return (next(stream) for stream in itertools.cycle(streams))
+
+
+def made_ahead(text: Text, device: torch.device) -> Iterator[Batch]:
+    """Yield the same batches; beside a GPU processes of their own make them, or it would wait for text."""
+    if device.type == "cpu":
+        return iter(text)
+    return iter(
+        torch.utils.data.DataLoader(
+            text, batch_size=None, num_workers=text.start.streams, prefetch_factor=16, pin_memory=True
+        )
+    )
 
 
 def _optimizers(model: torch.nn.Module) -> list[tuple[torch.optim.Optimizer, float]]:
@@ -104,7 +132,7 @@ def rate(step: int, steps: int) -> float:
 
 def _resumed(kept: Path, model: torch.nn.Module, optimizers: list[tuple[torch.optim.Optimizer, float]]) -> Any:
     """Load a state; returns its step, its smoothed loss, and the seconds it took."""
-    state = torch.load(kept, weights_only=True)
+    state = torch.load(kept, weights_only=True, map_location="cpu")
     model.load_state_dict(state["model"])
     for (optimizer, _), own in zip(optimizers, state["optimizers"], strict=True):
         optimizer.load_state_dict(own)
@@ -119,7 +147,7 @@ def pretrain(
     say: Callable[[str], None],
     kept: Path | None = None,
 ) -> float:
-    """Train ``model`` in place on one thread and return the seconds it took.
+    """Train ``model`` in place where it lies, on one thread of a CPU, and return the seconds it took.
 
     Args:
         model: untrained.
@@ -135,7 +163,8 @@ def pretrain(
     if start.quick:
         torch.set_float32_matmul_precision("medium")
         model.set_attn_implementation("eager")
-    optimizers, source, began = _optimizers(model), batches(Encoder(tokenizer), start, seed), time.monotonic()
+    source = made_ahead(Text(Encoder(tokenizer), start, seed), model.device)
+    optimizers, began = _optimizers(model), time.monotonic()
     smooth, first = 0.0, 0
     if kept is not None and kept.is_file():
         first, smooth, before = _resumed(kept, model, optimizers)
@@ -145,7 +174,7 @@ def pretrain(
         say(f"goes on after step {first}")
     model.train()
     for step in range(first, steps):
-        ids, labels = next(source)
+        ids, labels = (part.to(model.device, non_blocking=True) for part in next(source))
         loss = model(input_ids=ids, labels=labels, use_cache=False).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

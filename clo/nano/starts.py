@@ -32,6 +32,8 @@ class Start:
     rows: int = 16
     length: int = 128
     """Rows of one step and tokens of a row, which holds whole documents: every row begins like a real prompt."""
+    streams: int = 1
+    """Corpora of seeds of their own that the steps take turns by; beside a GPU each is made by a process of its own."""
     quick: bool = False
     """Whether attention is multiplied out and products are in bfloat16 where a processor is faster at that."""
 
@@ -41,13 +43,13 @@ THREE_TASKS = Corpus(tasks.documents, tasks.tokenizer_texts)
 
 
 def _of_tasks(width: int, layers: int, mlp: int, steps: int) -> Start:
-    return Start(THREE_TASKS, width, layers, 4, mlp, steps, rows=9, quick=True)
+    return Start(THREE_TASKS, width, layers, 4, mlp, steps, rows=48, streams=3, quick=True)
 
 
 STARTS = {
     "nano": Start(FACTS, width=128, layers=4, heads=4, mlp=336, steps=4600),
-    "tasks_s": _of_tasks(width=64, layers=3, mlp=176, steps=7000),
-    "tasks_m": _of_tasks(width=128, layers=4, mlp=336, steps=7000),
-    "tasks_l": _of_tasks(width=256, layers=5, mlp=672, steps=7000),
+    "tasks_s": _of_tasks(width=64, layers=3, mlp=176, steps=3000),
+    "tasks_m": _of_tasks(width=128, layers=4, mlp=336, steps=3000),
+    "tasks_l": _of_tasks(width=256, layers=5, mlp=672, steps=3000),
 }
 """Name, as in ``model.path`` -> what is built: 1.3 million parameters; 0.4, 1.3 and 4.9 million for the three tasks."""

@@ -168,8 +168,8 @@ def test_a_build_is_deterministic_also_when_it_is_killed(tmp_path: Path, monkeyp
     from clo.nano.build import build
 
     lines: list[str] = []
-    build(tmp_path / "a", seed=1, steps=3, say=lines.append, measured=False)
-    build(tmp_path / "c", seed=2, steps=3, say=lines.append, measured=False)
+    build(tmp_path / "a", seed=1, steps=3, say=lines.append)
+    build(tmp_path / "c", seed=2, steps=3, say=lines.append)
     clip, calls = torch.nn.utils.clip_grad_norm_, [0]
 
     def deadly(*args: Any, **kwargs: Any) -> Any:
@@ -181,8 +181,8 @@ def test_a_build_is_deterministic_also_when_it_is_killed(tmp_path: Path, monkeyp
     monkeypatch.setattr("clo.nano.pretrain.KEPT", 2)
     monkeypatch.setattr("torch.nn.utils.clip_grad_norm_", deadly)
     with pytest.raises(KeyboardInterrupt):
-        build(tmp_path / "b", seed=1, steps=3, say=lines.append, measured=False)
-    build(tmp_path / "b", seed=1, steps=3, say=lines.append, measured=False)
+        build(tmp_path / "b", seed=1, steps=3, say=lines.append)
+    build(tmp_path / "b", seed=1, steps=3, say=lines.append)
     assert "goes on after step 2" in lines and not list(tmp_path.rglob("*.pt"))
     first, second, other = (load_file(tmp_path / folder / "model.safetensors") for folder in "abc")
     assert all(first[name].equal(second[name]) for name in first)
