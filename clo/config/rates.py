@@ -10,6 +10,7 @@ every method.
 from __future__ import annotations
 
 import re
+from enum import Enum
 from pathlib import Path
 
 from omegaconf import OmegaConf
@@ -79,9 +80,22 @@ def at(scale: str | None, values: dict[str, object]) -> object:
     return values[name]
 
 
+def by(choice: object, values: dict[str, object]) -> object:
+    """What a study has for a setting's choice, of what it says for each, such as a rate for every loss.
+
+    Raises:
+        UserError: the study says nothing for this one.
+    """
+    name = choice.value if isinstance(choice, Enum) else choice
+    if name not in values:
+        raise UserError(f"this study has values for {', '.join(values)}, and none for {name}; choose one of them")
+    return values[str(name)]
+
+
 def register_rates() -> None:
-    """Make all four known to the files of ``conf/``."""
+    """Make them known to the files of ``conf/``."""
     OmegaConf.register_new_resolver("at", at, replace=True)
+    OmegaConf.register_new_resolver("by", by, replace=True)
     OmegaConf.register_new_resolver("pick", pick, replace=True)
     OmegaConf.register_new_resolver("rate", rate, replace=True)
     OmegaConf.register_new_resolver("short_name", short_name, replace=True)

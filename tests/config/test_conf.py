@@ -11,8 +11,9 @@ from composed import composed, run_of
 from conftest import ROOT
 from omegaconf import OmegaConf
 
+from clo.config.choices import Loss
 from clo.config.parse import parse, plain
-from clo.config.rates import size_of
+from clo.config.rates import by, size_of
 from clo.errors import UserError
 
 CONF = ROOT / "conf"
@@ -43,7 +44,7 @@ CELLS = {
     "demo": 4,
     "fixed_steps": 72,
     "guide": 120,
-    "losses": 36,
+    "losses": 72,
     "main_grid": 90,
     "memory": 6,
     "real_model": 32,
@@ -125,6 +126,15 @@ def test_every_method_with_every_model_has_its_own_learning_rate() -> None:
         assert sorted(recipe.lr) == sorted(methods)
         assert run.method.lr == recipe.lr[method]
         assert run.batch_size == recipe.batch_size
+
+
+@pytest.mark.parametrize("loss", Loss)
+def test_every_loss_has_the_best_of_its_tries(loss: Loss) -> None:
+    run = run_of("study=losses", "method=clo", f"method.loss={loss.value}")
+    assert (run.method.lr == 2e-3) == (loss in (Loss.dpop, Loss.sigmoid_norm)) and run.method.lr >= 1e-3
+    assert run.method.lam == {Loss.dpop: 0.9, Loss.apo_down: 0.98, Loss.orpo: 0.98}.get(loss, 0.5)
+    with pytest.raises(UserError, match="this study has values for ipo, and none for hinge; choose one of them"):
+        by(Loss.hinge, {"ipo": 1e-3})
 
 
 @pytest.mark.parametrize(
