@@ -205,4 +205,7 @@ KINDS: dict[str, Callable[[str, Sequence[Line], str], Table]] = {
 }  # fmt: skip
 
 if __name__ == "__main__":
-    print(*write_docs(Path(sys.argv[1] if len(sys.argv) > 1 else "docs")), sep="\n")
+    try:
+        print(*write_docs(Path(sys.argv[1] if len(sys.argv) > 1 else "docs")), sep="\n")
+    except UserError as error:
+        sys.exit(f"error: {error}")

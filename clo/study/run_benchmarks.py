@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from clo.config import EvaluationConfig
-from clo.config.parse import plain
+from clo.config.parse import RunConfig, plain
+from clo.errors import UserError
 from clo.evaluation.benchmarks.lm_eval import evaluate_lm_eval, harness_tasks
-from clo.evaluation.benchmarks.options import BenchmarkOptions
+from clo.evaluation.benchmarks.options import BenchmarkOptions, lacking
 from clo.evaluation.benchmarks.run import Store, evaluate_benchmarks
 from clo.evaluation.benchmarks.task_files import write_task_files
+from clo.evaluation.benchmarks.tasks import task_of
 from clo.storage.digest import digest_of
 from clo.storage.files import write_json, write_text
 from clo.storage.progress import shared, stage
@@ -48,7 +51,7 @@ def benchmark_scores(session: Session, model: Any, place: Path | None = None, ke
         key: content hash of what the scores depend on; none computes it.
 
     Raises:
-        UserError: rows cannot be read, or a benchmark has neither language.
+        UserError: rows cannot be read, or a benchmark has neither the source nor any target.
     """
     run, home = session.run, session.folder.path
     if not run.evaluation.benchmarks.names and not run.evaluation.benchmarks.harness:
@@ -56,14 +59,31 @@ def benchmark_scores(session: Session, model: Any, place: Path | None = None, ke
     key = session.key(model) if key is None else key
     if not run.lang.further:
         return _scores(session, model, run.lang.code, Store(place or home / "benchmarks", key))
+    lacks = _lacked(run)
     found: dict[str, Any] = {}
     before: Path | None = None
     for code in run.lang.codes()[1:]:
         folder = target_folder(home, code) / "benchmarks" if place is None else place / code
         session.ranks.mains(partial(_bring_source, before, folder))
-        found[code] = _scores(session, model, code, Store(folder, key))
+        found[code] = _scores(session, model, code, Store(folder, key), lacks[code])
         before = folder
     return {"targets": found}
+
+
+def _lacked(run: RunConfig) -> dict[str, dict[str, dict[str, str]]]:
+    """Target -> benchmarks that have neither it nor the source -> why not, by side."""
+    options = options_of(run.evaluation, 0)
+    lacks: dict[str, dict[str, dict[str, str]]] = {code: {} for code in run.lang.codes()[1:]}
+    for name in run.evaluation.benchmarks.names:
+        task = task_of(name)
+        source = lacking(task, run.lang.source, options)
+        for code, found in lacks.items():
+            if source and (target := lacking(task, code, options)):
+                found[name] = {"target": target, "en": source}
+        if all(name in found for found in lacks.values()):
+            reasons = dict.fromkeys(why for found in lacks.values() for why in found[name].values())
+            raise UserError(f"{name} has none of the run's languages: {'; '.join(reasons)}")
+    return lacks
 
 
 def _bring_source(before: Path | None, folder: Path) -> None:
@@ -73,19 +93,25 @@ def _bring_source(before: Path | None, folder: Path) -> None:
         write_text(folder / side.name, side.read_text(encoding="utf-8"))
 
 
-def _scores(session: Session, model: Any, target: str, store: Store) -> dict[str, Any]:
+def _scores(
+    session: Session, model: Any, target: str, store: Store, lacked: Mapping[str, dict[str, str]] | None = None
+) -> dict[str, Any]:
+    """Of one target; what is ``lacked`` is not asked."""
+    lacked = lacked or {}
     run, folder = session.run, session.folder
     asked, options = run.evaluation.benchmarks, options_of(run.evaluation, run.trainer.budget())
     languages = (run.lang.source, target)
     found: dict[str, Any] = {}
-    if asked.names:
+    if names := [name for name in asked.names if name not in lacked]:
         with stage(folder, "benchmarks") as tick:
 
             def progress(name: str, done: int, total: int) -> None:
                 tick(done, total, name)
 
-            made = evaluate_benchmarks(session.subject(model), asked.names, languages, options, store, progress)
+            made = evaluate_benchmarks(session.subject(model), names, languages, options, store, progress)
         found |= {"scores": made["results"], "left_out": made["left_out"]}
+    if lacked:
+        found = {"scores": found.get("scores", {}), "left_out": {**found.get("left_out", {}), **lacked}}
     if asked.harness:
         with stage(folder, "lm-eval"):
             found["lm_eval"] = session.ranks.mains(lambda: _harness_scores(session, model, store))

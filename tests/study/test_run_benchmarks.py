@@ -74,6 +74,22 @@ def test_start_and_trained_model_in_both_languages(
     assert ended.code == 0 and kept[0].stat().st_mtime_ns == before  # another run of the same start model
 
 
+def test_of_several_targets_those_are_asked_that_a_benchmark_has(
+    warm: WarmRuns, tiny_folder: Path, questions: Path, tmp_path: Path
+) -> None:
+    """XCOPA has Swahili alone here: Korean and English are left out, and say why."""
+    asked = ["lang=[ko,sw]", f"evaluation.benchmarks.data={questions}"]
+    ended = warm.run(tiny(tiny_folder, tmp_path, *asked, "evaluation.benchmarks.names=[xcopa]"), tmp_path)
+    assert ended.code == 0, ended.err
+    found = results(tmp_path)["benchmarks"]["targets"]
+    assert list(found["sw"]["scores"]["xcopa"]) == ["target"] and found["ko"]["scores"] == {}
+    assert "no language 'ko'" in found["ko"]["left_out"]["xcopa"]["target"]
+    assert "xcopa was not asked in Korean" in ended.out
+    ended = warm.run(tiny(tiny_folder, tmp_path / "b", *asked, "evaluation.benchmarks.names=[cmmlu]"), tmp_path)
+    assert ended.code == 1 and ended.err.startswith("error: cmmlu has none of the run's languages: ")
+    assert not list((tmp_path / "b").glob("outputs/runs/*/checkpoint/*"))
+
+
 def test_a_finished_run_is_asked_more(
     warm: WarmRuns, tiny_folder: Path, questions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
