@@ -72,7 +72,14 @@ def _always(_: Config) -> bool:
     return True
 
 
+def _smooths(config: Config) -> bool:
+    return compares(config) and config.get("method.label_smoothing") != "null"
+
+
 _SETTINGS = (
+    _Setting("method.loss", "loss ", compares),
+    _Setting("method.label_smoothing", "smoothing ", _smooths),
+    _Setting("method.anchor", "", _always, {"none": "no anchor", "kl": "KL anchor", "replay": "replay"}),
     _Setting("method.lam", "λ ", has_both),
     _Setting("method.nll_reduction", "", _has_nll, {"token_sum": "NLL per answer", "token_mean": "NLL per token"}),
     _Setting("method.beta", "β ", compares),
@@ -82,7 +89,7 @@ _SETTINGS = (
     _Setting("trainer.keep", "", _always, {"last": "last checkpoint", "best": "best checkpoint"}),
     *(_Setting(f"tuning.lora.{key}", f"LoRA {key} ", adapts) for key in ("r", "alpha", "dropout", "dora")),
 )
-_USUAL = "last checkpoint"
+_USUAL = ("last checkpoint", "loss sigmoid", "no anchor")
 """Said where others stand beside it alone."""
 _NOT_IN_LABEL = (*MACHINE, "lang", "data_size", "data.targets", "seed", "method.name", "tuning.name")
 """What decides no result, or has a place of its own in the table."""
@@ -107,7 +114,9 @@ def arms(runs: Sequence[tuple[str, str, str, Config]]) -> tuple[list[Arm], list[
     for setting in _SETTINGS:
         values = [_value(setting, config) for config in configs]
         there = {value for value in values if value is not None}
-        shared += [f"{setting.words}{value}" for value in there if len(there) == 1 and value != _USUAL]
+        shared += [
+            f"{setting.words}{value}" for value in there if len(there) == 1 and f"{setting.words}{value}" not in _USUAL
+        ]
         if len(there) > 1:
             found = [
                 arm if value is None else replace(arm, settings=(*arm.settings, (setting.words, value)))
