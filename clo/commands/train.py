@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import sys
+import time
 from collections.abc import Callable, Sequence
 
 import hydra
@@ -17,7 +18,7 @@ from clo.config.effect import OF_A_GRID, check_effect, check_recipe, read_by, wi
 from clo.config.messages import one_sentence
 from clo.config.parse import RunConfig, conf_dir, parse, register_schema
 from clo.config.precision import told
-from clo.config.targets import with_targets
+from clo.config.targets import Known, with_targets
 from clo.errors import UserError
 from clo.study.cell import Cell
 from clo.study.content import local_files
@@ -25,6 +26,8 @@ from clo.study.grid import run_grid, show_known
 from clo.study.known_grid import KnownGrid, recall, remember, seen
 from clo.study.run import run_cell, run_path
 
+TOLD = 10
+"""Cells after which a slow composing is told."""
 GROUPS = ("model", "lang", "method", "tuning", "data", "evaluation", "trainer", "logger")
 
 
@@ -84,16 +87,20 @@ def compose(words: Sequence[str]) -> tuple[list[RunConfig], list[Cell]]:
     read: set[str] = set()
     composed: list[DictConfig] = []
     notes: dict[str, None] = {}
+    targets: Known = {}
+    began = time.monotonic()
 
     @hydra.main(version_base="1.3", config_path=conf_dir(), config_name="config")
     def task(cfg: DictConfig) -> None:
         job = HydraConfig.get()
         here = job.mode == RunMode.RUN or job.launcher["_target_"].endswith("BasicLauncher")
+        if len(cells) == TOLD and time.monotonic() - began > 1:
+            print("composing the cells of the grid ...", flush=True)
         try:
             for group in GROUPS:
                 if group not in job.runtime.choices and group != "lang":  # Hydra lays options over each other
                     raise UserError(f"{group} needs one option; for a grid: python train.py -m {group}=<one>,<other>")
-            cfg = with_targets(cfg, [*job.overrides.task, *_places(job.overrides.hydra)], job.runtime.choices)
+            cfg = with_targets(cfg, [*job.overrides.task, *_places(job.overrides.hydra)], job.runtime.choices, targets)
             run = parse(cfg)
             measured = told((cfg.trainer.precision, cfg.model.dtype), run.trainer, run.model)
             notes.update(dict.fromkeys(filter(None, [measured])))

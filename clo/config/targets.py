@@ -19,13 +19,22 @@ from clo.errors import UserError
 CONFIG = "config"
 
 
-def with_targets(cfg: DictConfig, overrides: Sequence[str], choices: Mapping[str, str | None]) -> DictConfig:
+VALUES = ("seed", "data_size", "batch_size", "study_name", "output_dir", "cache_dir", "jobs", "retries", "plan")
+"""Settings of no group."""
+Known = dict[tuple[str, ...], DictConfig]
+"""A file of ``conf/lang`` and what can reach it of the overrides -> its part of the configuration."""
+
+
+def with_targets(
+    cfg: DictConfig, overrides: Sequence[str], choices: Mapping[str, str | None], known: Known | None = None
+) -> DictConfig:
     """The configuration with all targets that the overrides and the files choose; as it is where that is one.
 
     Args:
         cfg: as Hydra composed it; Hydra is still at work.
         overrides: what it was composed with.
         choices: Hydra's, by group; of several files it has none for ``lang``.
+        known: of the cells of one grid, which mostly have the same targets; is added to.
 
     Raises:
         UserError: none is chosen, or their sources differ.
@@ -37,8 +46,8 @@ def with_targets(cfg: DictConfig, overrides: Sequence[str], choices: Mapping[str
         raise UserError("lang=[] names no target; give one, such as lang=sw, or several, such as lang=[ko,sw]")
     if len(chosen) == 1:
         return cfg
-    others = [word for word in overrides if word.lstrip("+~").partition("=")[0] != "lang"]
-    found = [compose(CONFIG, [*others, f"lang={name}"]).lang for name in chosen]
+    others = [word for word in overrides if _key(word) != "lang"]
+    found = [_composed(name, others, {} if known is None else known) for name in chosen]
     if len({one.source for one in found}) > 1:
         raise UserError(f"lang=[{','.join(chosen)}] needs one source, and their files name several")
     first, *rest = found
@@ -46,6 +55,26 @@ def with_targets(cfg: DictConfig, overrides: Sequence[str], choices: Mapping[str
         cfg.lang = first
         cfg.lang.further = [Target(one.code, one.name, one.tier, one.identify) for one in rest]
     return OmegaConf.create(cfg)
+
+
+def _composed(name: str, others: Sequence[str], known: Known) -> DictConfig:
+    """The part of a target: values of other groups do not reach it, unless it asks for them by ``${...}``."""
+    reaching = (name, *(word for word in others if not _value_elsewhere(_key(word))))
+    if reaching in known:
+        return known[reaching].copy()
+    found: DictConfig = compose(CONFIG, [*others, f"lang={name}"]).lang
+    if "${" not in OmegaConf.to_yaml(found):
+        known[reaching] = found.copy()
+    return found
+
+
+def _value_elsewhere(key: str) -> bool:
+    """Whether a key sets a value outside of ``lang``, and chooses no file."""
+    return not key.startswith(("lang.", "hydra.")) and ("." in key or key in VALUES)
+
+
+def _key(word: str) -> str:
+    return word.lstrip("+~").partition("=")[0]
 
 
 def _chosen(overrides: Sequence[str]) -> list[str]:

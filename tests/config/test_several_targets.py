@@ -2,15 +2,49 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from called import refused
 from composed import run_of
+from conftest import ROOT
+from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from clo.config import LangConfig
 from clo.config.lang import Target, settled_size
-from clo.config.parse import parse, plain
+from clo.config.parse import parse, plain, register_schema
 from clo.errors import UserError
+
+
+def test_cells_of_a_grid_share_what_is_composed_of_their_targets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Values of other groups do not change it; what is set of the language does, and so does another file."""
+    from clo.config import targets
+
+    asked: list[str] = []
+
+    def composed(name: str, words: list[str]) -> Any:
+        asked.append(words[-1])
+        return compose(name, words)
+
+    monkeypatch.setattr(targets, "compose", composed)
+    known: targets.Known = {}
+    register_schema()
+    for words, expected in (
+        (["seed=0"], 2),
+        (["seed=1", "method.lr=1e-3"], 2),
+        (["lang.identify=none", "seed=1"], 4),
+        (["model=tasks_s"], 6),
+        (["seed=0"], 6),
+    ):
+        overrides = ["lang=[ko,sw]", *words]
+        with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+            cfg = compose("config", overrides, return_hydra_config=True)
+            found = targets.with_targets(cfg, overrides, cfg.hydra.runtime.choices, known)
+        assert len(asked) == expected, words
+        assert not [key for key in targets.VALUES if key not in found or (ROOT / "conf" / key).is_dir()]
+        assert [found.lang.code, found.lang.further[0].code] == ["ko", "sw"]
+        assert (found.lang.further[0].identify.name == "none") == (words[0] == "lang.identify=none")
 
 
 def test_the_order_of_targets_is_none_and_one_target_keeps_its_name() -> None:
