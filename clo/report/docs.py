@@ -6,10 +6,11 @@ A table stands between ``<!-- table: <study> <kind> -->`` and ``<!-- end of tabl
 * ``by size``: a row per language and arm, every size side by side;
 * ``equal``: CLO against SFT on the same weights, items and steps;
 * ``claims``: the paper's claims and their verdicts;
-* ``gains``: the gains that the papers report, beside ours.
+* ``gains``: the gains that the papers report, beside ours;
+* ``sentences``, ``curves``, ``shares``: of the guide's study, see :mod:`clo.report.guide.docs_tables`.
 
-``data/<study>.csv`` and, with ``_equal``, ``_claims`` and ``_gains`` after the study, are a report's table.csv,
-equal.csv, claims.csv and paper_gains.csv. `clo report … docs=docs` copies them and fills the tables in;
+``data/<study>.csv`` and, with ``_equal``, ``_claims``, ``_gains`` and so on after the study, are a report's table.csv,
+equal.csv, claims.csv, paper_gains.csv and the guide's. `clo report … docs=docs` copies them and fills the tables in;
 ``python -m clo.report.docs docs`` only fills.
 """
 
@@ -25,6 +26,7 @@ from pathlib import Path
 from clo.errors import UserError
 from clo.report.collect import grouped
 from clo.report.formats import DASH, daggered, decimal, signed
+from clo.report.guide.docs_tables import curves, sentences, shares
 from clo.report.labels import short
 from clo.report.paper import MEASURES
 from clo.storage.files import write_text
@@ -32,7 +34,11 @@ from clo.storage.files import write_text
 Line = Mapping[str, str]
 """Of a CSV file."""
 MARKED = re.compile(r"(<!-- table: (\S+) ([a-z]+(?: \w+)?) -->\n).*?(<!-- end of table -->)", re.DOTALL)
-FILES = {"table.csv": "", "equal.csv": "_equal", "claims.csv": "_claims", "paper_gains.csv": "_gains"}
+FILES = {
+    "table.csv": "", "equal.csv": "_equal", "claims.csv": "_claims", "paper_gains.csv": "_gains",
+    "guide_claims.csv": "_sentences", "guide_curves.csv": "_curves", "guide_variance.csv": "_shares",
+    "guide_peaks.csv": "_peaks", "guide_gaps.csv": "_gaps", "guide_joint.csv": "_joint",
+}  # fmt: skip
 """File of a report -> what follows the study in its name in ``data``."""
 TARGET = {"target_right": ("right object and language, %", 100.0), "target_chrf": ("chrF", 1.0)}
 """Column of table.csv -> (heading, factor); the first that the study has."""
@@ -74,7 +80,7 @@ def filled(text: str, data: Path, page: Path) -> str:
         begin, study, kind, end = found.groups()
         first, _, more = kind.partition(" ")
         name = f"{study}{f'_{first}' if f'_{first}' in FILES.values() else ''}.csv"
-        make = KINDS.get(first if first in ("at", "chrf", "equal", "claims", "gains") else kind)
+        make = KINDS.get(kind) or KINDS.get(first)
         if make is None or not (data / name).is_file():
             raise UserError(f"{page}: `table: {study} {kind}` needs {data / name} and a kind of {', '.join(KINDS)}")
         with (data / name).open(encoding="utf-8", newline="") as file:
@@ -202,6 +208,7 @@ def _gains(study: str, lines: Sequence[Line], _: str) -> Table:
 
 KINDS: dict[str, Callable[[str, Sequence[Line], str], Table]] = {
     "at": _at, "chrf": _chrf, "by size": _by_size, "equal": _equal, "claims": _claims, "gains": _gains,
+    "sentences": sentences, "curves": curves, "shares": shares,
 }  # fmt: skip
 
 if __name__ == "__main__":

@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 from called import called
 from conftest import ROOT
+from guide_fixture import SMALL, write_guide
 from report_fixture import write_run
 
 from clo.errors import UserError
 from clo.report.docs import KINDS, MARKED, filled, write_docs
 
 DATA = ROOT / "docs" / "data"
+OF_THE_GUIDE = ("sentences", "curves", "shares")
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 if not DATA.is_dir():
     pytest.skip("not a checkout of the repository", allow_module_level=True)
@@ -70,7 +72,7 @@ def test_the_command_keeps_numbers_and_fills_pages(tmp_path: Path, capsys: pytes
                 changes = {"tuning.name": "attention", "tuning.trains": "attention"}
                 write_run(outputs / "mine", "sw", method, size, seed, changes)
     kinds = [f"mine {kind}" for kind in ("at 100", "chrf 100", "by size", "equal", "claims", "gains")]
-    assert len(kinds) == len(KINDS)
+    assert len(kinds) == len(KINDS) - len(OF_THE_GUIDE)
     (tmp_path / "README.md").write_text(markers(kinds[0]), encoding="utf-8")
     (docs / "page.md").write_text(markers(*kinds), encoding="utf-8")
     (docs / "other.md").write_text("No table.\n", encoding="utf-8")
@@ -101,6 +103,23 @@ def test_the_command_keeps_numbers_and_fills_pages(tmp_path: Path, capsys: pytes
         shutil.rmtree(path)
     (docs / "page.md").write_text(markers("mine at 100"), encoding="utf-8")
     assert called(*command) == 0 and not (docs / "data" / "mine_equal.csv").exists()
+
+
+def test_the_guide_has_tables_of_its_own(tmp_path: Path) -> None:
+    """From run folders: what is known of the made-up study stands in its cells."""
+    write_guide(tmp_path / "outputs" / "guide", SMALL)
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    (docs / "page.md").write_text(markers(*(f"guide {kind}" for kind in OF_THE_GUIDE)), encoding="utf-8")
+    assert called("report", "study=guide", f"output_dir={tmp_path / 'outputs'}", f"docs={docs}") == 0
+    text = (docs / "page.md").read_text(encoding="utf-8")
+    (row,) = re.findall(r"^\| tasks_s \| facts \| facts \| languages with rows \|(.*)\|$", text, re.M)
+    found = [float(cell.split("(")[0]) for cell in row.split("|")]
+    lines = csv.DictReader(io.StringIO((docs / "data" / "guide_curves.csv").read_text(encoding="utf-8")))
+    known = [float(one["score"]) for one in lines if (one["tasks"], one["group"]) == ("facts", "seen")]
+    assert found == [round(score) for score in known] and len(found) == len(SMALL.amounts)
+    assert "| The gap of unseen languages stays as rows are added (within 2 points) |" in text
+    assert re.search(r"^\| left \| [\d.]+ \([\d.]+ to [\d.]+\) \|", text, re.M)
 
 
 @pytest.mark.parametrize("kind", ["nobody at 400", "fixed_steps by name", "fixed_steps cakes"])
