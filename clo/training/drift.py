@@ -31,6 +31,6 @@ def drift(records: Sequence[Mapping[str, float]]) -> list[str]:
     if before is not None and after is not None and after > SLACK * before:
         told.append(
             f"English answers lost probability (held-out nll_en {before:.2f} to {after:.2f} nats per token): fewer "
-            "steps (method.steps), a lower method.lr, or method=clo_en_nll keep it"
+            "steps (method.steps), a lower method.lr, method=clo_en_nll or method.loss=dpop keep it"
         )
     return told
