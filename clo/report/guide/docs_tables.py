@@ -26,7 +26,9 @@ def sentences(study: str, lines: Sequence[Line], _: str) -> Table:
 
 
 def curves(study: str, lines: Sequence[Line], _: str) -> Table:
-    """Scores by rows per language, of each task trained alone and with the others."""
+    """Scores by rows per language, of each task trained alone and with the others, in the mixture of most amounts."""
+    by_mixture = grouped(lines, lambda line: line["mixture"])
+    lines = max(by_mixture.values(), key=lambda own: len({line["rows"] for line in own}))
     amounts = sorted({int(line["rows"]) for line in lines})
     heads = [f"`{study}`", "trained", "task", "asked in", *(f"{amount:,} rows" for amount in amounts)]
     told = []
