@@ -28,7 +28,7 @@ COUNTS = {
     "logger": 2,
     "scale": 3,
     "preset": 2,
-    "mixture": 5,
+    "mixture": 6,
     "task": 10,
     "study": 25,
 }
