@@ -32,7 +32,7 @@ def mixture_splits(run: RunConfig) -> Splits:
     """Rows of the mixture's tasks in all languages of the run, taking turns; a row's group is its task.
 
     Raises:
-        UserError: a task that there is not, or fewer rows in a language than the mixture asks for.
+        UserError: a task that there is not, fewer rows in a language than the mixture asks for, or none to ask there.
     """
     train = []
     for task in run.mixture.tasks:
@@ -46,6 +46,12 @@ def mixture_splits(run: RunConfig) -> Splits:
     splits = apart(splits, {"train": "the mixture's tasks"}, run.lang.codes(), ())
     for task, sizes in run.table().items():
         _check_sizes(task, sizes, [row for row in splits.train if row.task == task])
+    for code in run.lang.codes():
+        if not any(code in row.prompts for row in splits.test):
+            raise UserError(
+                f"no task of the mixture ({', '.join(run.mixture.tasks)}) has rows in {code} to ask; leave {code} out of "
+                "lang=, or add a task that has it"
+            )
     return splits
 
 
