@@ -49,8 +49,8 @@ def mixture_splits(run: RunConfig) -> Splits:
     for code in run.lang.codes():
         if not any(code in row.prompts for row in splits.test):
             raise UserError(
-                f"no task of the mixture ({', '.join(run.mixture.tasks)}) has rows in {code} to ask; leave {code} out of "
-                "lang=, or add a task that has it"
+                f"no task of the mixture ({', '.join(run.mixture.tasks)}) has rows in {code} to ask; leave {code} out "
+                "of lang=, or add a task that has it"
             )
     return splits
 

@@ -8,7 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from composed import run_of
 from warm_runs import WarmRuns, tiny
+
+from clo.errors import UserError
+from clo.study.mixture import mixture_splits
 
 WORDS = (
     *("lang=[sw,ko]", "data=tasks", "mixture.name=mine", "mixture.seen=[sw]", "mixture.source=4", "mixture.others=3"),
@@ -99,3 +103,20 @@ def test_the_table_in_the_terminal(runs: dict[str, Path], capsys: pytest.Capture
     print_table(list(runs.values()))
     said = capsys.readouterr().out
     assert "Tasks of mixtures" in said and "maths+facts" in said and "rivers" in said and "4 + 3" in said
+
+
+def test_a_language_that_no_task_has_is_refused(tmp_path: Path) -> None:
+    """XQuAD has no Swahili; with a task that has it, it is asked in that one."""
+    for code in ("en", "de"):
+        rows = [{"id": str(k), "prompt": f"{code} {k}?", "response": f"{code} {k}"} for k in range(30)]
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (tmp_path / f"{code}.jsonl").write_text(text, encoding="utf-8")
+    words = ["lang=[de,sw]", "mixture.seen=[de]", "mixture.source=4", "mixture.others=2", "task=xquad"]
+    words += [f'tasks.xquad.path="{tmp_path}/{{lang}}.jsonl"', "tasks.xquad.columns.prompt=prompt"]
+    words += [f"tasks.xquad.columns.{name}=response" for name in ("response", "gold")]
+    words += ["tasks.xquad.splits={train: 'validation[:10]', dev: 'validation[10:20]', test: 'validation[20:]'}"]
+    said = r"no task of the mixture \(xquad\) has rows in sw to ask; leave sw out of lang=, or add a task that has it"
+    with pytest.raises(UserError, match=said):
+        mixture_splits(run_of("mixture=guide_joint", "method=sft", *words, "mixture.tasks=[xquad]"))
+    both = mixture_splits(run_of("mixture=guide_joint", "method=sft", *words, "mixture.tasks=[xquad,maths]"))
+    assert {row.task for row in both.test if "sw" in row.prompts} == {"maths"}
