@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import chain, zip_longest
+from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import TypeVar
 
@@ -104,8 +104,7 @@ def mixed_rows(run: RunConfig, rows: Sequence[Row]) -> list[Row]:
     found = []
     for task, sizes in run.table().items():
         own = [row for row in rows if row.task == task]
-        parts = [[row.only([code]) for row in own if code in row.prompts][:size] for code, size in sizes.items()]
-        found.append(joined(parts))
+        found.append(joined([_first(own, code, size) for code, size in sizes.items()]))
     return _in_turn(found)
 
 
@@ -114,9 +113,13 @@ def asked_rows(run: RunConfig, rows: Sequence[Row], most: int) -> list[Row]:
     found = []
     for task in run.mixture.tasks:
         own = [row for row in rows if row.task == task]
-        parts = [[row.only([code]) for row in own if code in row.prompts][:most] for code in run.lang.codes()]
-        found.append(joined(parts))
+        found.append(joined([_first(own, code, most) for code in run.lang.codes()]))
     return _in_turn(found)
+
+
+def _first(rows: Sequence[Row], code: str, most: int) -> list[Row]:
+    """The first rows that there are in a language, in it alone."""
+    return list(islice((row.only([code]) for row in rows if code in row.prompts), most))
 
 
 def mixed_items(run: RunConfig, rows: Sequence[Row], renderer: Renderer) -> tuple[list[Item], ItemCounts]:
