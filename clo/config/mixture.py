@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from clo.config.choices import Anchor
+from clo.config.lang import LangConfig, Target
 from clo.config.rejected import kinds_of
-from clo.config.tasks import EMBEDDED
+from clo.config.tasks import EMBEDDED, TaskConfig
 from clo.errors import UserError, check, plain_name
 
 if TYPE_CHECKING:
@@ -59,6 +60,20 @@ class MixtureConfig:
                 "mixture.total and mixture.shares belong together: the rows in all, and how they are shared"
             )
         check(self.total is None or self.total >= 1, "mixture.total", "a number of rows, at least 1", self.total)
+
+    def asked_in(self, lang: LangConfig, tasks: Mapping[str, TaskConfig]) -> LangConfig:
+        """The languages without those that are not trained and that no task is asked in, while two targets are left."""
+        testers = [tasks.get(tasks[name].tested_by or name) if name in tasks else None for name in self.tasks]
+        counts = [*(self.rows or {}).values(), *(self.shares or {}).values()]
+        trained = {*(self.seen or lang.codes()), *(code for own in counts for code in own)}
+        left = [
+            one for one in lang.targets()
+            if one.code in trained or any(task is None or task.has(one.code) for task in testers)
+        ]  # fmt: skip
+        if len(left) < 2 or len(left) == len(lang.codes()) - 1:
+            return lang
+        first, *rest = left
+        return replace(first, further=[Target(one.code, one.name, one.tier, one.identify) for one in rest])
 
     def table(self, codes: Sequence[str]) -> Table:
         """Rows by task and language, zeros included.

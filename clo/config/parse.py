@@ -86,6 +86,7 @@ class RunConfig:
         if self.mixture.name:
             check_mixed(self)
             self.tasks = with_testers(self.tasks, self.mixture.tasks)
+            self.lang = self.mixture.asked_in(self.lang, self.tasks)
             lengths = [task.max_new_tokens or 0 for task in self.tasks.values()]
             most = max([self.evaluation.max_new_tokens, *lengths])
             self.evaluation = replace(self.evaluation, max_new_tokens=most)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import time
@@ -157,11 +158,34 @@ def pretrain(
         say: is told how it goes.
         kept: file of the latest state, from which a broken training goes on to the same weights; gone at the end.
     """
-    steps = start.steps
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
+    with _precision("medium") if start.quick else contextlib.nullcontext():
+        return _trained(model, tokenizer, start, seed, say, kept)
+
+
+@contextlib.contextmanager
+def _precision(precision: str) -> Iterator[None]:
+    """How exactly float32 matrices are multiplied, in this process, until the end."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def _trained(
+    model: LlamaForCausalLM,
+    tokenizer: PreTrainedTokenizerBase,
+    start: Start,
+    seed: int,
+    say: Callable[[str], None],
+    kept: Path | None,
+) -> float:
+    """As `pretrain`, at the precision that is set."""
+    steps = start.steps
     if start.quick:
-        torch.set_float32_matmul_precision("medium")
         model.set_attn_implementation("eager")
     source = made_ahead(Text(Encoder(tokenizer), start, seed), model.device)
     optimizers, began = _optimizers(model), time.monotonic()

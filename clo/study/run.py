@@ -157,8 +157,8 @@ def _fewer(run: RunConfig, rows: Splits) -> str:
     evaluation, there = run.evaluation, len(rows.held_out(run.evaluation))
     if run.mixture.name:
         most = evaluation.rows or ROWS
-        languages = len(run.lang.codes())
-        return f"asked: the first {most} rows of {evaluation.split.name} of each task, in {languages} languages\n"
+        languages = ", ".join(run.lang.codes())
+        return f"asked: the first {most} rows of {evaluation.split.name} of each task, in {languages}\n"
     split, used = evaluation.split.name, len(rows.evaluated(evaluation))
     if evaluation.rows is None and used < there:
         return f"tested on the first {used} of {there} rows of {split}; evaluation.rows={there} takes all\n"

@@ -120,10 +120,13 @@ def test_every_chat_answer_is_english_and_all_tasks_have_some(documents: list[co
 
 
 def test_the_command_builds_one_again(tmp_path: Path) -> None:
+    import torch
+
     from clo.nano.build import build
 
     lines: list[str] = []
     build(tmp_path, "tasks_s", steps=2, say=lines.append)
+    assert torch.get_float32_matmul_precision() == "highest"  # what a build sets for itself
     packaged = weights_of(0, PACKAGED[0]) / "tokenizer.json"
     assert (tmp_path / "tokenizer.json").read_bytes() == packaged.read_bytes()
     assert "Not measured." in (tmp_path / "README.md").read_text(encoding="utf-8")

@@ -105,8 +105,8 @@ def test_the_table_in_the_terminal(runs: dict[str, Path], capsys: pytest.Capture
     assert "Tasks of mixtures" in said and "maths+facts" in said and "rivers" in said and "4 + 3" in said
 
 
-def test_a_language_that_no_task_has_is_refused(tmp_path: Path) -> None:
-    """XQuAD has no Swahili; with a task that has it, it is asked in that one."""
+def test_a_language_that_no_task_has_is_not_asked(tmp_path: Path) -> None:
+    """XQuAD has no Swahili; with a task that has it, it is asked in that one. Two targets there must be."""
     for code in ("en", "de"):
         rows = [{"id": str(k), "prompt": f"{code} {k}?", "response": f"{code} {k}"} for k in range(30)]
         text = "".join(json.dumps(row) + "\n" for row in rows)
@@ -118,5 +118,16 @@ def test_a_language_that_no_task_has_is_refused(tmp_path: Path) -> None:
     said = r"no task of the mixture \(xquad\) has rows in sw to ask; leave sw out of lang=, or add a task that has it"
     with pytest.raises(UserError, match=said):
         mixture_splits(run_of("mixture=guide_joint", "method=sft", *words, "mixture.tasks=[xquad]"))
+    three = run_of("mixture=guide_joint", "method=sft", *words, "lang=[de,zh,sw]", "mixture.tasks=[xquad]")
+    assert three.lang.codes() == ("en", "de", "zh") and set(three.table()["xquad"]) == {"en", "de", "zh"}
+    maths = run_of(
+        "mixture=guide_joint",
+        "method=sft",
+        "lang=[de,zh,ko]",
+        "task=[mcot_maths,mgsm]",
+        *words[1:2],
+        "mixture.tasks=[mcot_maths]",
+    )
+    assert maths.lang.codes() == ("en", "de", "zh")  # MGSM, which it is asked on, has no Korean
     both = mixture_splits(run_of("mixture=guide_joint", "method=sft", *words, "mixture.tasks=[xquad,maths]"))
     assert {row.task for row in both.test if "sw" in row.prompts} == {"maths"}
