@@ -26,7 +26,7 @@ from clo.study.grid import run_grid, show_known
 from clo.study.known_grid import KnownGrid, recall, remember, seen
 from clo.study.run import run_cell, run_path
 
-TOLD = 10
+MANY = 10
 """Cells after which a slow composing is told."""
 GROUPS = ("model", "lang", "method", "tuning", "data", "evaluation", "trainer", "logger")
 
@@ -94,7 +94,7 @@ def compose(words: Sequence[str]) -> tuple[list[RunConfig], list[Cell]]:
     def task(cfg: DictConfig) -> None:
         job = HydraConfig.get()
         here = job.mode == RunMode.RUN or job.launcher["_target_"].endswith("BasicLauncher")
-        if len(cells) == TOLD and time.monotonic() - began > 1:
+        if len(cells) == MANY and time.monotonic() - began > 1:
             print("composing the cells of the grid ...", flush=True)
         try:
             for group in GROUPS:

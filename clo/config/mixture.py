@@ -66,11 +66,12 @@ class MixtureConfig:
         testers = [tasks.get(tasks[name].tested_by or name) if name in tasks else None for name in self.tasks]
         counts = [*(self.rows or {}).values(), *(self.shares or {}).values()]
         trained = {*(self.seen or lang.codes()), *(code for own in counts for code in own)}
-        left = [
-            one for one in lang.targets()
-            if one.code in trained or any(task is None or task.has(one.code) for task in testers)
-        ]  # fmt: skip
-        if len(left) < 2 or len(left) == len(lang.codes()) - 1:
+
+        def kept(code: str) -> bool:
+            return code in trained or any(task is None or task.has(code) for task in testers)
+
+        left = [one for one in lang.targets() if kept(one.code)]
+        if len(left) < 2:
             return lang
         first, *rest = left
         return replace(first, further=[Target(one.code, one.name, one.tier, one.identify) for one in rest])

@@ -70,7 +70,7 @@ def _composed(name: str, others: Sequence[str], known: Known) -> DictConfig:
 
 def _value_elsewhere(key: str) -> bool:
     """Whether a key sets a value outside of ``lang``, and chooses no file."""
-    return not key.startswith(("lang.", "hydra.")) and ("." in key or key in VALUES)
+    return not key.startswith(("lang.", "hydra.")) and "@" not in key and ("." in key or key in VALUES)
 
 
 def _key(word: str) -> str:

@@ -118,6 +118,13 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.steps is not None and asked.steps < 1:
         parser.error(f"--steps is {asked.steps}, it must be at least 1")
+    if asked.device == "cuda" and not asked.again:
+        import torch
+
+        if not torch.cuda.is_available():
+            parser.error(
+                "--device cuda needs a GPU, and none is visible; leave it out, and a core of the CPU trains it"
+            )
     folder = asked.out or weights_of(asked.seed, asked.name)
     if asked.again:
         ask(folder, asked.name)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
 Batch = tuple[torch.Tensor, torch.Tensor]
+"""Ids and labels of a step, both int64 [rows, length]; see `batches`."""
 APART = 1000
 """Between the seeds of a start model's streams."""
 MUON_RATE, ADAM_RATE, WEIGHT_DECAY = 0.03, 8e-3, 0.05

@@ -20,19 +20,17 @@ import csv
 import re
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from clo.errors import UserError
 from clo.report.collect import grouped
 from clo.report.formats import DASH, daggered, decimal, signed
-from clo.report.guide.docs_tables import curves, sentences, shares
+from clo.report.guide.docs_tables import Line, Table, curves, sentences, shares
 from clo.report.labels import short
 from clo.report.paper import MEASURES
 from clo.storage.files import write_text
 
-Line = Mapping[str, str]
-"""Of a CSV file."""
 MARKED = re.compile(r"(<!-- table: (\S+) ([a-z]+(?: \w+)?) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 FILES = {
     "table.csv": "", "equal.csv": "_equal", "claims.csv": "_claims", "paper_gains.csv": "_gains",
@@ -90,9 +88,6 @@ def filled(text: str, data: Path, page: Path) -> str:
         return f"{begin}\n{body}\n{end}"
 
     return MARKED.sub(fill, text)
-
-
-Table = tuple[list[str], list[list[str]]]
 
 
 def _measures(
