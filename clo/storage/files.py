@@ -36,10 +36,16 @@ def json_text(value: Any) -> str:
 
 
 def csv_text(heads: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
-    """A CSV file: None is an empty cell, numbers stand in full precision."""
+    """A CSV file: None is an empty cell, numbers stand in full precision, a cell may hold any line break."""
     out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows([heads, *rows])
-    return out.getvalue()
+    writer, lines = csv.writer(out), []
+    for row in (heads, *rows):
+        # A writer that ends lines in a line feed leaves a lone carriage return unquoted.
+        writer.writerow(row)
+        lines.append(out.getvalue().removesuffix("\r\n") + "\n")
+        out.seek(0)
+        out.truncate()
+    return "".join(lines)
 
 
 def read_object(path: Path) -> dict[str, Any]:

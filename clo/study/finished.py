@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from clo.study.rebuild import has_model, stage_weights
 if TYPE_CHECKING:
     from clo.data.rows import Row
     from clo.study.session import Session
+    from clo.study.task_results import TaskResults
 
 
 BESIDE = ("evaluation.benchmarks.", "evaluation.rivals.")
@@ -128,7 +129,8 @@ def load_trained(run: RunConfig, path: Path) -> Any:
 def evaluate_again(path: Path, changes: Sequence[str] = ()) -> None:
     """Generate and score the answers of a finished run again, replacing samples.jsonl and scores once both are made.
 
-    The run stays ``done`` and its results stay as they are until then. Stopped, the same call goes on.
+    Where ``changes`` ask for benchmarks or rivals alone, the answers stay as they are. The run stays ``done`` and its
+    results stay as they are until then. Stopped, the same call goes on.
 
     Args:
         path: the run's folder.
@@ -141,7 +143,6 @@ def evaluate_again(path: Path, changes: Sequence[str] = ()) -> None:
     from clo.study.layer_choice import recorded_tuning
     from clo.study.outcome import write_results
     from clo.study.rivals import rivals_of
-    from clo.study.scores import answer_scores, trained_stamp
     from clo.study.session import open_session, renderer_of
 
     folder, run = finished_run(path, changes)
@@ -153,23 +154,50 @@ def evaluate_again(path: Path, changes: Sequence[str] = ()) -> None:
         session = open_session(replace(run, model=trained_config(run.model, path)), folder)
         model = load_trained(run, path).to(session.device)
         test = _test_rows(run)
+        # Asked otherwise, scores of other models would not be comparable.
+        beside = all(word.startswith(BESIDE) for word in changes)
         with session.precision():
-            scores, samples = answer_scores(session, model, test, "evaluate", trained_stamp(session), path)
+            answers = _answers_again(session, model, test, results, bool(changes) and beside)
             benchmarks = _benchmarks_again(session, run, model, results.get("benchmarks", {}))
         of_start = replace(session, run=run, renderer=renderer_of(run.model))
         tuning = recorded_tuning(run, path)
         rivals = rivals_of(of_start, model, test, tuning, lambda: load_start(run, path))
-        _keep_divergence(run, results, scores)
-        # Asked otherwise, scores of other models would not be comparable.
-        same = ("last", "rivals") if all(word.startswith(BESIDE) for word in changes) else ()
-        there = ("start", "oracle", "square", "train", "judged", "content", *same)
+        there = ("start", "oracle", "square", "train", "judged", "content", *(("last", "rivals") if beside else ()))
         kept = {key: results[key] for key in there if key in results}
-        made = {"scores": scores, **({"benchmarks": benchmarks} if benchmarks else {})}
+        made = {"scores": answers.scores, **({"benchmarks": benchmarks} if benchmarks else {})}
         if content := with_benchmarks(run, folder, results.get("content") or {}):
             made["content"] = content
-        write_results(session, kept | made, samples, rivals)
+        write_results(session, kept | made, answers.samples, rivals, answers.tasks)
     finally:
         folder.release()
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """Of the trained model, to the test prompts."""
+
+    scores: dict[str, Any]
+    samples: list[dict[str, Any]]
+    tasks: TaskResults | None
+    """Of a mixture."""
+
+
+def _answers_again(session: Session, model: Any, test: list[Row], results: dict[str, Any], keep: bool) -> _Answers:
+    """Made again, or with ``keep`` those that are there, where they are whole."""
+    from clo.study.scores import answer_scores, trained_stamp
+    from clo.study.targets import read_sample_files
+    from clo.study.task_results import TASKS, task_results_again
+
+    run, path = session.run, session.folder.path
+    scores, samples = results["scores"], read_sample_files(run, path, "samples.jsonl") if keep else []
+    if not samples:
+        scores, samples = answer_scores(session, model, test, "evaluate", trained_stamp(session), path)
+        _keep_divergence(run, results, scores)
+    if "mixture" not in results:
+        return _Answers(scores, samples, None)
+    listed = path / TASKS
+    text = listed.read_bytes().decode("utf-8") if listed.is_file() else ""  # an answer may hold any line break
+    return _Answers(scores, samples, task_results_again(run, test, samples, results, text))
 
 
 def _check_read(changes: Sequence[str], run: RunConfig) -> None:
@@ -185,9 +213,12 @@ def _test_rows(run: RunConfig) -> list[Row]:
     """The rows that a finished run was tested on, as they are now; its translations are there."""
     from clo.data.pairs import with_pairs
     from clo.data.splits import load_splits
+    from clo.study.mixture import mixture_splits
     from clo.study.rows import tested_rows
     from clo.translate.ensure import rows_path
 
+    if run.mixture.name:
+        return tested_rows(run, mixture_splits(run))
     files: dict[str, Path] = {}
     if run.data.kind == "translated":
         files = {one.lang.code: rows_path(one.data, one.lang, run.cache_dir) for one in run.alone()}

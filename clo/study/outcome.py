@@ -11,7 +11,7 @@ from typing import Any
 
 from clo.config.choices import Anchor
 from clo.config.parse import RunConfig, plain
-from clo.storage.files import json_text, whole_folder, write_text, write_together
+from clo.storage.files import json_text, whole_folder, write_together
 from clo.storage.jsonl import line_of, read_lines, write_lines
 from clo.study.content import recorded_content
 from clo.study.run_benchmarks import with_start
@@ -71,13 +71,10 @@ def write_outcome(session: Session, model: Any, ends: Ends, trained: dict[str, A
     if last is not None:
         results["last"] = {"step": trained["kept"]["of"], "scores": last.answers, "square": last.square}
         _write_samples(session, "last_samples.jsonl", last.samples)
-    if ends.tasks is not None:
-        results |= ends.tasks.parts
-        write_text(session.folder.path / TASKS, ends.tasks.text)
     save_model(session, model, results)
     write_csv(session.folder)
     _write_samples(session, "start_samples.jsonl", start.samples)
-    write_results(session, results, end.samples, ends.rivals)
+    write_results(session, results, end.samples, ends.rivals, ends.tasks)
     shutil.rmtree(place_of_last(session.folder.path), ignore_errors=True)
 
 
@@ -105,15 +102,20 @@ def assumed_values(run: RunConfig) -> dict[str, Any]:
 
 
 def write_results(
-    session: Session, results: dict[str, Any], samples: Iterable[dict[str, Any]], rivals: Sequence[Rival] = ()
+    session: Session,
+    results: dict[str, Any],
+    samples: Iterable[dict[str, Any]],
+    rivals: Sequence[Rival] = (),
+    tasks: TaskResults | None = None,
 ) -> None:
-    """results.json, samples.jsonl and rival_samples.jsonl; results come last: where they are, the run is whole.
+    """results.json, samples.jsonl, rival_samples.jsonl and tasks.csv; results come last: with them the run is whole.
 
     Args:
         session: the run.
         results: the parts of results.json; of rivals those that stay as they were.
         samples: the lines of samples.jsonl.
         rivals: those that were asked now.
+        tasks: of a mixture.
     """
     run, folder = session.run, session.folder
     identity = {
@@ -140,6 +142,9 @@ def write_results(
     if told := results.get("rivals", {}) | {rival.name: {"asked": rival.asked, **rival.answers} for rival in rivals}:
         results = {**results, "rivals": told}
         texts[folder.path / "rival_samples.jsonl"] = "".join(map(line_of, _rival_lines(folder.path, told, rivals)))
+    if tasks is not None:
+        results = {**results, **tasks.parts}
+        texts[folder.path / TASKS] = tasks.text
     write_together({**texts, folder.path / "results.json": json_text({**identity, **results, "versions": versions()})})
     if not told:
         (folder.path / "rival_samples.jsonl").unlink(missing_ok=True)

@@ -20,6 +20,7 @@ from clo.evaluation.generate import Progress
 from clo.evaluation.several import evaluate_targets
 from clo.evaluation.subject import Subject
 from clo.storage.files import read_object
+from clo.storage.jsonl import lines_of
 
 Log = Callable[[str], AnswerLog]
 
@@ -116,3 +117,15 @@ def sample_files(
         ]
         for code in run.lang.codes()[1:]
     }
+
+
+def read_sample_files(run: RunConfig, folder: Path, name: str) -> list[dict[str, Any]]:
+    """What `sample_files` wrote: of several targets each sample says whose it is (``lang``).
+
+    Nothing where a file is missing or has a line that is none.
+    """
+    places = {code: target_folder(folder, code) for code in run.lang.codes()[1:]} if run.lang.further else {"": folder}
+    found = {code: list(lines_of(place / name)) for code, place in places.items()}
+    if not all(own and all(own) for own in found.values()):
+        return []
+    return [{**({"lang": code} if code else {}), **(one or {})} for code, own in found.items() for one in own]

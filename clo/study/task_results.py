@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -51,13 +53,35 @@ def task_results(
         "unseen": [code for code in codes if code not in seen],
         "ids": listed,
     }
-    lines = [
-        [when, one.task, one.lang, one.id, one.score, one.ungated, int(one.right_language), one.answer]
-        for when, samples in by_end.items()
-        for one in samples
-    ]
+    lines = [line for when, samples in by_end.items() for line in _lines(when, samples)]
     tasks = {when: task_table(samples) for when, samples in by_end.items()}
     return TaskResults({"mixture": mixture, "tasks": tasks}, csv_text(HEADS, lines))
+
+
+def task_results_again(
+    run: RunConfig, rows: Sequence[Row], end: Sequence[dict[str, Any]], before: Mapping[str, Any], text: str
+) -> TaskResults:
+    """Of a finished run whose answers were made again; what the start model had stays.
+
+    Args:
+        run: with a mixture.
+        rows: those that were asked.
+        end: the trained model's samples.
+        before: ``results.json`` as it is.
+        text: ``tasks.csv`` as it is.
+    """
+    samples = _scored(run, rows, end)
+    stay = [line for line in csv.reader(io.StringIO(text, newline="")) if line[:1] == ["start"]]
+    tasks = {**before["tasks"], "end": task_table(samples)}
+    parts = {"mixture": before["mixture"], "tasks": tasks}
+    return TaskResults(parts, csv_text(HEADS, [*stay, *_lines("end", samples)]))
+
+
+def _lines(when: str, samples: Sequence[TaskSample]) -> list[list[Any]]:
+    return [
+        [when, one.task, one.lang, one.id, one.score, one.ungated, int(one.right_language), one.answer]
+        for one in samples
+    ]
 
 
 def _scored(run: RunConfig, rows: Sequence[Row], samples: Sequence[Mapping[str, Any]]) -> list[TaskSample]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from called import done
 from composed import run_of
 from warm_runs import WarmRuns, tiny
 
@@ -131,3 +133,21 @@ def test_a_language_that_no_task_has_is_not_asked(tmp_path: Path) -> None:
     assert maths.lang.codes() == ("en", "de", "zh")  # MGSM, which it is asked on, has no Korean
     both = mixture_splits(run_of("mixture=guide_joint", "method=sft", *words, "mixture.tasks=[xquad,maths]"))
     assert {row.task for row in both.test if "sw" in row.prompts} == {"maths"}
+
+
+@pytest.mark.parametrize("name", ["sft", "files"])
+def test_a_finished_run_is_evaluated_again(runs: dict[str, Path], name: str, tmp_path: Path) -> None:
+    """The same rows of every task, and what only the run itself knows stays: without it a report loses the run."""
+    run = tmp_path / runs[name].name
+    shutil.copytree(runs[name], run)
+    done("evaluate", f"run={run}")
+    assert read(run, "results.json") == read(runs[name], "results.json")
+    assert (run / "tasks.csv").read_bytes() == (runs[name] / "tasks.csv").read_bytes()
+    done("evaluate", f"run={run}", "evaluation.max_new_tokens=3")
+    again, before = read(run, "results.json"), read(runs[name], "results.json")
+    assert again["mixture"] == before["mixture"] and again["tasks"]["start"] == before["tasks"]["start"]
+    with (run / "tasks.csv").open(encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    half = len(lines) // 2
+    assert [line["when"] for line in lines] == ["start"] * half + ["end"] * half
+    assert all(len(line["answer"]) < 40 for line in lines[half:])

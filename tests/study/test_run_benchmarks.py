@@ -91,15 +91,28 @@ def test_of_several_targets_those_are_asked_that_a_benchmark_has(
 
 
 def test_a_finished_run_is_asked_more(
-    warm: WarmRuns, tiny_folder: Path, questions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    warm: WarmRuns,
+    tiny_folder: Path,
+    questions: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert warm.run(tiny(tiny_folder, tmp_path), tmp_path).code == 0
-    assert "benchmarks" not in results(tmp_path)
+    trained = results(tmp_path)
+    assert "benchmarks" not in trained
     (run,) = (tmp_path / "outputs" / "runs").iterdir()
+    answers = (run / "samples.jsonl").read_bytes()
     more = ["evaluation.benchmarks.names=[belebele]", f"evaluation.benchmarks.data={questions}"]
-    done("evaluate", f"run={run}", *more)
+    with monkeypatch.context() as patched:
+        patched.setattr("clo.study.scores.answer_scores", None)  # answers that are there are not made again
+        done("evaluate", f"run={run}", *more)
     first = results(tmp_path)
     assert set(first["benchmarks"]) == {"scores", "left_out", "start"}
+    assert first["scores"] == trained["scores"] and (run / "samples.jsonl").read_bytes() == answers
+    (run / "samples.jsonl").write_bytes(answers[:-9])  # but of a torn file they are
+    done("evaluate", f"run={run}", *more)
+    assert (run / "samples.jsonl").read_bytes() == answers
     done("evaluate", f"run={run}")
     assert results(tmp_path)["benchmarks"] == first["benchmarks"]  # an evaluation without benchmarks keeps them
     other = ["evaluation.benchmarks.names=[belebele]", "evaluation.benchmarks.shots=1"]
