@@ -115,6 +115,7 @@ def test_who_was_taken_for_dead_knows_and_writes_nothing(tmp_path: Path, monkeyp
     monkeypatch.setattr("fcntl.flock", lambda *_: None)
     slept, other = RunFolder(tmp_path), Claim(tmp_path / ".lock")
     slept.acquire("x: 1\n")
+    monkeypatch.setattr(clo.storage.claim, "_beating", set())  # asleep it gives no sign of life
     (record,) = tmp_path.glob(".lock.*")
     record.write_text(json.dumps({**json.loads(record.read_text()), "machine": "as seen from elsewhere"}))
     os.utime(record, (0, 0))
