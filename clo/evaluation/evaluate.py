@@ -70,7 +70,8 @@ def reference_nll(subject: Subject, rows: Sequence[Row], lang: str) -> list[floa
     from clo.square.scores import score_items
 
     items, _ = build_items(rows, [lang], subject.renderer, max_length=1 << 30)
-    check_readable(subject.model, ((*i.prompt(0), *i.response(0)[:-1]) for i in items), f"test row ({lang})")
+    texts = ((*i.prompt(0), *i.response(0)[:-1]) for i in items)
+    check_readable(subject.model, texts, lambda k: f"test row {items[k].id} ({lang})")
     scores = score_items(subject.model, items, [(0, 0)], subject.max_tokens, subject.ranks)
     return [float(nll) for nll in -(scores.S_BLK / scores.count_BLK)[:, 0, 0]]
 

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int], None]
 """Called with (done, total)."""
 
-
 KEPT = 4
 """Batches' worth of prompts that are answered, and kept, together: rows that leave make room within them."""
+SHOWN = 16
+"""Tokens of a prompt by which a message tells it from others."""
 
 
 def generate(
@@ -49,14 +50,17 @@ def generate(
 
     Raises:
         ValueError: a prompt is empty.
+        UserError: a prompt fills the model's window, or holds a token that it lacks.
     """
     import torch
 
     from clo.evaluation.decode import Limits, decode, decodes
+    from clo.model.window import check_readable
 
     if not all(prompt_ids):
         raise ValueError("every prompt must have at least one token")
     model, renderer = subject.model, subject.renderer
+    check_readable(model, ([*ids, ids[-1]] for ids in prompt_ids), lambda k: _named(renderer, k, prompt_ids[k]))
     known = {} if log is None else log.known()
     done = 0
     ends = renderer.ends(getattr(model.generation_config, "eos_token_id", None))
@@ -87,6 +91,10 @@ def generate(
     return [known[k] for k in range(len(prompt_ids))]
 
 
+def _named(renderer: Renderer, k: int, ids: Sequence[int]) -> str:
+    return f"prompt {k + 1} ({_text(renderer, [*ids[:SHOWN]])!r} …)"
+
+
 def _text(renderer: Renderer, ids: list[int]) -> str:
     return str(renderer.tokenizer.decode(ids, skip_special_tokens=True)).strip()
 
@@ -109,16 +117,11 @@ def _shifted(progress: Progress | None, before: int, total: int) -> Callable[[in
 
 
 def _rooms(model: Any, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[int]:
-    """Tokens of the longest answer that the model's window leaves to each prompt.
-
-    Raises:
-        UserError: a prompt fills it, or holds a token that the model lacks.
-    """
+    """Tokens of the longest answer that the model's window leaves to each prompt."""
     from clo.model.layers import text_config
-    from clo.model.window import check_readable, longest_of
+    from clo.model.window import longest_of
 
     longest = longest_of(text_config(model))
-    check_readable(model, ([*prompt, prompt[-1]] for prompt in prompts), "prompt of a batch")
     return [max_new_tokens if longest is None else min(max_new_tokens, longest - len(prompt)) for prompt in prompts]
 
 

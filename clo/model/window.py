@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from clo.errors import UserError
@@ -61,27 +61,27 @@ def check_max_length(shown: str, config: Any, max_length: int) -> None:
         )
 
 
-def check_readable(model: Any, texts: Iterable[Sequence[int]], what: str) -> None:
+def check_readable(model: Any, texts: Iterable[Sequence[int]], name: Callable[[int], str]) -> None:
     """Every token has an embedding, and no text is longer than the model reads.
 
     Args:
         model: reads them.
         texts: token ids, prompts with their responses.
-        what: they are, for the message.
+        name: of the text at an index, for the message.
 
     Raises:
-        UserError: names the first one's number and what is wrong.
+        UserError: names the first one and what is wrong.
     """
     embeddings = base_model(model).get_input_embeddings().num_embeddings
     longest = longest_of(text_config(model))
-    for number, ids in enumerate(texts, 1):
+    for k, ids in enumerate(texts):
         if max(ids) >= embeddings:
             raise UserError(
-                f"{what} {number} holds token {max(ids)}, but the model has {embeddings} embeddings; set model.path to "
+                f"{name(k)} holds token {max(ids)}, but the model has {embeddings} embeddings; set model.path to "
                 "a folder whose tokenizer belongs to it"
             )
         if longest is not None and len(ids) > longest:
             raise UserError(
-                f"{what} {number} has {len(ids)} tokens, more than the {longest} that the model reads; shorten the "
+                f"{name(k)} has {len(ids)} tokens, more than the {longest} that the model reads; shorten the "
                 "text or take it out"
             )
