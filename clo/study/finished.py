@@ -162,8 +162,7 @@ def evaluate_again(path: Path, changes: Sequence[str] = ()) -> None:
         of_start = replace(session, run=run, renderer=renderer_of(run.model))
         tuning = recorded_tuning(run, path)
         rivals = rivals_of(of_start, model, test, tuning, lambda: load_start(run, path))
-        there = ("start", "oracle", "square", "train", "judged", "content", *(("last", "rivals") if beside else ()))
-        kept = {key: results[key] for key in there if key in results}
+        kept = {key: part for key, part in results.items() if beside or key not in ("last", "rivals")}
         made = {"scores": answers.scores, **({"benchmarks": benchmarks} if benchmarks else {})}
         if content := with_benchmarks(run, folder, results.get("content") or {}):
             made["content"] = content

@@ -112,7 +112,7 @@ def write_results(
 
     Args:
         session: the run.
-        results: the parts of results.json; of rivals those that stay as they were.
+        results: the parts of results.json; of rivals those that stay as they were. What names the run is made anew.
         samples: the lines of samples.jsonl.
         rivals: those that were asked now.
         tasks: of a mixture.
@@ -145,7 +145,8 @@ def write_results(
     if tasks is not None:
         results = {**results, **tasks.parts}
         texts[folder.path / TASKS] = tasks.text
-    write_together({**texts, folder.path / "results.json": json_text({**identity, **results, "versions": versions()})})
+    told_of = {**identity, **results, **identity, "versions": versions()}
+    write_together({**texts, folder.path / "results.json": json_text(told_of)})
     if not told:
         (folder.path / "rival_samples.jsonl").unlink(missing_ok=True)
     shutil.rmtree(place_of_rivals(folder.path), ignore_errors=True)
