@@ -2,7 +2,8 @@
 
 A table stands between ``<!-- table: <study> <kind> -->`` and ``<!-- end of table -->``; the kinds are
 
-* ``at <items>``: a row per arm, every language side by side; ``chrf <items>`` with chrF in place of right objects;
+* ``at <items>``: a row per arm, every language side by side; ``chrf <items>`` with chrF in place of right objects,
+  ``open <items>`` for rows that name no objects, with chrF and NLL;
 * ``by size``: a row per language and arm, every size side by side;
 * ``equal``: CLO against SFT on the same weights, items and steps;
 * ``claims``: the paper's claims and their verdicts;
@@ -38,11 +39,18 @@ FILES = {
     "guide_peaks.csv": "_peaks", "guide_gaps.csv": "_gaps", "guide_joint.csv": "_joint",
 }  # fmt: skip
 """File of a report -> what follows the study in its name in ``data``."""
-TARGET = {"target_right": ("right object and language, %", 100.0), "target_chrf": ("chrF", 1.0)}
-"""Column of table.csv -> (heading, factor); the first that the study has."""
-LANGUAGE = {"target_language_ok": ("right language, %", 100.0)}
-ENGLISH = {"english_content": ("English content, %", 100.0), "english_chrf": ("English chrF", 1.0)}
+Measures = dict[str, tuple[str, float]]
+"""Column of table.csv -> (heading, factor)."""
+TARGET: Measures = {"target_right": ("right object and language, %", 100.0), "target_chrf": ("chrF", 1.0)}
+"""The first that the study has."""
+LANGUAGE: Measures = {"target_language_ok": ("right language, %", 100.0)}
+ENGLISH: Measures = {"english_content": ("English content, %", 100.0), "english_chrf": ("English chrF", 1.0)}
 """As ``TARGET``."""
+OPEN: Measures = {
+    "target_chrf": TARGET["target_chrf"], "target_nll": ("NLL", 100.0), **LANGUAGE,
+    "english_chrf": ENGLISH["english_chrf"], "english_nll": ("English NLL", 100.0),
+}  # fmt: skip
+"""Of rows that name no objects; NLL is of the reference answers, in nats per 100 tokens."""
 
 
 def keep_data(report: Path, study: str, docs: Path) -> None:
@@ -90,20 +98,18 @@ def filled(text: str, data: Path, page: Path) -> str:
     return MARKED.sub(fill, text)
 
 
-def _measures(
-    lines: Sequence[Line], target: dict[str, tuple[str, float]] | None = None
-) -> dict[str, tuple[str, float]]:
-    return (target or _first(TARGET, lines)) | LANGUAGE | _first(ENGLISH, lines)
+def _measures(lines: Sequence[Line]) -> Measures:
+    return _first(TARGET, lines) | LANGUAGE | _first(ENGLISH, lines)
 
 
-def _first(measures: dict[str, tuple[str, float]], lines: Sequence[Line]) -> dict[str, tuple[str, float]]:
+def _first(measures: Measures, lines: Sequence[Line]) -> Measures:
     known = [key for key in measures if any(line.get(key) for line in lines)]
     return {key: measures[key] for key in known[:1]}
 
 
 def _cell(line: Line | None, key: str, factor: float) -> str:
     """Mean and half-width, rounded; a dash where there is none."""
-    if line is None or not line[key]:
+    if line is None or not line.get(key):
         return DASH
     half, seeds = line[f"{key}_half_width"], int(line[f"{key}_n"])
     spread = daggered(decimal(factor * float(half), 0), seeds) if half else ""
@@ -115,11 +121,15 @@ def _name(line: Line) -> str:
 
 
 def _chrf(study: str, lines: Sequence[Line], size: str) -> Table:
-    return _at(study, lines, size, {"target_chrf": TARGET["target_chrf"]})
+    return _at(study, lines, size, {"target_chrf": TARGET["target_chrf"]} | LANGUAGE | _first(ENGLISH, lines))
 
 
-def _at(study: str, lines: Sequence[Line], size: str, target: dict[str, tuple[str, float]] | None = None) -> Table:
-    measures, langs = _measures(lines, target), grouped(lines, _name)
+def _open(study: str, lines: Sequence[Line], size: str) -> Table:
+    return _at(study, lines, size, OPEN)
+
+
+def _at(study: str, lines: Sequence[Line], size: str, measures: Measures | None = None) -> Table:
+    measures, langs = measures or _measures(lines), grouped(lines, _name)
     cells = {(_name(line), line["method"]): line for line in lines if line["data_size"] in ("", size)}
     arms = list(dict.fromkeys(arm for _, arm in cells))
     runs = sorted({line["runs"] for line in cells.values() if line["data_size"]})
@@ -202,7 +212,7 @@ def _gains(study: str, lines: Sequence[Line], _: str) -> Table:
 
 
 KINDS: dict[str, Callable[[str, Sequence[Line], str], Table]] = {
-    "at": _at, "chrf": _chrf, "by size": _by_size, "equal": _equal, "claims": _claims, "gains": _gains,
+    "at": _at, "chrf": _chrf, "open": _open, "by size": _by_size, "equal": _equal, "claims": _claims, "gains": _gains,
     "sentences": sentences, "curves": curves, "shares": shares,
 }  # fmt: skip
 

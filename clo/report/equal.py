@@ -9,7 +9,7 @@ from dataclasses import astuple, dataclass, field, replace
 from clo.report.arms import compares, has_both, objective, starts_with_sft
 from clo.report.collect import Run, Study, grouped
 from clo.report.comparisons import Comparison, chrf_of, paired
-from clo.report.measures import english_column, target_column
+from clo.report.measures import BY_KEY, english_column, target_column
 from clo.storage.files import csv_text
 
 Scores = Mapping[str, float]
@@ -31,7 +31,7 @@ class EqualRow:
     against: str
     steps: float | None
     cells: dict[str, Comparison] = field(default_factory=dict)
-    """Measure -> the difference, in points; p-values are corrected over the rows of a measure."""
+    """Measure -> the difference, in points (NLL: nats per 100 tokens); p is corrected over the rows of a measure."""
 
     @property
     def seeds(self) -> int:
@@ -78,6 +78,15 @@ def english_of(study: Study) -> Callable[[Run, str], dict[str, float]]:
     return of
 
 
+def nll_of(run: Run, side: str) -> dict[str, float]:
+    """NLL of the reference answer by prompt, nats per 100 tokens."""
+    return {
+        str(sample["id"]): 100.0 * sample["nll"]
+        for sample in run.samples()
+        if sample.get("side") == side and isinstance(sample.get("nll"), int | float) and "id" in sample
+    }
+
+
 def is_clo(run: Run) -> bool:
     """Whether both terms of CLO train it, in one stage."""
     return has_both(run.recorded) and not starts_with_sft(run.recorded)
@@ -90,13 +99,18 @@ def is_sft(run: Run) -> bool:
 
 
 def measures_of(study: Study) -> dict[str, Callable[[Run], Mapping[str, float]]]:
-    """Heading -> points by prompt, of one run."""
-    english, of = english_column(study), english_of(study)
-    return {
-        f"target {target_column(study).head}": target_of(study),
+    """Heading -> points by prompt, of one run; where no row names an object, NLL beside chrF."""
+    target, english, of = target_column(study), english_column(study), english_of(study)
+    found: dict[str, Callable[[Run], Mapping[str, float]]] = {
+        f"target {target.head}": target_of(study),
         "target right language (%)": right_language_of,
         f"English {english.head}": lambda run: of(run, "samples.jsonl"),
     }
+    if target.score == "chrf":
+        found[f"target {BY_KEY['target_nll'].head}"] = lambda run: nll_of(run, "target")
+    if english.score == "chrf":
+        found[f"English {BY_KEY['english_nll'].head}"] = lambda run: nll_of(run, "en")
+    return found
 
 
 def equal_rows(study: Study) -> list[EqualRow]:

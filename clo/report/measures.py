@@ -27,8 +27,12 @@ class Column:
     """From the stored unit to the shown one."""
     instead_of: str = ""
     """Key of the column that hides this one wherever it has a value."""
+    lower: bool = False
+    """Whether less of it is better."""
 
 
+KL = "KL to the start (nats per 100 tokens)"
+NLL = "NLL of the reference (nats per 100 tokens)"
 COLUMNS = (
     Column("target_right", "target", "right (%)", "right"),
     Column("target_right_seen", "target", "right, seen (%)", "right", "seen"),
@@ -38,6 +42,7 @@ COLUMNS = (
     Column("target_exact", "target", "exact (%)", "exact", instead_of="target_exact_seen"),
     Column("target_chrf", "target", "chrF", "chrf", factor=1.0),
     Column("target_gain_chrf", "target", "chrF gain", "chrf", change=True, factor=1.0),
+    Column("target_nll", "target", NLL, "nll", instead_of="english_content", lower=True),
     Column("target_language_ok", "target", "right language (%)", "language_ok"),
     Column("target_lines_ok", "target", "all lines right (%)", "lines_ok"),
     Column("target_win_rate", "target", "win rate (%)"),
@@ -45,8 +50,9 @@ COLUMNS = (
     Column("english_change_content", "en", "content change", "content", change=True),
     Column("english_chrf", "en", "chrF", "chrf", factor=1.0, instead_of="english_content"),
     Column("english_change_chrf", "en", "chrF change", "chrf", "all", True, 1.0, "english_change_content"),
-    Column("english_kl_unseen", "en", "KL to the start, unseen (nats per 100 tokens)", "kl", "unseen"),
-    Column("english_kl", "en", "KL to the start (nats per 100 tokens)", "kl", instead_of="english_kl_unseen"),
+    Column("english_nll", "en", NLL, "nll", instead_of="english_content", lower=True),
+    Column("english_kl_unseen", "en", "KL to the start, unseen (nats per 100 tokens)", "kl", "unseen", lower=True),
+    Column("english_kl", "en", KL, "kl", instead_of="english_kl_unseen", lower=True),
     Column("english_exact", "en", "exact (%)", "exact"),
     Column("english_language_ok", "en", "right language (%)", "language_ok"),
 )

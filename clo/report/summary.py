@@ -55,18 +55,19 @@ class Table:
 
     @cached_property
     def best(self) -> set[tuple[int, str]]:
-        """(Row index, column key) of the highest mean within a language and size, where means differ.
+        """(Row index, column key) of the best mean within a language and size, where means differ.
 
         A mean of fewer than FEWEST_SEEDS is never one: the next seed may well turn the order round.
         """
         found = set()
         for indices in self.groups:
-            for key in (column.key for column in COLUMNS if column.score):  # a win rate has no row to beat at 50 %
+            for column in (column for column in COLUMNS if column.score):  # a win rate has no row to beat at 50 %
+                key, best = column.key, min if column.lower else max
                 cells = {i: self.rows[i].cells[key] for i in indices if key in self.rows[i].cells}
                 means = {cell.mean for cell in cells.values()}
                 if self.rows[indices[0]].size is not None and len(means) > 1:
                     firm = {i for i, cell in cells.items() if cell.n >= FEWEST_SEEDS}
-                    found |= {(i, key) for i in firm if cells[i].mean == max(means)}
+                    found |= {(i, key) for i in firm if cells[i].mean == best(means)}
         return found
 
     def cells(self, index: int, columns: Sequence[Column] | None = None) -> list[tuple[str, str, bool]]:

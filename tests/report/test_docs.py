@@ -29,6 +29,20 @@ def markers(*kinds: str) -> str:
     return "".join(f"Before.\n<!-- table: {kind} -->\n<!-- end of table -->\nAfter.\n" for kind in kinds)
 
 
+def test_rows_without_objects_are_told_by_chrf_and_nll(tmp_path: Path) -> None:
+    """Of a file that has no such column, a dash."""
+    heads, values = ("language", "data_size", "method", "runs"), ("sw", "192", "CLO", "1")
+    told = {"target_chrf": "14.2", "target_nll": "3.54", "english_nll": "2.71"}
+    more = [
+        (key, value)
+        for name, v in told.items()
+        for key, value in ((name, v), (f"{name}_half_width", ""), (f"{name}_n", "1"))
+    ]
+    lines = [",".join((*heads, *(key for key, _ in more))), ",".join((*values, *(value for _, value in more)))]
+    (tmp_path / "mine.csv").write_text("\n".join(lines), encoding="utf-8")
+    assert "| CLO | 14 | 354 | – | – | 271 |" in filled(markers("mine open 192"), tmp_path, tmp_path)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_committed_tables_are_what_the_committed_numbers_give(page: Path) -> None:
     """If this fails: `make results`."""
@@ -71,7 +85,7 @@ def test_the_command_keeps_numbers_and_fills_pages(tmp_path: Path, capsys: pytes
             for seed in (0, 1):
                 changes = {"tuning.name": "attention", "tuning.trains": "attention"}
                 write_run(outputs / "mine", "sw", method, size, seed, changes)
-    kinds = [f"mine {kind}" for kind in ("at 100", "chrf 100", "by size", "equal", "claims", "gains")]
+    kinds = [f"mine {kind}" for kind in ("at 100", "chrf 100", "open 100", "by size", "equal", "claims", "gains")]
     assert len(kinds) == len(KINDS) - len(OF_THE_GUIDE)
     (tmp_path / "README.md").write_text(markers(kinds[0]), encoding="utf-8")
     (docs / "page.md").write_text(markers(*kinds), encoding="utf-8")
@@ -81,7 +95,7 @@ def test_the_command_keeps_numbers_and_fills_pages(tmp_path: Path, capsys: pytes
     said = capsys.readouterr().out
     assert f"Tables: {docs / 'page.md'}" in said and "other.md" not in said
     text = (docs / "page.md").read_text(encoding="utf-8")
-    assert text.count("Before.") == text.count("After.") == 6
+    assert text.count("Before.") == text.count("After.") == 7
     told = text.replace("| arm | chrF: 100 items ", "| arm ")
     for words in (
         "| `mine`, 100 items, 2 seeds |",

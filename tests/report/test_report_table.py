@@ -16,7 +16,7 @@ from rich.console import Console
 from clo.errors import UserError
 from clo.report.collect import Run, Study, collect
 from clo.report.make import make_report
-from clo.report.measures import COLUMNS, Mean, mean_of
+from clo.report.measures import BY_KEY, COLUMNS, Mean, mean_of
 from clo.report.summary import Table, TableRow, build
 from clo.report.tables import assumed, fitting, to_csv, to_latex, to_markdown, to_rich
 
@@ -186,7 +186,7 @@ def test_narrow_terminal_keeps_the_two_numbers_that_belong_together(table: Table
 
 
 def test_without_gold_content_english_is_told_by_chrf(tmp_path: Path) -> None:
-    """Rows of real text have no gold content and no groups: the table falls back to what there is."""
+    """Rows of real text have no gold content and no groups: the table has chrF and NLL."""
     folder = write_run(tmp_path / "files", "sw", "clo", 400, 0)
     results = json.loads((folder / "results.json").read_text())
     for when in ("scores", "start"):
@@ -195,8 +195,8 @@ def test_without_gold_content_english_is_told_by_chrf(tmp_path: Path) -> None:
     edit(folder / "results.json", **results)
     table = build(collect("files", tmp_path))
     keys = [column.key for column in table.columns]
-    assert keys[:4] == ["target_exact", "target_chrf", "target_gain_chrf", "target_language_ok"]
-    assert keys[4:] == ["english_chrf", "english_change_chrf", "english_exact", "english_language_ok"]
+    assert keys[:5] == ["target_exact", "target_chrf", "target_gain_chrf", "target_nll", "target_language_ok"]
+    assert keys[5:] == ["english_chrf", "english_change_chrf", "english_nll", "english_exact", "english_language_ok"]
     make_report("files", tmp_path)
 
 
@@ -224,3 +224,14 @@ def test_what_is_asked_of_a_start_model_counts_once(tmp_path: Path) -> None:
     assert once([*copies, run(4, "nano-1", "0"), run(5, "nano", "1"), run(6, "nano-1", "0")]) == [
         copies[0], run(4, "nano-1", "0"), run(5, "nano", "1"),
     ]  # fmt: skip
+
+
+def test_less_is_better_where_a_column_says_so() -> None:
+    """Bold is the lowest NLL and KL, and the highest of all else."""
+    means = {"english_chrf": (20.0, 30.0), "english_nll": (3.5, 2.5), "english_kl": (0.1, 0.4)}
+    rows = [
+        TableRow("sw", "Swahili", 100, f"arm {i}", 3, {key: Mean(pair[i], 0.1, 3) for key, pair in means.items()})
+        for i in range(2)
+    ]
+    table = Table(rows, [BY_KEY[key] for key in means], None, [])
+    assert table.best == {(1, "english_chrf"), (1, "english_nll"), (0, "english_kl")}
