@@ -241,6 +241,8 @@ WORDS = (
     (["lang=sw,ko"], "add --multirun"),
     (["lang=[ko,sw]"], "lang needs one option"),
     (["tuning.lora.r=4"], "a key lies under one that is null"),
+    (["-m", "tuning=attention,attention_lora", "tuning.lora.r=4"], "a key lies under one that is null"),
+    (["-m", "tuning=attention_lora,mlp_lora", "tuning.lora.r=4"], "Could not find 'tuning/mlp_lora'"),
     (["output_dir="], "output_dir is a folder"),
     (["cache_dir=' '"], "cache_dir is a folder"),
     (["study_name="], "study_name is letters"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -15,7 +16,7 @@ from omegaconf import DictConfig
 
 from clo.commands.command import Command
 from clo.config.effect import OF_A_GRID, check_effect, check_recipe, read_by, without_unread
-from clo.config.messages import one_sentence
+from clo.config.messages import UNDER_NULL, one_sentence
 from clo.config.parse import RunConfig, conf_dir, parse, register_schema
 from clo.config.precision import told
 from clo.config.targets import Known, with_targets
@@ -72,6 +73,33 @@ def exit_as_cell(work: Callable[[], object]) -> None:
 
 def compose(words: Sequence[str]) -> tuple[list[RunConfig], list[Cell]]:
     """What the words ask for: single runs, or the cells of a grid, each of them once. Nothing is trained yet.
+
+    Hydra composes a grid without what it sweeps before it composes the cells. ``-m tuning=attention_lora,mlp_lora
+    tuning.lora.r=8`` then has a key under one that is null; it is laid into the cells alone.
+
+    Raises:
+        UserError: an override, a value or a combination is wrong, in any cell.
+    """
+    try:
+        return _composed(words)
+    except UserError as error:
+        if UNDER_NULL not in str(error):
+            raise
+        try:
+            return _composed([in_cells(word) for word in words])
+        except UserError as other:  # of a single run, or of a cell whose option has the null too, it says nothing new
+            raise (error if "choice(" in str(other) else other) from None
+
+
+def in_cells(word: str) -> str:
+    """``key=value`` as one that is swept over its one value; any other word as it is."""
+    key, equal, value = word.partition("=")
+    single = "." in key and not key.startswith(("hydra.", "+", "~", "-")) and not re.search(r"[,(]", value)
+    return f"{key}=choice({value})" if equal and value and single else word
+
+
+def _composed(words: Sequence[str]) -> tuple[list[RunConfig], list[Cell]]:
+    """As `compose`, with every word as it stands.
 
     A launcher of another kind than Hydra's own (submitit) calls the task on a machine of its choice: there the run
     happens in the task itself.

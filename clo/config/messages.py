@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+UNDER_NULL = "a key lies under one that is null"
 _CAUSES = (
     (r"clo\.errors\.UserError: (.*)", r"\1"),
     ("Config group override must be a string", "a group needs the name of an option, as in lang=sw"),
     (
         "Unexpected type for root: NoneType",
-        "a key lies under one that is null; choose the option that fills it (tuning=attention_lora for tuning.lora.r)",
+        f"{UNDER_NULL}; choose the option that fills it (tuning=attention_lora for tuning.lora.r)",
     ),
     (
         r"(?:NotADirectory|Permission|FileExists|OS)Error: \[.*'(.*)'",

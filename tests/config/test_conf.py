@@ -221,3 +221,22 @@ def test_a_run_survives_its_config_yaml() -> None:
         again = parse(OmegaConf.create(text))  # type: ignore[arg-type]
         assert again == run
         assert again.slug() == run.slug()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("-m", "tuning=attention_lora", "lang=ko,sw", "tuning.lora.r=4"),
+        ("-m", "method=sft_dpo,sft_dpo", "method.sft_first.lr=1e-4"),
+        ("study=tune_bed_sft_dpo", "method.sft_first.lr=1e-4", "tuning=full"),
+    ],
+)
+def test_a_grid_lays_keys_of_an_option_into_its_cells(words: tuple[str, ...]) -> None:
+    """Hydra composes a grid by its default options first, and there the key's parent is null."""
+    from clo.commands.train import compose
+
+    _, cells = compose(words)
+    assert cells
+    for cell in cells:
+        lora, first = cell.run.tuning.lora, cell.run.method.sft_first
+        assert (lora is not None and lora.r == 4) or (first is not None and first.lr == 1e-4)
