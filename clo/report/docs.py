@@ -8,11 +8,12 @@ A table stands between ``<!-- table: <study> <kind> -->`` and ``<!-- end of tabl
 * ``equal``: CLO against SFT on the same weights, items and steps;
 * ``claims``: the paper's claims and their verdicts;
 * ``gains``: the gains that the papers report, beside ours;
+* ``benchmarks <items>``: a row per arm, every benchmark side by side, in the target language and in English;
 * ``sentences``, ``curves``, ``shares``: of the guide's study, see :mod:`clo.report.guide.docs_tables`.
 
 ``data/<study>.csv`` and, with ``_equal``, ``_claims``, ``_gains`` and so on after the study, are a report's table.csv,
-equal.csv, claims.csv, paper_gains.csv and the guide's. `clo report … docs=docs` copies them and fills the tables in;
-``python -m clo.report.docs docs`` only fills.
+equal.csv, claims.csv, paper_gains.csv, benchmarks.csv and the guide's. `clo report … docs=docs` copies them and fills
+the tables in; ``python -m clo.report.docs docs`` only fills.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from clo.storage.files import write_text
 MARKED = re.compile(r"(<!-- table: (\S+) ([a-z]+(?: \w+)?) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 FILES = {
     "table.csv": "", "equal.csv": "_equal", "claims.csv": "_claims", "paper_gains.csv": "_gains",
+    "benchmarks.csv": "_benchmarks",
     "guide_claims.csv": "_sentences", "guide_curves.csv": "_curves", "guide_variance.csv": "_shares",
     "guide_peaks.csv": "_peaks", "guide_gaps.csv": "_gaps", "guide_joint.csv": "_joint",
 }  # fmt: skip
@@ -211,8 +213,31 @@ def _gains(study: str, lines: Sequence[Line], _: str) -> Table:
     return heads, told
 
 
+def _benchmarks(study: str, lines: Sequence[Line], size: str) -> Table:
+    lines = [line for line in lines if line["data_size"] in ("", size)]
+    asked = grouped(lines, lambda one: (one["benchmark"], one["scoring"], one["language"], one["side"]))
+    by = {(line["method"], place): line for place, own in asked.items() for line in own}
+    heads = [f"`{study}`, {int(size):,} items: accuracy, %"]
+    for (name, scoring, lang, side), (first, *_) in asked.items():
+        chance = f", chance {decimal(100 * float(first['chance']), 0)}" if first["chance"] else ""
+        language = lang if side == "target" else f"English, {lang} trained"
+        heads.append(f"{name} by {scoring}, {language} ({first['n']} rows{chance})")
+    arms = dict.fromkeys(arm for arm, _ in by)
+    return heads, [[_start(arm), *(_accuracy(by.get((arm, place))) for place in asked)] for arm in arms]
+
+
+def _accuracy(line: Line | None) -> str:
+    """Mean and interval: Student's over seeds, or over rows of one run and of a start model."""
+    if line is None:
+        return DASH
+    mean, low, high = (line[key] and decimal(100 * float(line[key]), 0) for key in ("mean", "low", "high"))
+    spread = f" ({low} to {high})" if low and high else ""
+    return mean + daggered(spread, int(line["runs"]))
+
+
 KINDS: dict[str, Callable[[str, Sequence[Line], str], Table]] = {
     "at": _at, "chrf": _chrf, "open": _open, "by size": _by_size, "equal": _equal, "claims": _claims, "gains": _gains,
+    "benchmarks": _benchmarks,
     "sentences": sentences, "curves": curves, "shares": shares,
 }  # fmt: skip
 

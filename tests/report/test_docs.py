@@ -15,6 +15,7 @@ from guide_fixture import SMALL, write_guide
 from report_fixture import write_run
 
 from clo.errors import UserError
+from clo.report.benchmarks import Asked, BenchmarkScore, to_csv
 from clo.report.docs import KINDS, MARKED, filled, write_docs
 
 DATA = ROOT / "docs" / "data"
@@ -41,6 +42,21 @@ def test_rows_without_objects_are_told_by_chrf_and_nll(tmp_path: Path) -> None:
     lines = [",".join((*heads, *(key for key, _ in more))), ",".join((*values, *(value for _, value in more)))]
     (tmp_path / "mine.csv").write_text("\n".join(lines), encoding="utf-8")
     assert "| CLO | 14 | 354 | – | – | 271 |" in filled(markers("mine open 192"), tmp_path, tmp_path)
+
+
+def test_benchmarks_stand_side_by_side(tmp_path: Path) -> None:
+    """Other sizes stay out, an arm that was not asked has a dash, two seeds a dagger."""
+    asked = Asked("belebele", "answers", 0, "", "{x}", "")
+
+    def score(side: str, size: int | None, label: str, mean: float, runs: int) -> BenchmarkScore:
+        return BenchmarkScore(asked, "de", size, label, side, mean, mean - 0.1, mean + 0.1, None, 0.25, 150, runs, {})
+
+    scores = [score("target", None, "start", 0.3, 0), score("en", None, "start", 0.4, 0)]
+    scores += [score("target", 192, "CLO", 0.5, 2), score("target", 96, "CLO", 0.9, 2)]
+    (tmp_path / "mine_benchmarks.csv").write_text(to_csv(scores), encoding="utf-8")
+    text = filled(markers("mine benchmarks 192"), tmp_path, tmp_path)
+    assert "| belebele by answers, de (150 rows, chance 25) | belebele by answers, English, de trained (150" in text
+    assert "| start model | 30 (20 to 40) | 40 (30 to 50) |" in text and "| CLO | 50 (40 to 60)† | – |" in text
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -86,7 +102,10 @@ def test_the_command_keeps_numbers_and_fills_pages(tmp_path: Path, capsys: pytes
                 changes = {"tuning.name": "attention", "tuning.trains": "attention"}
                 write_run(outputs / "mine", "sw", method, size, seed, changes)
     kinds = [f"mine {kind}" for kind in ("at 100", "chrf 100", "open 100", "by size", "equal", "claims", "gains")]
-    assert len(kinds) == len(KINDS) - len(OF_THE_GUIDE)
+    assert {kind.removeprefix("mine ").removesuffix(" 100") for kind in kinds} == {*KINDS} - {
+        *OF_THE_GUIDE,
+        "benchmarks",
+    }
     (tmp_path / "README.md").write_text(markers(kinds[0]), encoding="utf-8")
     (docs / "page.md").write_text(markers(*kinds), encoding="utf-8")
     (docs / "other.md").write_text("No table.\n", encoding="utf-8")
