@@ -74,8 +74,8 @@ def exit_as_cell(work: Callable[[], object]) -> None:
 def compose(words: Sequence[str]) -> tuple[list[RunConfig], list[Cell]]:
     """What the words ask for: single runs, or the cells of a grid, each of them once. Nothing is trained yet.
 
-    Hydra composes a grid without what it sweeps before it composes the cells. ``-m tuning=attention_lora,mlp_lora
-    tuning.lora.r=8`` then has a key under one that is null; it is laid into the cells alone.
+    Hydra composes a grid without what it sweeps before it composes the cells: of ``study=tune_bed_sft_dpo
+    method.sft_first.lr=1e-4``, which sweeps its method, the key lies under one that is null. It is laid into the cells.
 
     Raises:
         UserError: an override, a value or a combination is wrong, in any cell.
