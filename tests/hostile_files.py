@@ -239,7 +239,7 @@ WORDS = (
     (["=3"], "is not key=value"),
     (["lang=null"], "a group needs the name of an option"),
     (["lang=sw,ko"], "add --multirun"),
-    (["lang=[ko,sw]"], "lang needs one option"),
+    (["method=[clo,sft]"], "method needs one option"),
     (["tuning.lora.r=4"], "a key lies under one that is null"),
     (["-m", "tuning=attention,attention_lora", "tuning.lora.r=4"], "a key lies under one that is null"),
     (["-m", "tuning=attention_lora,mlp_lora", "tuning.lora.r=4"], "Could not find 'tuning/mlp_lora'"),
