@@ -125,13 +125,18 @@ def _relations(run: Run, ids: Sequence[str]) -> list[str] | None:
     return [item.partition(".")[0] for item in ids] if run.config.get("data.kind") == "cldr" else None
 
 
+def scores_by_prompt(run: Run, side: str, score: str, file: str = "samples.jsonl") -> dict[str, float]:
+    """A number of each sample by prompt, as stored (chrF 0 to 100, ``nll`` in nats per token); others are left out."""
+    return {
+        str(sample["id"]): float(sample[score])
+        for sample in run.samples(file)
+        if sample.get("side") == side and isinstance(sample.get(score), int | float) and "id" in sample
+    }
+
+
 def chrf_of(run: Run, side: str, file: str = "samples.jsonl") -> dict[str, float]:
     """Score by prompt, chrF; samples without one are left out."""
-    return {
-        str(sample["id"]): float(sample["chrf"])
-        for sample in run.samples(file)
-        if sample.get("side") == side and isinstance(sample.get("chrf"), int | float) and "id" in sample
-    }
+    return scores_by_prompt(run, side, "chrf", file)
 
 
 _WORDS = {"better": "better", "worse": "worse", "not told": "not to be told from chance"}

@@ -8,7 +8,7 @@ from dataclasses import astuple, dataclass, field, replace
 
 from clo.report.arms import compares, has_both, objective, starts_with_sft
 from clo.report.collect import Run, Study, grouped
-from clo.report.comparisons import Comparison, chrf_of, paired
+from clo.report.comparisons import Comparison, chrf_of, paired, scores_by_prompt
 from clo.report.measures import BY_KEY, english_column, target_column
 from clo.storage.files import csv_text
 
@@ -80,11 +80,7 @@ def english_of(study: Study) -> Callable[[Run, str], dict[str, float]]:
 
 def nll_of(run: Run, side: str) -> dict[str, float]:
     """NLL of the reference answer by prompt, nats per 100 tokens."""
-    return {
-        str(sample["id"]): 100.0 * sample["nll"]
-        for sample in run.samples()
-        if sample.get("side") == side and isinstance(sample.get("nll"), int | float) and "id" in sample
-    }
+    return {prompt: 100.0 * nll for prompt, nll in scores_by_prompt(run, side, "nll").items()}
 
 
 def is_clo(run: Run) -> bool:
