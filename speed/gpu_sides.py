@@ -49,7 +49,7 @@ class Case:
     compile: bool = False
     checkpointing: bool = False
     trace: str = ""
-    """Ours: file that the profiler's trace of one step goes to."""
+    """Ours: file that the profiler's trace goes to, of one more step on the last items, which is not timed."""
 
     def name(self) -> str:
         """For a table."""
@@ -117,15 +117,16 @@ def _ours(case: Case, model: Any, batches: Sequence[Sequence[Item]]) -> dict[str
         def on_train_batch_start(self, *_: Any) -> None:
             _wait(case.device)
             self.began = time.perf_counter()
-            if len(seconds) == case.steps - 1 and case.trace:
+            if len(seconds) == case.steps:
                 self.profiler = torch.profiler.profile()
                 self.profiler.__enter__()
 
         def on_train_batch_end(self, *_: Any) -> None:
             _wait(case.device)
-            seconds.append(time.perf_counter() - self.began)
-            memory.append(_peak(case.device))
-            if len(seconds) == case.steps and case.trace:
+            if len(seconds) < case.steps:
+                seconds.append(time.perf_counter() - self.began)
+                memory.append(_peak(case.device))
+            else:
                 self.profiler.__exit__(None, None, None)
                 self.profiler.export_chrome_trace(case.trace)
                 spent["kernels"] = _kernels(self.profiler)  # type: ignore[assignment]
@@ -147,11 +148,11 @@ def _ours(case: Case, model: Any, batches: Sequence[Sequence[Item]]) -> dict[str
         gradient_checkpointing=case.checkpointing,
         grad_norms_every=1 << 30,
     )
-    steps = case.steps
+    steps = case.steps + bool(case.trace)
     plan = StagePlan("clo", OBJECTIVE, 1e-6, steps + 1, steps, 1 << 30)  # never at its end: that would validate
     module = CLOModule(model, plan, OptimizerConfig(), hardware, Base("0" * 64, references))
     datamodule = SquareDataModule([item for batch in batches for item in batch], batches[0][:4], case.items, steps, 0)
-    datamodule.sampler = _in_order(case)  # type: ignore[assignment]
+    datamodule.sampler = _in_order(case, steps)  # type: ignore[assignment]
     with tempfile.TemporaryDirectory() as folder:
         log = MetricsFile(Path(folder) / "metrics.jsonl", "clo")
         trainer = lightning_trainer(hardware, steps, [Watch()], [log])
@@ -161,9 +162,10 @@ def _ours(case: Case, model: Any, batches: Sequence[Sequence[Item]]) -> dict[str
     return {**spent, "seconds": seconds, "losses": losses, **_memory(memory), "max_tokens": module.gradients.max_tokens}
 
 
-def _in_order(case: Case) -> list[list[int]]:
-    """A sampler whose steps take the batches as they are."""
-    return [list(range(k * case.items, (k + 1) * case.items)) for k in range(case.steps)]
+def _in_order(case: Case, steps: int) -> list[list[int]]:
+    """A sampler whose steps take the batches as they are, and the last one again in a step more than there are."""
+    firsts = [min(step, case.steps - 1) * case.items for step in range(steps)]
+    return [list(range(first, first + case.items)) for first in firsts]
 
 
 def _trl(case: Case, model: Any, batches: Sequence[Sequence[Item]]) -> dict[str, Any]:
