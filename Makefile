@@ -54,7 +54,7 @@ plan: setup ## Say what `make reproduce` would need, and train nothing (SCALE=pa
 speed: setup ## Time and weigh our steps against TRL's (about half an hour of a quiet machine)
 	$(BIN)/python -m speed.all
 
-gpu: setup ## Measure ours and TRL on this machine's GPU, after the tests that need one (about ten minutes)
+gpu: setup ## Measure ours and TRL on this machine's GPU, after the tests that need one (about half an hour)
 	$(BIN)/python -m speed.gpu --write
 
 results: setup ## Write the tables of README.md and docs/ again from docs/data

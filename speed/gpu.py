@@ -169,8 +169,9 @@ def table(report: Mapping[str, Any]) -> str:
         rows.append([case["name"] + passes, *cells])
     lines = [f"| {' | '.join(row)} |" for row in rows]
     failed = [f"{case['case']}: {case['failed'].splitlines()[-1]}" for case in report["cases"] if "failed" in case]
-    parts = [head, f"Tests: {report['tests']}" if "tests" in report else "", report.get("rounds", ""), *lines, *failed]
-    return "\n".join(part for part in parts if part) + "\n"
+    parts = [head, f"Tests: {report['tests']}" if "tests" in report else "", report.get("rounds", "")]
+    parts += ["\n".join(lines), *failed]
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
