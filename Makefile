@@ -51,7 +51,7 @@ reproduce: setup ## Run the paper's tables and figures at nano scale and report 
 plan: setup ## Say what `make reproduce` would need, and train nothing (SCALE=paper)
 	@for study in $(STUDIES); do $(BIN)/clo plan study=$$study $(WORDS) || true; done
 
-speed: setup ## Time and weigh our steps against TRL's (about half an hour of a quiet machine)
+speed: setup ## Time and weigh our steps against TRL's (half an hour to an hour of a quiet machine)
 	$(BIN)/python -m speed.all
 
 gpu: setup ## Measure ours and TRL on this machine's GPU, after the tests that need one (about half an hour)

@@ -68,7 +68,7 @@ def test_committed_tables_are_what_the_committed_numbers_give(page: Path) -> Non
 
 
 def test_every_page_of_results_has_marked_tables_that_name_their_study() -> None:
-    for name in ("README.md", "docs/results.md"):
+    for name in ("README.md", "docs/results.md", "docs/results-bed.md", "docs/results-first-edition.md"):
         found = list(MARKED.finditer((ROOT / name).read_text(encoding="utf-8")))
         assert found, name
         assert all(f"| `{one[2]}`" in one[0] for one in found)
