@@ -6,7 +6,8 @@ A table stands between ``<!-- table: <study> <kind> -->`` and ``<!-- end of tabl
   ``open <items>`` for rows that name no objects, with chrF and NLL;
 * ``by size``: a row per language and arm, every size side by side;
 * ``equal``: CLO against SFT on the same weights, items and steps;
-* ``claims``: the paper's claims and their verdicts;
+* ``claims``: the paper's claims and their verdicts; ``verdicts``: those alone, of several studies (``one,two``) side by
+  side;
 * ``gains``: the gains that the papers report, beside ours;
 * ``benchmarks <items>``: a row per arm, every benchmark side by side, in the target language and in English;
 * ``sentences``, ``curves``, ``shares``: of the guide's study, see :mod:`clo.report.guide.docs_tables`.
@@ -27,10 +28,10 @@ from pathlib import Path
 
 from clo.errors import UserError
 from clo.report.collect import grouped
+from clo.report.docs_claims import claims, gains, verdicts
 from clo.report.formats import DASH, daggered, decimal, signed
 from clo.report.guide.docs_tables import Line, Table, curves, sentences, shares
 from clo.report.labels import short
-from clo.report.paper import MEASURES
 from clo.storage.files import write_text
 
 MARKED = re.compile(r"(<!-- table: (\S+) ([a-z]+(?: \w+)?) -->\n).*?(<!-- end of table -->)", re.DOTALL)
@@ -41,6 +42,8 @@ FILES = {
     "guide_peaks.csv": "_peaks", "guide_gaps.csv": "_gaps", "guide_joint.csv": "_joint",
 }  # fmt: skip
 """File of a report -> what follows the study in its name in ``data``."""
+ENDINGS = {ending.removeprefix("_"): ending for ending in FILES.values()} | {"verdicts": "_claims"}
+"""Kind of table -> the file it is made of, where that is not table.csv."""
 Measures = dict[str, tuple[str, float]]
 """Column of table.csv -> (heading, factor)."""
 TARGET: Measures = {"target_right": ("right object and language, %", 100.0), "target_chrf": ("chrF", 1.0)}
@@ -87,17 +90,22 @@ def filled(text: str, data: Path, page: Path) -> str:
     def fill(found: re.Match[str]) -> str:
         begin, study, kind, end = found.groups()
         first, _, more = kind.partition(" ")
-        name = f"{study}{f'_{first}' if f'_{first}' in FILES.values() else ''}.csv"
-        make = KINDS.get(kind) or KINDS.get(first)
-        if make is None or not (data / name).is_file():
-            raise UserError(f"{page}: `table: {study} {kind}` needs {data / name} and a kind of {', '.join(KINDS)}")
-        with (data / name).open(encoding="utf-8", newline="") as file:
-            heads, rows = make(study, list(csv.DictReader(file)), more)
+        files = {one: data / f"{one}{ENDINGS.get(first, '')}.csv" for one in study.split(",")}
+        make, missing = KINDS.get(kind) or KINDS.get(first), [file for file in files.values() if not file.is_file()]
+        if make is None or missing:
+            needed = ", ".join(map(str, missing or files.values()))
+            raise UserError(f"{page}: `table: {study} {kind}` needs {needed} and a kind of {', '.join(KINDS)}")
+        heads, rows = make(study, [line for one, file in files.items() for line in _lines(one, file)], more)
         lines = [heads, ["---"] * len(heads), *rows]
         body = "".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |\n" for line in lines)
         return f"{begin}\n{body}\n{end}"
 
     return MARKED.sub(fill, text)
+
+
+def _lines(study: str, path: Path) -> list[Line]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return [{"study": study, **line} for line in csv.DictReader(file)]
 
 
 def _measures(lines: Sequence[Line]) -> Measures:
@@ -180,39 +188,6 @@ def _difference(line: Line | None) -> str:
     return f"{signed(gap)} ({signed(low)} to {signed(high)}; p {'< 0.001' if p < 0.001 else f'= {p:.3f}'})"
 
 
-def _claims(study: str, lines: Sequence[Line], _: str) -> Table:
-    several = len({line["arm"] for line in lines}) > 1
-    heads = [f"`{study}`: claim", *(["arm"] if several else []), "verdict", "difference (95 %)", "claimed", "paper"]
-    told = []
-    for (claim, arm), own in grouped(lines, lambda one: (one["claim"], one["arm"])).items():
-        first = own[0]
-        verdict = f"{first['verdict']} ({first['reason']})" if first["reason"] else first["verdict"]
-        effects = [_effect(line) for line in own if line["difference"]]
-        row = [verdict, "; ".join(effects), first["claimed"] if effects else "", first["paper"]]
-        told.append([claim, *([arm] if several else []), *row])
-    return heads, told
-
-
-def _effect(line: Line) -> str:
-    gap, low, high = (float(line[key]) for key in ("difference", "low", "high"))
-    return f"{line['language']} {signed(gap)} ({signed(low)} to {signed(high)})"
-
-
-def _gains(study: str, lines: Sequence[Line], _: str) -> Table:
-    heads = [f"`{study}`: gain", "language", "paper's measure", "models", "paper", "sure", "ours (95 %)", "verdict"]
-    told = []
-    for line in lines:
-        mean, low, high = (float(line[f"paper_{key}"]) for key in ("mean", "low", "high"))
-        paper = signed(mean) + ("" if low == high else f" ({signed(low)} to {signed(high)})")
-        place = line["languages"].replace(" ", " and ") + (f" ({line['tier']})" if line["tier"] else "")
-        sure = line["confidence"] + ("" if line["source"] == "paper" else f", {line['source']}")
-        models = str(len(line["models"].split())) + (" (ours)" if line["models"] == line["model"] else "")
-        gap, least, most = (signed(float(line[key])) for key in ("ours", "low", "high"))
-        theirs = [place, MEASURES[line["measure"]], models, paper, sure]
-        told.append([line["gain"], *theirs, f"{gap} ({least} to {most})", line["verdict"]])
-    return heads, told
-
-
 def _benchmarks(study: str, lines: Sequence[Line], size: str) -> Table:
     lines = [line for line in lines if line["data_size"] in ("", size)]
     asked = grouped(lines, lambda one: (one["benchmark"], one["scoring"], one["language"], one["side"]))
@@ -236,8 +211,8 @@ def _accuracy(line: Line | None) -> str:
 
 
 KINDS: dict[str, Callable[[str, Sequence[Line], str], Table]] = {
-    "at": _at, "chrf": _chrf, "open": _open, "by size": _by_size, "equal": _equal, "claims": _claims, "gains": _gains,
-    "benchmarks": _benchmarks,
+    "at": _at, "chrf": _chrf, "open": _open, "by size": _by_size, "equal": _equal,
+    "claims": claims, "verdicts": verdicts, "gains": gains, "benchmarks": _benchmarks,
     "sentences": sentences, "curves": curves, "shares": shares,
 }  # fmt: skip
 

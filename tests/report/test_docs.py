@@ -71,7 +71,7 @@ def test_every_page_of_results_has_marked_tables_that_name_their_study() -> None
     for name in ("README.md", "docs/results.md", "docs/results-bed.md", "docs/results-first-edition.md"):
         found = list(MARKED.finditer((ROOT / name).read_text(encoding="utf-8")))
         assert found, name
-        assert all(f"| `{one[2]}`" in one[0] for one in found)
+        assert all(f"| `{study}`" in one[0] for one in found for study in one[2].split(","))
 
 
 def test_numbers_of_a_table_are_the_files(tmp_path: Path) -> None:
@@ -101,7 +101,8 @@ def test_the_command_keeps_numbers_and_fills_pages(tmp_path: Path, capsys: pytes
             for seed in (0, 1):
                 changes = {"tuning.name": "attention", "tuning.trains": "attention"}
                 write_run(outputs / "mine", "sw", method, size, seed, changes)
-    kinds = [f"mine {kind}" for kind in ("at 100", "chrf 100", "open 100", "by size", "equal", "claims", "gains")]
+    kinds = ("at 100", "chrf 100", "open 100", "by size", "equal", "claims", "gains", "verdicts")
+    kinds = [f"mine {kind}" for kind in kinds]
     assert {kind.removeprefix("mine ").removesuffix(" 100") for kind in kinds} == {*KINDS} - {
         *OF_THE_GUIDE,
         "benchmarks",
@@ -114,7 +115,7 @@ def test_the_command_keeps_numbers_and_fills_pages(tmp_path: Path, capsys: pytes
     said = capsys.readouterr().out
     assert f"Tables: {docs / 'page.md'}" in said and "other.md" not in said
     text = (docs / "page.md").read_text(encoding="utf-8")
-    assert text.count("Before.") == text.count("After.") == 7
+    assert text.count("Before.") == text.count("After.") == 8
     told = text.replace("| arm | chrF: 100 items ", "| arm ")
     for words in (
         "| `mine`, 100 items, 2 seeds |",
@@ -136,6 +137,20 @@ def test_the_command_keeps_numbers_and_fills_pages(tmp_path: Path, capsys: pytes
         shutil.rmtree(path)
     (docs / "page.md").write_text(markers("mine at 100"), encoding="utf-8")
     assert called(*command) == 0 and not (docs / "data" / "mine_equal.csv").exists()
+
+
+def test_verdicts_of_several_studies_stand_side_by_side(tmp_path: Path) -> None:
+    """Of the first arm of each; a claim that a study lacks is a dash."""
+    head = "claim,arm,verdict,language,difference\n"
+    rows = "better,CLO,held,de,1.25\nbetter,CLO,held,sw,-0.5\nbetter,λ .9,undecided,de,7\nkeeps,CLO,not tested,,\n"
+    (tmp_path / "one_claims.csv").write_text(head + rows, encoding="utf-8")
+    (tmp_path / "two_claims.csv").write_text(f"{head}better,CLO 2,did not hold,ko,-3\n", encoding="utf-8")
+    text = filled(markers("one,two verdicts"), tmp_path, tmp_path)
+    assert "| claim | `one` | `two` |" in text
+    assert "| better | held (de +1.2, sw −0.5) | did not hold (ko −3.0) |" in text
+    assert "| keeps | not tested | – |" in text
+    with pytest.raises(UserError, match=r"needs .*three_claims\.csv and a kind of"):
+        filled(markers("one,three verdicts"), tmp_path, tmp_path)
 
 
 def test_the_guide_has_tables_of_its_own(tmp_path: Path) -> None:
