@@ -105,7 +105,7 @@ def filled(text: str, data: Path, page: Path) -> str:
 
 def _lines(study: str, path: Path) -> list[Line]:
     with path.open(encoding="utf-8", newline="") as file:
-        return [{"study": study, **line} for line in csv.DictReader(file)]
+        return [{**line, "study": study} for line in csv.DictReader(file)]
 
 
 def _measures(lines: Sequence[Line]) -> Measures:

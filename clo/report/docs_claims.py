@@ -26,14 +26,11 @@ def claims(study: str, lines: Sequence[Line], _: str) -> Table:
 
 def verdicts(studies: str, lines: Sequence[Line], _: str) -> Table:
     """A row per claim, several studies side by side; of a study with several arms of CLO the first."""
-    first = {line["study"]: line["arm"] for line in reversed(lines)}
-    by = grouped(
-        [line for line in lines if line["arm"] == first[line["study"]]], lambda one: (one["claim"], one["study"])
-    )
-    names = studies.split(",")
-    told = [
-        [claim, *(_verdict(by.get((claim, name), ())) for name in names)] for claim in dict.fromkeys(c for c, _ in by)
-    ]
+    arms = {line["study"]: line["arm"] for line in reversed(lines)}
+    of_arm = [line for line in lines if line["arm"] == arms[line["study"]]]
+    by, names = grouped(of_arm, lambda one: (one["claim"], one["study"])), studies.split(",")
+    stated = dict.fromkeys(line["claim"] for line in of_arm)
+    told = [[claim, *(_verdict(by.get((claim, name), ())) for name in names)] for claim in stated]
     return ["claim", *(f"`{name}`" for name in names)], told
 
 
