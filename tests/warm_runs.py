@@ -94,6 +94,7 @@ class WarmRuns:
         missing: str = "",
         command: str = "train",
         nodes: Sequence[dict[str, str]] = ({},),
+        before: str = "",
     ) -> Ended:
         """Run ``clo train`` (or another command) with these arguments to its end.
 
@@ -106,8 +107,9 @@ class WarmRuns:
             missing: name of a package that cannot be imported in this run.
             command: the word after ``clo``; or ``train_tiny``, of train_tiny.py.
             nodes: what the environment has besides, for each of the processes that run it together.
+            before: ``"module:name"`` of a function that the process calls first.
         """
-        self.start(arguments, cwd, kill, missing, command, nodes)
+        self.start(arguments, cwd, kill, missing, command, nodes, before)
         return self.wait(cwd)
 
     def start(
@@ -118,10 +120,11 @@ class WarmRuns:
         missing: str = "",
         command: str = "train",
         nodes: Sequence[dict[str, str]] = ({},),
+        before: str = "",
     ) -> int:
         """Start it and return the process id, of the first where there are several."""
         job = {"arguments": arguments, "cwd": str(cwd), "kill": kill, "missing": missing, "command": command}
-        return int(self._ask(**job, nodes=list(nodes)))
+        return int(self._ask(**job, nodes=list(nodes), before=before))
 
     def wait(self, cwd: Path) -> Ended:
         """Wait for the run that was started last; of several processes the first that failed tells the exit code."""

@@ -90,6 +90,9 @@ def _child(job: dict[str, Any]) -> None:
             importlib.import_module("clo.study.cell").CONTEXT = "fork"  # type: ignore[attr-defined]  # of this process
         for kill in [job["kill"]] if isinstance(job["kill"], dict) else job["kill"] or []:
             _arm(**kill)
+        if job["before"]:
+            module, _, name = job["before"].partition(":")
+            getattr(importlib.import_module(module), name)()
         if job["command"] == "train_tiny":
             from train_tiny import main
 

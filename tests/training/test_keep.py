@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,10 @@ from typing import Any
 import pytest
 import torch
 from report_fixture import write_run
+from scripted_validations import ENGLISH, TARGET, telling
 from tiny_runs import fit, run_config, weights
 from torch import Tensor
-from warm_runs import WarmRuns, tiny
+from warm_runs import Ended, WarmRuns, tiny
 
 from clo.config import EvaluationConfig
 from clo.config.choices import Keep
@@ -25,10 +25,6 @@ from clo.report.summary import build
 from clo.training.checkpoint import read_tensors
 from clo.training.keep import Seen, choose
 from clo.training.module import CLOModule
-
-TARGET = {0: 9.0, 1: 5.0, 2: 4.0, 3: 3.0, 4: 3.5, 5: 3.2, 6: 2.0, 7: 1.0, 8: 0.5}
-ENGLISH = {0: 1.0, 1: 1.0, 2: 1.019, 3: 1.02, 4: 1.0, 5: 1.0, 6: 1.01, 7: 1.03, 8: 1.5}
-"""Held-out NLL by step: 6 has the lowest target NLL among those with English within 2 %."""
 
 
 def seen(target: dict[int, float] = TARGET, english: dict[int, float] = ENGLISH) -> list[Seen]:
@@ -60,14 +56,13 @@ def best(folder: Path, name: str = "clo", **trainer: Any) -> RunConfig:
 def scripted(monkeypatch: pytest.MonkeyPatch) -> dict[int, dict[str, Tensor]]:
     """Validations say TARGET and ENGLISH; returns the weights of every step as they were then."""
     at: dict[int, dict[str, Tensor]] = {}
-    real: Callable[..., dict[str, float]] = CLOModule._held_out
+    told = telling(CLOModule._held_out)
 
-    def told(self: CLOModule) -> dict[str, float]:
+    def noted(self: CLOModule) -> dict[str, float]:
         at[self.global_step] = weights(self.model)
-        step = self.global_step
-        return real(self) | {"nll_target": TARGET[step], "nll_en": ENGLISH[step]}
+        return told(self)
 
-    monkeypatch.setattr(CLOModule, "_held_out", told)
+    monkeypatch.setattr(CLOModule, "_held_out", noted)
     return at
 
 
@@ -160,8 +155,6 @@ KILLS = (
 ASKED = (
     "trainer.keep=best",
     "evaluation.validations=4",
-    "method.lr=1",
-    "trainer.keep_tolerance=0",
     "trainer.checkpoints=4",
     "method.steps=8",
 )
@@ -176,29 +169,26 @@ def results(place: Path) -> tuple[Path, dict[str, Any]]:
 
 def test_a_run_scores_both_and_leaves_the_kept_model(warm: WarmRuns, tiny_folder: Path, tmp_path: Path) -> None:
     """English is lost towards the end, so the kept step is an earlier one; killed at its end, the same comes out."""
-    (tmp_path / "a").mkdir()
-    ended = warm.run(tiny(tiny_folder, tmp_path / "a", *ASKED), tmp_path / "a")
+
+    def ran(place: Path, kill: dict[str, Any] | None = None) -> Ended:
+        place.mkdir(exist_ok=True)
+        return warm.run(tiny(tiny_folder, place, *ASKED), place, kill, before="scripted_validations:install")
+
+    ended = ran(tmp_path / "a")
     assert ended.code == 0, ended.err
     run, found = results(tmp_path / "a")
     kept = found["train"]["kept"]
-    assert kept["of"] == 8 and f"kept: step {kept['step']} of 8, {kept['rule']}" in ended.out
-    assert kept["step"] < 8 and found["last"]["step"] == 8
+    assert (kept["step"], kept["of"], found["last"]["step"]) == (6, 8, 8)
+    assert f"kept: step 6 of 8, {kept['rule']}" in ended.out
     assert found["last"]["scores"] != found["scores"] and found["last"]["square"] != found["square"]["after"]
     assert (run / "last_samples.jsonl").is_file() and not (run / "last").exists()
     stored = tensors(run / "checkpoint/1-clo.safetensors")
     model = tensors(run / "model/model.safetensors")
     assert all(torch.equal(model[name], own) for name, own in stored.items())
-    for number, (at, call) in enumerate(
-        [
-            ("clo.study.outcome:model_card", 1),
-            ("clo.evaluation.evaluate:generate", 4),
-            ("clo.training.keep:write_tensors", 1),
-        ]
-    ):
+    for number, (at, call) in enumerate(KILLS):
         place = tmp_path / str(number)
-        place.mkdir()
-        assert warm.run(tiny(tiny_folder, place, *ASKED), place, kill={"at": at, "call": call}).code != 0
-        assert warm.run(tiny(tiny_folder, place, *ASKED), place).code == 0
+        assert ran(place, kill={"at": at, "call": call}).code != 0
+        assert ran(place).code == 0
         other, again = results(place)
         assert again == found and not (other / "last").exists()
         assert (other / "last_samples.jsonl").read_bytes() == (run / "last_samples.jsonl").read_bytes()
