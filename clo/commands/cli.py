@@ -76,8 +76,8 @@ def exit_after(work: Callable[[], object], stopped: str) -> None:
         if error.errno not in FULL:
             raise
         sys.exit(f"error: {cannot_write(error, Path(error.filename or tempfile.gettempdir()))}")
-    except KeyboardInterrupt:
-        print(f"stopped; {stopped}", file=sys.stderr)
+    except KeyboardInterrupt as end:
+        print(f"stopped; {end.args[0] if end.args else stopped}", file=sys.stderr)
         sys.exit(STOPPED)
     sys.exit(1 if done is False else 0)
 

@@ -53,7 +53,10 @@ def train(words: Sequence[str]) -> bool:
     if planned:
         from clo.study.plan_table import show_plans
 
-        return show_plans(planned)
+        try:
+            return show_plans(planned)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("of a plan nothing is kept") from None
     for run in runs:
         run_cell(run)
     done = run_grid(cells, exit_as_cell) if cells else True

@@ -14,6 +14,8 @@ WHOLE = 64 << 20
 SAMPLES, PIECE = 64, 1 << 20
 MODEL_FILES = (".json", ".safetensors", ".bin", ".model", ".jinja", ".txt")
 """Ends of the names of files that a model folder is read from: weights, configuration, tokenizer, template."""
+RECORDS = ("measured.json", "trainer_state.json", "all_results.json", "train_results.json", "eval_results.json")
+"""Files that tell of a model (of an embedded start, of transformers' trainer); none is read to compute with it."""
 
 
 def digest_of(value: Any) -> str:
@@ -48,4 +50,5 @@ def files_digest(paths: Iterable[Path]) -> str | None:
 
 def model_files(folder: Path) -> list[Path]:
     """The files of a model folder that decide what it computes."""
-    return [path for path in folder.iterdir() if path.suffix in MODEL_FILES] if folder.is_dir() else []
+    files = folder.iterdir() if folder.is_dir() else []
+    return [path for path in files if path.suffix in MODEL_FILES and path.name not in RECORDS]

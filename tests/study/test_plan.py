@@ -188,6 +188,9 @@ def test_the_command_plans_and_trains_nothing(warm: WarmRuns, tmp_path: Path) ->
     assert grid.code == 0 and grid.out.count("clo-ko-") == 2
     small = warm.run(["plan=true", "trainer.memory_gb=0.01", *places], tmp_path)
     assert small.code == 1 and "does not fit; this would" in small.out
+    stop = {"at": "clo.study.plan_table:plan_run", "call": 1, "by": "SIGINT"}
+    for stopped in (warm.run(["plan=true", *places], tmp_path, stop), warm.run(places, tmp_path, stop, command="plan")):
+        assert (stopped.code, stopped.err) == (130, "stopped; of a plan nothing is kept\n")
     assert not (tmp_path / "outputs").exists()
 
 
