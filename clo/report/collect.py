@@ -17,6 +17,7 @@ from clo.report.labels import Arm, arms
 from clo.report.targets import by_target
 from clo.storage.jsonl import read_lines
 from clo.storage.run_folder import RunFolder
+from clo.storage.several import target_folder
 
 T = TypeVar("T")
 MOST_METHODS = 6
@@ -238,7 +239,7 @@ def _read_folder(path: Path) -> Sequence[Run | Unfinished]:
         results, config = _json_object(path / "results.json"), _read_config(path / "config.yaml")
         if "targets" not in results:
             return [_run(path, results, config, None)]
-        return [_run(path / f"{path.name}.{code}", own, config, path) for code, own in by_target(results).items()]
+        return [_run(target_folder(path, code), own, config, path) for code, own in by_target(results).items()]
     except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
         return [Unfinished(path, "broken", str(error))]
 

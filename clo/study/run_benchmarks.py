@@ -19,9 +19,9 @@ from clo.evaluation.benchmarks.tasks import task_of
 from clo.storage.digest import digest_of
 from clo.storage.files import write_json, write_text
 from clo.storage.progress import shared, stage
+from clo.storage.several import target_folder
 from clo.study.content import benchmark_files
 from clo.study.session import Session
-from clo.study.targets import target_folder
 
 
 def options_of(evaluation: EvaluationConfig, max_tokens: int) -> BenchmarkOptions:

@@ -21,6 +21,7 @@ from clo.evaluation.several import evaluate_targets
 from clo.evaluation.subject import Subject
 from clo.storage.files import read_object
 from clo.storage.jsonl import lines_of
+from clo.storage.several import target_folder
 
 Log = Callable[[str], AnswerLog]
 
@@ -70,11 +71,6 @@ def english_parts(
         pairs = list(zip(rows, values, strict=True))
         there = [(row, value) for row, value in pairs if code in row.prompts] or pairs  # as `evaluate_targets` has them
         yield own["en"], [row for row, _ in there], [value for _, value in there]
-
-
-def target_folder(run: Path, code: str) -> Path:
-    """Where the samples of one of several targets lie; its name is no other run's."""
-    return run / f"{run.name}.{code}"
 
 
 def paired_folders(run: Path, against: Path) -> list[tuple[Path, Path]]:

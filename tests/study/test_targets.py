@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,12 @@ from clo.evaluation.several import confusion
 from clo.report.collect import collect
 from clo.report.make import make_report
 from clo.report.targets import by_target, course_of
+from clo.storage.several import target_folder
 from clo.study.data_card import write_data_card
 from clo.study.rows import absent_lines, items_of, rows_of
 from clo.study.rows import tested_rows as rows_asked
 from clo.study.session import renderer_of
-from clo.study.targets import paired_folders, target_folder
+from clo.study.targets import paired_folders
 
 WORDS = (
     "lang=[sw,ko]",
@@ -112,6 +114,17 @@ def test_the_report_shows_a_row_for_each_target(place: Path) -> None:
     own = (page.parent / "runs" / f"{several.folder.name}.html").read_text()
     assert "Asked and answered languages" in own and f"../../{several.home.name.replace('+', '%2B')}/config.yaml" in own
     assert "Asked and answered languages" not in (page.parent / "runs" / f"{one.folder.name}.html").read_text()
+
+
+def test_a_renamed_run_keeps_its_targets(place: Path, tmp_path: Path) -> None:
+    run, renamed = run_of(place, "ko+sw"), tmp_path / "outputs" / "kept" / "renamed"
+    shutil.copytree(run, renamed)
+    there = sorted(path.name for path in renamed.iterdir() if path.is_dir())
+    done("evaluate", f"run={renamed}")
+    assert sorted(path.name for path in renamed.iterdir() if path.is_dir()) == there
+    assert [one.folder for one in collect("kept", tmp_path / "outputs").runs] == [
+        renamed / f"{run.name}.{code}" for code in ("ko", "sw")
+    ]
 
 
 def test_commands_on_a_finished_run(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
