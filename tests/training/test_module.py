@@ -186,7 +186,10 @@ def test_rounding_is_that_of_the_model_and_its_precision() -> None:
 def test_a_wrong_reference_is_seen_at_step_zero_also_under_dropout(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str, dropout: float
 ) -> None:
-    """Half a nat in the training step's own references, where the held-out ones are right."""
+    """Two nats in the training step's own references, where the held-out ones are right.
+
+    In bfloat16 rounding explains .4 to .6 nats of this model, by the CPU's instructions.
+    """
     tuning = TuningConfig("attention_lora", Trains.attention, LoraConfig(r=4, alpha=8.0, dropout=dropout))
     run = run_config(tmp_path, tuning=tuning, precision=precision, reference=ReferenceMode.swapped)
     fit(tmp_path / "right", run)  # dropout itself moves nothing
@@ -194,7 +197,7 @@ def test_a_wrong_reference_is_seen_at_step_zero_also_under_dropout(
 
     def wrong(*args: Any) -> Any:
         policy, reference = real(*args)
-        return policy, Scores(reference.S_BLK + torch.tensor([[0.5, 0.0], [0.0, 0.5]]), reference.count_BLK)
+        return policy, Scores(reference.S_BLK + torch.tensor([[2.0, 0.0], [0.0, 2.0]]), reference.count_BLK)
 
     monkeypatch.setattr(clo.training.terms, "score_with_reference", wrong)
     with pytest.raises(UserError, match="step 0: "):
