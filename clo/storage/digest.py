@@ -14,7 +14,10 @@ WHOLE = 64 << 20
 SAMPLES, PIECE = 64, 1 << 20
 MODEL_FILES = (".json", ".safetensors", ".bin", ".model", ".jinja", ".txt")
 """Ends of the names of files that a model folder is read from: weights, configuration, tokenizer, template."""
-RECORDS = ("measured.json", "trainer_state.json", "all_results.json", "train_results.json", "eval_results.json")
+RECORDS = (
+    "measured.json",
+    *("trainer_state.json", "training_args.bin", "all_results.json", "train_results.json", "eval_results.json"),
+)
 """Files that tell of a model (of an embedded start, of transformers' trainer); none is read to compute with it."""
 
 

@@ -23,7 +23,7 @@ def model(folder: Path, **config: object) -> Path:
 def test_every_file_that_a_model_is_read_from_counts(tmp_path: Path, name: str) -> None:
     run = run_of("model=any", f"model.path={model(tmp_path / 'm', a=1)}")
     before = files_of(run)["model.path"]
-    for record in ("README.md", "measured.json", "trainer_state.json"):
+    for record in ("README.md", "measured.json", "trainer_state.json", "training_args.bin"):
         (tmp_path / "m" / record).write_text("nothing is computed from it")
     assert files_of(run)["model.path"] == before
     (tmp_path / "m" / name).write_text("{}")
