@@ -62,41 +62,62 @@ def difference(
     gaps = left - right  # scipy has no test over crossed prompts and seeds: all must agree
     if not (np.isfinite(gaps).any(0).all() and np.isfinite(gaps).any(1).all()):
         raise ValueError("a seed or an item has no difference at all")
-    per_item, per_seed = np.nanmean(gaps, 0), np.nanmean(gaps, 1)
-    intervals = [bootstrap_mean(per_item, confidence, resamples, seed)]
-    p = sign_flip_test(per_item, resamples, seed)
-    detectable = [_detectable(per_item, confidence)]
-    if clusters is not None and 1 < len(set(clusters)) < len(per_item):
-        sums, linear = _clustered(per_item, clusters)
-        intervals.append(bootstrap_mean(linear, confidence, resamples, seed))
+    p, detectable = 0.0, []
+    for sums, linear in _units(gaps, clusters):
         p = max(p, sign_flip_test(sums, resamples, seed))
         detectable.append(_detectable(linear, confidence))
     if len(gaps) > 1:
-        intervals.append(seed_interval(per_seed, confidence))
+        per_seed = np.nanmean(gaps, 1)
         p = max(p, t_test(per_seed))
         detectable.append(_detectable(per_seed, confidence))
-    low, high = min(_low(i) for i in intervals), max(_high(i) for i in intervals)
-    mean = float(per_item.mean() if np.isfinite(gaps).all() else per_seed.mean())
-    return Difference(Interval(mean, low, high), p, max(detectable), gaps.shape[1], len(gaps))
+    interval = mean_interval(gaps, confidence, resamples, seed, clusters)
+    return Difference(interval, p, max(detectable), gaps.shape[1], len(gaps))
 
 
-def _clustered(per_item: NDArray[np.float64], clusters: Sequence[str]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Sum of each cluster, and values of clusters whose mean and its error are those of the mean over items.
+def mean_interval(
+    values: ArrayLike,
+    confidence: float = 0.95,
+    resamples: int = 10_000,
+    seed: int = 0,
+    clusters: Sequence[str] | None = None,
+) -> Interval:
+    """Mean over seeds, each of them counting alike, and the widest of its intervals over items, clusters and seeds.
 
-    Clusters have unlike sizes, so the mean over items is a ratio of sums; its error is taken to first order
-    (linearisation: Cochran 1977, chapter 6).
+    Args:
+        values: float [seeds, items]; NaN where a seed has no such item, every seed and every item has some.
+        confidence: in (0, 1).
+        resamples: of the bootstrap.
+        seed: of the resampling.
+        clusters: what each item belongs to, as for `difference`.
     """
-    _, place = np.unique(np.asarray(clusters), return_inverse=True)
-    sums, counts, mean = np.bincount(place, per_item), np.bincount(place), per_item.mean()
-    return sums, mean + (sums - mean * counts) * (len(counts) / len(per_item))
+    values = np.asarray(values, float)
+    found = [bootstrap_mean(linear, confidence, resamples, seed) for _, linear in _units(values, clusters)]
+    if len(values) > 1:
+        found.append(seed_interval(np.nanmean(values, 1), confidence))
+    ends = [end for one in found for end in (one.low, one.high) if end is not None]
+    return Interval(float(np.nanmean(values, 1).mean()), min(ends), max(ends))
 
 
-def _low(interval: Interval) -> float:
-    return interval.value if interval.low is None else interval.low
+def _units(
+    values: NDArray[np.float64], clusters: Sequence[str] | None
+) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Of items, and of clusters where items have some: a part of the mean each, and values with its error.
 
-
-def _high(interval: Interval) -> float:
-    return interval.value if interval.high is None else interval.high
+    The means of both are the mean over seeds, in which an answer weighs 1 / (seeds x answers of its seed). Items that
+    some seeds alone were asked and clusters of unlike sizes weigh unlike, so that mean is a ratio of sums; its error is
+    taken to first order (linearisation: Cochran 1977, chapter 6).
+    """
+    known = np.isfinite(values)
+    weights = known / (len(values) * known.sum(1, keepdims=True))
+    parts, mean = np.where(known, values, 0.0) * weights, np.nanmean(values, 1).mean()
+    places = [np.arange(values.shape[1])]
+    if clusters is not None and 1 < len(set(clusters)) < values.shape[1]:
+        places.append(np.unique(np.asarray(clusters), return_inverse=True)[1])
+    found = []
+    for place in places:
+        sums, weight = (np.bincount(place, of.sum(0)).astype(np.float64) for of in (parts, weights))
+        found.append((len(sums) * sums, mean + len(sums) * (sums - mean * weight)))
+    return found
 
 
 def _detectable(gaps: NDArray[np.float64], confidence: float) -> float:

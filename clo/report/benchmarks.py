@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -57,7 +58,8 @@ class BenchmarkScore:
     """Share of right rows, 0 to 1."""
     low: float | None
     high: float | None
-    """95 %: Student's t over seeds; for one run or the start model the bootstrap over its rows."""
+    """95 %: from the lowest to the highest end of the bootstrap over rows and Student's t over seeds; of seeds alone
+    where a run's rows are missing."""
     change: float | None
     """Mean difference to the start model."""
     chance: float | None
@@ -139,7 +141,7 @@ def rows_of(run: Run, asked: Asked, side: str) -> dict[str, float]:
 def collect_benchmarks(study: Study, against: str) -> Benchmarks:
     """Scores of a study and paired tests against a baseline; both empty where no run was asked anything."""
     starts: dict[tuple[Any, ...], BenchmarkScore] = {}
-    trained: dict[tuple[Any, ...], list[BenchmarkScore]] = defaultdict(list)
+    trained: dict[tuple[Any, ...], list[tuple[BenchmarkScore, Run]]] = defaultdict(list)
     several = {lang: len({run.base for run in study.runs if run.lang == lang}) > 1 for lang in study.langs}
     every = {score.asked for run in study.runs for when in ("start", "scores") for score in scores_of(run, when)}
     for run in study.runs:
@@ -150,22 +152,36 @@ def collect_benchmarks(study: Study, against: str) -> Benchmarks:
         for score in scores_of(run, "scores", every):
             start = starts.get((score.asked, score.side, run.lang, run.base))
             known = replace(score, change=None if start is None else score.mean - start.mean)
-            trained[score.asked, score.side, run.lang, run.size, run.label].append(known)
+            trained[score.asked, score.side, run.lang, run.size, run.label].append((known, run))
     found = Benchmarks([*starts.values(), *map(_over_seeds, trained.values())])
     return Benchmarks(found.scores, {asked: tests for asked in found.asked if (tests := _tests(study, against, asked))})
 
 
-def _over_seeds(group: Sequence[BenchmarkScore]) -> BenchmarkScore:
-    from clo.evaluation.statistics import seed_interval
-
-    found = seed_interval([score.mean for score in group])
-    low, high = (found.low, found.high) if len(group) > 1 else (group[0].low, group[0].high)
+def _over_seeds(asked: Sequence[tuple[BenchmarkScore, Run]]) -> BenchmarkScore:
+    group = [score for score, _ in asked]
+    low, high = _interval(asked)
     changes = [score.change for score in group if score.change is not None]
     change = statistics.fmean(changes) if len(changes) == len(group) else None
     shared = [key for key in FURTHER if all(key in score.further for score in group)]
     further = {key: statistics.fmean(score.further[key] for score in group) for key in shared}
-    n, runs = min(score.n for score in group), len(group)
-    return replace(group[0], mean=found.value, low=low, high=high, change=change, n=n, runs=runs, further=further)
+    n, runs, mean = min(score.n for score in group), len(group), statistics.fmean(score.mean for score in group)
+    return replace(group[0], mean=mean, low=low, high=high, change=change, n=n, runs=runs, further=further)
+
+
+def _interval(asked: Sequence[tuple[BenchmarkScore, Run]]) -> tuple[float | None, float | None]:
+    from clo.evaluation.significance import mean_interval
+    from clo.evaluation.statistics import seed_interval
+
+    first = asked[0][0]
+    if len(asked) == 1:
+        return first.low, first.high
+    rows = [rows_of(run, score.asked, score.side) for score, run in asked]
+    if all(rows):
+        ids = sorted(set().union(*rows))
+        found = mean_interval([[own.get(row, math.nan) / 100 for row in ids] for own in rows])
+    else:
+        found = seed_interval([score.mean for score, _ in asked])
+    return found.low, found.high
 
 
 def _tests(study: Study, against: str, asked: Asked) -> list[Comparison]:

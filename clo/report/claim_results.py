@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from clo.report.claim_tests import Bench, Effect, NotTestedError, benches_of
 from clo.report.claims import CLAIMS, Claim
 from clo.report.collect import Study
+from clo.report.formats import FEWEST_SEEDS, counted_seeds
 from clo.storage.files import csv_text
 
 
@@ -23,12 +24,13 @@ class ClaimResult:
     effects: list[Effect] = field(default_factory=list)
 
 
-def verdict_of(claim: Claim, effects: Sequence[Effect]) -> tuple[str, str]:
-    """The verdict by the stated rule, and why where it is undecided."""
+def verdict_of(claim: Claim, effects: Sequence[Effect], needed: int = FEWEST_SEEDS) -> tuple[str, str]:
+    """The verdict by the stated rule, and why where it is undecided; ``needed`` is how many seeds decide something."""
     outside = [one for one in effects if one.high < claim.low or one.low > claim.high]
     inside = [one for one in effects if one.low > claim.low and one.high < claim.high]
-    if any(one.seeds < 2 for one in effects):
-        return "undecided", "one seed"
+    fewest = min(one.seeds for one in effects)
+    if fewest < needed:
+        return "undecided", counted_seeds(fewest)
     if outside:
         return "did not hold", ""
     return ("held", "") if len(inside) == len(effects) else ("undecided", "")

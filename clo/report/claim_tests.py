@@ -11,7 +11,7 @@ from clo.report.claims import Claim
 from clo.report.collect import Run, Study, grouped, nearest, number
 from clo.report.comparisons import paired
 from clo.report.equal import english_of, target_of
-from clo.report.formats import signed
+from clo.report.formats import with_interval
 
 Points = Callable[[Run], Mapping[str, float]]
 """Of a run: prompt -> points."""
@@ -44,7 +44,7 @@ class Effect:
         return [*self.ours, *self.theirs]
 
     def __str__(self) -> str:
-        return f"{self.lang} {signed(self.gap)} ({signed(self.low)} to {signed(self.high)})"
+        return f"{self.lang} {with_interval(self.gap, self.low, self.high, self.seeds)}"
 
 
 def benches_of(study: Study) -> list[Bench]:

@@ -50,11 +50,11 @@ class Claim:
 
 RULE = (
     "Held: in every language the 95 % interval of the difference lies in what is claimed. Did not hold: in one it "
-    "lies outside altogether. Undecided: anything else, and what rests on one seed. Interval: the widest of the "
-    "bootstraps over prompts and over relations and the t-interval over seeds, at the most items that both arms have; "
-    "weights and steps equal where the study has them. Target: the right object in the right language, or chrF where "
-    "no object is known; English: right content, or chrF; points. Mark of what the paper says: V read in a primary "
-    "text, S second-hand."
+    "lies outside altogether (by chance up to 2.5 % a language). Undecided: anything else, and what rests on one "
+    "seed or two (\u2020). Interval: from the lowest to the highest end of the bootstraps over prompts and relations "
+    "and the t-interval over seeds, at the most items that both arms have; weights and steps equal where there are "
+    "such. Target: the right object in the right language, or chrF where no object is known; English: right content, "
+    "or chrF; points. Mark of what the paper says: V read in a primary text, S second-hand."
 )
 
 CLAIMS = (

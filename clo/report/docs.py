@@ -29,7 +29,7 @@ from pathlib import Path
 from clo.errors import UserError
 from clo.report.collect import grouped
 from clo.report.docs_claims import claims, gains, verdicts
-from clo.report.formats import DASH, daggered, decimal, signed
+from clo.report.formats import DASH, daggered, decimal, with_interval
 from clo.report.guide.docs_tables import Line, Table, curves, sentences, shares
 from clo.report.labels import short
 from clo.storage.files import write_text
@@ -185,7 +185,7 @@ def _difference(line: Line | None) -> str:
     if line is None:
         return DASH
     gap, low, high, p = (float(line[key]) for key in ("difference", "low", "high", "p"))
-    return f"{signed(gap)} ({signed(low)} to {signed(high)}; p {'< 0.001' if p < 0.001 else f'= {p:.3f}'})"
+    return with_interval(gap, low, high, int(line["seeds"]), f"; p {'< 0.001' if p < 0.001 else f'= {p:.3f}'}")
 
 
 def _benchmarks(study: str, lines: Sequence[Line], size: str) -> Table:
@@ -202,7 +202,7 @@ def _benchmarks(study: str, lines: Sequence[Line], size: str) -> Table:
 
 
 def _accuracy(line: Line | None) -> str:
-    """Mean and interval: Student's over seeds, or over rows of one run and of a start model."""
+    """Mean and interval, see `BenchmarkScore`."""
     if line is None:
         return DASH
     mean, low, high = (line[key] and decimal(100 * float(line[key]), 0) for key in ("mean", "low", "high"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from clo.report.collect import grouped
-from clo.report.formats import DASH, signed
+from clo.report.formats import DASH, signed, with_interval
 from clo.report.guide.docs_tables import Line, Table
 from clo.report.paper import MEASURES
 
@@ -44,7 +44,7 @@ def _verdict(lines: Sequence[Line]) -> str:
 
 def _effect(line: Line) -> str:
     gap, low, high = (float(line[key]) for key in ("difference", "low", "high"))
-    return f"{line['language']} {signed(gap)} ({signed(low)} to {signed(high)})"
+    return f"{line['language']} {with_interval(gap, low, high, int(line['seeds']))}"
 
 
 def gains(study: str, lines: Sequence[Line], _: str) -> Table:
@@ -57,7 +57,8 @@ def gains(study: str, lines: Sequence[Line], _: str) -> Table:
         place = line["languages"].replace(" ", " and ") + (f" ({line['tier']})" if line["tier"] else "")
         sure = line["confidence"] + ("" if line["source"] == "paper" else f", {line['source']}")
         models = str(len(line["models"].split())) + (" (ours)" if line["models"] == line["model"] else "")
-        gap, least, most = (signed(float(line[key])) for key in ("ours", "low", "high"))
+        gap, least, most = (float(line[key]) for key in ("ours", "low", "high"))
+        ours = with_interval(gap, least, most, int(line["seeds"]))
         theirs = [place, MEASURES[line["measure"]], models, paper, sure]
-        told.append([line["gain"], *theirs, f"{gap} ({least} to {most})", line["verdict"]])
+        told.append([line["gain"], *theirs, ours, line["verdict"]])
     return heads, told

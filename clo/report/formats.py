@@ -36,9 +36,19 @@ def few_seeds(seeds: int) -> bool:
     return 1 < seeds < FEWEST_SEEDS
 
 
+def counted_seeds(seeds: int) -> str:
+    """Why too few seeds decide nothing: ``one seed``, ``2 seeds``."""
+    return "one seed" if seeds == 1 else f"{seeds} seeds"
+
+
 def daggered(text: str, seeds: int) -> str:
     """An interval over seeds, with a dagger where they are few."""
     return text + DAGGER if text and few_seeds(seeds) else text
+
+
+def with_interval(gap: float, low: float, high: float, seeds: int, more: str = "") -> str:
+    """A difference as ``+1.2 (−0.3 to +2.7)``, with a dagger where seeds are few; ``more`` follows in the brackets."""
+    return f"{signed(gap)} ({daggered(f'{signed(low)} to {signed(high)}', seeds)}{more})"
 
 
 def thousands(value: object) -> str:

@@ -15,7 +15,7 @@ from clo.report.arms import FAMILIES, number_of, objective, weights
 from clo.report.benchmarks import Benchmarks, BenchmarkScore
 from clo.report.claim_tests import clo_arms
 from clo.report.collect import Run, Study, grouped
-from clo.report.formats import few_seeds
+from clo.report.formats import counted_seeds, few_seeds
 from clo.report.judged import Verdicts
 from clo.report.paper import MEASURES, METHODS, Paper, PaperValue
 
@@ -38,7 +38,7 @@ class Cell:
     """In the paper's unit, points or percent."""
     low: float | None = None
     high: float | None = None
-    """95 %: Student's t over seeds; of one seed the bootstrap over rows or pairs."""
+    """95 %, see `CELLS_RULE`."""
     seeds: int = 0
     unequal: tuple[str, ...] = ()
     """What is known to differ from the paper's cell."""
@@ -68,7 +68,7 @@ class Cell:
         if self.why or self.low is None or self.high is None:
             return "not comparable"
         if few_seeds(self.seeds):
-            return f"undecided ({self.seeds} seeds)"
+            return f"undecided ({counted_seeds(self.seeds)})"
         inside = self.low <= self.paper.value <= self.high
         found = "agrees" if inside else "higher" if self.low > self.paper.value else "lower"
         return found if self.seeds > 1 else f"{found} (one seed)"

@@ -13,6 +13,7 @@ from pathlib import Path
 from clo.report.claim_tests import Bench, Effect, NotTestedError, effect_of
 from clo.report.claims import Claim
 from clo.report.collect import Run, grouped
+from clo.report.formats import FEWEST_SEEDS, counted_seeds
 from clo.report.paper import UNKNOWN, Paper, PaperValue, Source
 
 
@@ -92,11 +93,11 @@ class GainRow:
     def verdict(self) -> str:
         """Whether ours points where the paper's do; undecided where either points nowhere."""
         signs = {_sign(gain.value, gain.value) for gain in self.gains}
-        ours = _sign(self.ours.low, self.ours.high) if self.ours.seeds > 1 else 0
+        if self.ours.seeds < FEWEST_SEEDS:
+            return f"undecided ({counted_seeds(self.ours.seeds)})"
+        ours = _sign(self.ours.low, self.ours.high)
         if len(signs) > 1 or not ours:
-            return "undecided" + (
-                " (one seed)" if self.ours.seeds < 2 else " (theirs differ)" if len(signs) > 1 else ""
-            )
+            return "undecided" + (" (theirs differ)" if len(signs) > 1 else "")
         return "same direction" if signs == {ours} else "other direction"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from clo.report.collect import Run
-from clo.report.formats import daggered, decimal, signed
+from clo.report.formats import daggered, decimal, signed, with_interval
 from clo.report.paper import MEASURES, UNKNOWN, Paper
 from clo.report.paper_cells import Cell, measure_of
 from clo.report.paper_gains import GainRow
@@ -16,7 +16,8 @@ GAINS_TITLE = "Beside the paper, gains"
 NO_CELLS = "No run has a model, a language and a method of the paper's, so no number of it stands beside one of ours."
 CELLS_RULE = (
     "Agrees: the 95 % interval of ours holds the paper's number; higher, lower: it lies above, below. The interval is "
-    "Student's t over seeds, for one seed the bootstrap over rows or pairs; one of two seeds (\u2020) decides nothing. "
+    "Student's t over seeds, of benchmarks the widest of it and the bootstrap over rows, for one seed the bootstrap "
+    "over rows or pairs; one of two seeds (\u2020) decides nothing. "
     "Not comparable: what is named is known to differ; the number of items is the paper's unless it says nearest. "
     "Sure: verified, read in a primary text; secondary, told by a summary; doubtful, in no verdict. A setting that the "
     "paper does not give may differ unseen."
@@ -24,9 +25,10 @@ CELLS_RULE = (
 GAINS_RULE = (
     "The paper's gains are of its models, measures and rows, ours of this study's: only directions are compared, never "
     "sizes. Same direction: our 95 % interval lies on the side of 0 where all of the paper's gains lie; other "
-    "direction: on the other side; undecided: anything else, and what rests on one seed. Paper: mean, and lowest to "
-    "highest where there are several; of a win rate against the rival itself, what is above 50. Ours: points of the "
-    "right object in the right language, or of chrF where no object is known; in English right content, or chrF."
+    "direction: on the other side; undecided: anything else, and what rests on one seed or two (\u2020). Paper: mean, "
+    "and lowest to highest where there are several; of a win rate against the rival itself, what is above 50. Ours: "
+    "points of the right object in the right language, or of chrF where no object is known; in English right content, "
+    "or chrF."
 )
 CELL_HEADS = ("model", "lang", "arm", "items", "measure", "paper", "sure", "ours (95 %)", "seeds", "verdict")
 GAIN_HEADS = ("gain", "tier", "lang", "of", "measure", "models", "paper", "sure", "ours (95 %)", "seeds", "verdict")
@@ -76,7 +78,7 @@ def gain_lines(rows: Sequence[GainRow]) -> list[list[str]]:
         words = row.question.words + (f" ({row.arm})" if several else "")
         first, ours = row.gains[0], row.ours
         theirs = [first.source.key, MEASURES[first.measure], models_of(row), paper_of(row), confidence_of(row)]
-        told = [f"{signed(ours.gap)} ({signed(ours.low)} to {signed(ours.high)})", str(ours.seeds), row.verdict]
+        told = [with_interval(ours.gap, ours.low, ours.high, ours.seeds), str(ours.seeds), row.verdict]
         lines.append([words, row.tier, " and ".join(row.langs), *theirs, *told])
     return lines
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from clo.evaluation import significance
-from clo.evaluation.significance import difference, holm, sign_flip_test, t_test
+from clo.evaluation.significance import _units, difference, holm, mean_interval, sign_flip_test, t_test
 
 RNG = np.random.default_rng(7)
 
@@ -204,6 +204,32 @@ def test_seeds_may_be_tested_on_items_of_their_own() -> None:
     assert (found.items, found.seeds) == (4, 3)
     with pytest.raises(ValueError, match="no difference at all"):
         difference(np.array([[1.0, nan]]), np.array([[0.0, nan]]))
+
+
+@pytest.mark.parametrize("clusters", [None, [f"r{k // 10}" for k in range(60)]])
+def test_an_interval_lies_around_the_mean_that_is_told(clusters: list[str] | None) -> None:
+    """Items that one seed alone was asked weigh in it as they do in the mean over seeds, here 0.5 and not 1/3."""
+    values = np.full((2, 60), np.nan)
+    values[0, :40], values[1, 20:] = 0.0, 0.0
+    values[:, 20:40] = 1.0
+    noise = RNG.normal(0, 0.05, 60)
+    found = mean_interval(values + noise, clusters=clusters)
+    assert found.low is not None and found.high is not None and found.value == pytest.approx(0.5, abs=0.03)
+    for _, linear in _units(values + noise, clusters):
+        assert linear.mean() == pytest.approx(found.value, abs=1e-12)
+    equal = mean_interval(np.where(np.isnan(values), np.nan, 2.0), clusters=clusters)
+    assert (equal.low, equal.high) == pytest.approx((2.0, 2.0), abs=1e-12), "what never varies is certain"
+
+
+def test_an_interval_covers_where_seeds_have_items_of_their_own() -> None:
+    """Two halves of items, each asked by another seed, and a quarter by both: the truth is that of all items alike."""
+    covers, asked = [], np.array([[1] * 50 + [0] * 30, [0] * 30 + [1] * 50], bool)
+    for _ in range(200):
+        gaps = RNG.normal(1, 2, 80) + RNG.normal(0, 0.5, (2, 80))
+        d = difference(np.where(asked, gaps, np.nan), np.zeros((2, 80)), resamples=499).interval
+        assert d.low is not None and d.high is not None
+        covers.append(d.low <= 1.0 <= d.high)
+    assert np.mean(covers) > 0.92
 
 
 def test_items_of_one_relation_are_no_independent_evidence() -> None:

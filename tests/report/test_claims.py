@@ -148,6 +148,19 @@ def test_a_study_without_clo_tests_nothing(tmp_path: Path) -> None:
     assert (told.verdict, told.reason, told.effects[0].seeds) == ("undecided", "one seed", 1)
 
 
+def test_two_seeds_decide_nothing(tmp_path: Path) -> None:
+    """Two that happen to agree have as narrow an interval as one likes; it has a dagger, and three decide."""
+    for method, target in (("clo", 60), ("sft", 50)):
+        made(tmp_path / "s", method, target, lang="ko", seeds=2)
+    told = one(verdicts(collect("s", tmp_path)), "better than SFT in the target")
+    assert (told.verdict, told.reason) == ("undecided", "2 seeds") and told.effects[0].low > 0
+    assert str(told.effects[0]).endswith("\N{DAGGER})")
+    for method, target in (("clo", 60), ("sft", 50)):
+        made(tmp_path / "s", method, target, lang="ko", seeds=3)
+    told = one(verdicts(collect("s", tmp_path)), "better than SFT in the target")
+    assert told.verdict == "held" and "\N{DAGGER}" not in str(told.effects[0])
+
+
 def test_every_variant_of_clo_is_an_arm_of_its_own_and_the_papers_lambda_counts(tmp_path: Path) -> None:
     """λ .9 stands aside where there is λ .5; two units of the NLL are two arms."""
     made(tmp_path / "s", "sft", 50)

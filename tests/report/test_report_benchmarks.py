@@ -10,6 +10,7 @@ import pytest
 from report_extras import summary_of
 from report_fixture import write_run
 
+from clo.evaluation.statistics import bootstrap_mean
 from clo.report.benchmarks import BenchmarkScore, collect_benchmarks, rows_of
 from clo.report.collect import collect
 from clo.report.make import make_report
@@ -43,16 +44,27 @@ def with_benchmark(folder: Path, method: str, seed: int, right: list[bool], befo
 
 def test_mean_interval_and_change_by_hand(tmp_path: Path) -> None:
     """Shares 0.5, 0.6, 0.7: mean 0.6, sd 0.1, half-width 4.302653 x 0.1 / sqrt(3) = 0.248414; 0.35 above the start."""
-    for seed, hits in enumerate((5, 6, 7)):
-        with_benchmark(tmp_path / "s", "clo", seed, [k < hits for k in range(10)])
+    for seed, hits in enumerate((50, 60, 70)):
+        with_benchmark(tmp_path / "s", "clo", seed, [k < hits for k in range(100)])
     found = collect_benchmarks(collect("s", tmp_path), "sft")
     start, clo = sorted(found.scores, key=lambda score: score.size or 0)
     assert (start.size, start.mean, start.low, start.change, start.runs) == (None, 0.25, 0.25, None, 0)
     assert clo.mean == pytest.approx(0.6) and clo.change == pytest.approx(0.35)
     assert clo.low == pytest.approx(0.6 - 0.248414, abs=1e-5) and clo.high == pytest.approx(0.848414, abs=1e-5)
-    assert (clo.chance, clo.n, clo.runs, clo.side) == (0.25, 10, 3, "target")
-    assert with_interval(clo) == '60.0 <span class="half">± 24.8</span>'
+    assert (clo.chance, clo.n, clo.runs, clo.side) == (0.25, 100, 3, "target")
+    assert with_interval(clo) == '60.0 <span class="half">[35.2, 84.8]</span>'
     assert found.tests == {}, "there is no baseline"
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_seeds_that_agree_leave_the_rows_uncertain(tmp_path: Path, kept: bool) -> None:
+    """Thirty right of a hundred with every seed: nothing is known of other rows by that, as one run's interval says."""
+    folders = [with_benchmark(tmp_path / "s", "clo", seed, [k < 30 for k in range(100)]) for seed in range(3)]
+    if not kept:
+        (folders[0] / "benchmarks" / "belebele-target.json").unlink()
+    clo = max(collect_benchmarks(collect("s", tmp_path), "sft").scores, key=lambda score: score.size or 0)
+    alone = bootstrap_mean([k < 30 for k in range(100)])
+    assert (clo.low, clo.high) == pytest.approx((alone.low, alone.high) if kept else (0.3, 0.3))
 
 
 def test_one_seed_has_the_interval_of_its_rows(tmp_path: Path) -> None:

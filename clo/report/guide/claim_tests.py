@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from clo.evaluation.dynamics import Array
 
 MATHS = "maths"
+SEEDS = 2
+"""That decide a sentence: its intervals rest on prompts and on runs of several mixtures, not on two seeds alone."""
 
 
 def guide_claims(lab: Lab, gaps: Sequence[Gap], explained: Sequence[Explained]) -> list[ClaimResult]:
@@ -32,7 +34,7 @@ def guide_claims(lab: Lab, gaps: Sequence[Gap], explained: Sequence[Explained]) 
         for method in lab.mixtures.methods:
             try:
                 effects: list[Effect] = list(Bench(lab, method, gaps, explained).effects(claim))
-                found.append(ClaimResult(claim, method, *verdict_of(claim, effects), effects))
+                found.append(ClaimResult(claim, method, *verdict_of(claim, effects, SEEDS), effects))
             except NotTestedError as why:
                 found.append(ClaimResult(claim, method, "not tested", str(why)))
     return found
