@@ -29,7 +29,7 @@ from pathlib import Path
 from clo.errors import UserError
 from clo.report.collect import grouped
 from clo.report.docs_claims import claims, gains, verdicts
-from clo.report.formats import DASH, daggered, decimal, with_interval
+from clo.report.formats import DASH, daggered, decimal, few_seeds, with_interval
 from clo.report.guide.docs_tables import Line, Table, curves, sentences, shares
 from clo.report.labels import short
 from clo.storage.files import write_text
@@ -51,6 +51,9 @@ TARGET: Measures = {"target_right": ("right object and language, %", 100.0), "ta
 LANGUAGE: Measures = {"target_language_ok": ("right language, %", 100.0)}
 ENGLISH: Measures = {"english_content": ("English content, %", 100.0), "english_chrf": ("English chrF", 1.0)}
 """As ``TARGET``."""
+ENGLISH_LANGUAGE: Measures = {"english_language_ok": ("English in English, %", 100.0)}
+TOLD = 0.9
+"""Share of English answers to English prompts below which an arm has them told."""
 OPEN: Measures = {
     "target_chrf": TARGET["target_chrf"], "target_nll": ("NLL", 100.0), **LANGUAGE,
     "english_chrf": ENGLISH["english_chrf"], "english_nll": ("English NLL", 100.0),
@@ -118,12 +121,16 @@ def _first(measures: Measures, lines: Sequence[Line]) -> Measures:
 
 
 def _cell(line: Line | None, key: str, factor: float) -> str:
-    """Mean and half-width, rounded; a dash where there is none."""
+    """Mean and half-width, rounded; of two seeds both values, for they make no interval; a dash where there is none."""
+    from clo.evaluation.statistics import t_quantile
+
     if line is None or not line.get(key):
         return DASH
-    half, seeds = line[f"{key}_half_width"], int(line[f"{key}_n"])
-    spread = daggered(decimal(factor * float(half), 0), seeds) if half else ""
-    return decimal(factor * float(line[key]), 0) + (f" ± {spread}" if spread else "")
+    mean, half = factor * float(line[key]), factor * float(line[f"{key}_half_width"] or 0)
+    if few_seeds(int(line[f"{key}_n"])):
+        apart = half / t_quantile(0.95, 1)
+        return f"{decimal(mean - apart, 0)}, {decimal(mean + apart, 0)}"
+    return decimal(mean, 0) + (f" ± {decimal(half, 0)}" if line[f"{key}_half_width"] else "")
 
 
 def _name(line: Line) -> str:
@@ -131,7 +138,10 @@ def _name(line: Line) -> str:
 
 
 def _chrf(study: str, lines: Sequence[Line], size: str) -> Table:
-    return _at(study, lines, size, {"target_chrf": TARGET["target_chrf"]} | LANGUAGE | _first(ENGLISH, lines))
+    there = [float(line["english_language_ok"]) for line in lines if line.get("english_language_ok")]
+    tells = ENGLISH_LANGUAGE if there and min(there) < TOLD else {}
+    measures = {"target_chrf": TARGET["target_chrf"]} | LANGUAGE | _first(ENGLISH, lines) | tells
+    return _at(study, lines, size, measures)
 
 
 def _open(study: str, lines: Sequence[Line], size: str) -> Table:

@@ -159,15 +159,20 @@ def _seconds(
 
 
 def _translation(run: RunConfig, rows: Sequence[Row], peak: float | None) -> tuple[str, float | None] | None:
-    """Of one target."""
+    """Of one target; refused where the translator lacks it."""
     from clo.translate.ensure import rows_path
     from clo.translate.estimate import translation_hours
+    from clo.translate.languages import engine_code
 
     if run.data.kind != "translated":
         return None
     assert run.data.translation is not None
     path, source = rows_path(run.data, run.lang, run.cache_dir), run.lang.source
-    return None if path.is_file() else (str(path), translation_hours(run.data.translation, source, rows, peak))
+    if path.is_file():
+        return None
+    for code in (source, run.lang.code):
+        engine_code(run.data.translation.engine, code)
+    return str(path), translation_hours(run.data.translation, source, rows, peak)
 
 
 def _advice(

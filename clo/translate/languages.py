@@ -35,11 +35,13 @@ def engine_code(engine: str, language: str) -> str:
     """An engine's own code for a language; an engine without a table (a chat model) takes any.
 
     Raises:
-        UserError: the engine lacks the language; those it has are listed.
+        UserError: the engine lacks the language; names one that has it, or all that it has.
     """
     table = TABLES.get(engine)
     if table is None:
         return language
     if language not in table:
-        raise UserError(f"translation.engine={engine} has no language {language!r}; it has {' '.join(sorted(table))}")
+        others = [other for other, known in TABLES.items() if language in known]
+        mend = f"choose {' or '.join(others)}" if others else f"it has {' '.join(sorted(table))}; engine=chat takes any"
+        raise UserError(f"data.translation.engine={engine} has no language {language!r}; {mend}")
     return table[language]

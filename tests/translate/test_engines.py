@@ -23,6 +23,8 @@ def test_languages_of_the_engines() -> None:
     assert engine_code("nllb", "sw") == "swh_Latn" and engine_code("chat", "tlh") == "tlh"
     with pytest.raises(UserError, match=r"has no language 'tlh'; it has af am ar"):
         engine_code("m2m100", "tlh")
+    with pytest.raises(UserError, match=r"data.translation.engine=m2m100 has no language 'mi'; choose nllb$"):
+        engine_code("m2m100", "mi")
 
 
 def test_batches_are_sorted_and_bounded() -> None:

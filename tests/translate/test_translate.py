@@ -50,6 +50,9 @@ def test_a_run_translates_what_it_needs(
     assert said.count("target texts count as 1.5 times") == 2  # two translators, two translations
     assert "time not known" in said and re.search(r"jsonl: \d+ s, once", said)
     assert not path.exists() and Swahili.made == 0
+    maori = ["lang=any", "lang.code=mi", "lang.name=Maori", "lang.identify=none", "plan=true"]
+    with pytest.raises(UserError, match="has no language 'mi'; choose nllb"):
+        show_plans([run_of(*tiny(tiny_folder, tmp_path, *asked, *maori))])
     run_cell(run)
     first = Swahili.made
     rows = read_rows(path, "en", "sw")
