@@ -69,18 +69,24 @@ class Renderer:
             ) from error
 
     def prompt_ids(self, text: str) -> list[int]:
-        """Token ids of a prompt, with exactly one beginning-of-sequence token where the model has one."""
+        """Token ids of a prompt, which begin as the model's texts do: mostly with one beginning-of-sequence token."""
         tok = self.tokenizer
         rendered = self.template.replace("{prompt}", text) if self.chat is None else self.chat.ask(text)
         if self._control.search(text) is None:
             ids = tok.encode(rendered, add_special_tokens=False)
         else:
             ids = [id_ for part in self._around(rendered, text) for id_ in part]
-        bos = tok.bos_token_id
-        writes_bos = bos is not None and bos != tok.eos_token_id and bos in tok.encode("", add_special_tokens=True)
-        if writes_bos and ids[:1] != [bos]:
-            ids = [bos, *ids]
-        return list(ids)
+        begun = ids[: len(self._beginning)] == self._beginning
+        return list(ids) if begun else [*self._beginning, *ids]
+
+    @cached_property
+    def _beginning(self) -> list[int]:
+        """What the tokenizer writes before a text: ``<s>``, ``[gMASK] <sop>``; of a chat template's only a BOS."""
+        tok = self.tokenizer
+        plain, whole = (list(tok.encode(PROBE, add_special_tokens=special)) for special in (False, True))
+        found = whole[: next((k for k in range(len(whole)) if whole[k : k + len(plain)] == plain), 0)]
+        of_chat = found == [tok.bos_token_id] != [tok.eos_token_id]
+        return found if self.chat is None or of_chat else []
 
     def response_ids(self, text: str) -> list[int]:
         """Token ids of a response, closed by the end-of-turn token."""

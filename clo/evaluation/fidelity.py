@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from clo.config import LangConfig
 from clo.config.choices import Identify
 from clo.errors import UserError
-from clo.evaluation.scripts import known_scripts, letters_by_script, scripts_of
+from clo.evaluation.scripts import is_letter, known_scripts, letters_by_script, scripts_of
 
 if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier as Detector
@@ -153,7 +153,7 @@ class LanguageIdentifier:
         """The candidate that a text is in, or ``undecided``."""
         han, kana, hangul = (len(script.findall(text)) for script in (_HAN, _KANA, _HANGUL))
         dense = DENSE_WEIGHT * (han + kana + hangul)
-        letters = sum(map(str.isalpha, text)) - (han + kana + hangul) + dense
+        letters = sum(map(is_letter, text)) - (han + kana + hangul) + dense
         if letters < MIN_LETTERS:
             return "undecided"
         if 2 * DENSE_WEIGHT * hangul > letters:

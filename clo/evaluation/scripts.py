@@ -74,7 +74,15 @@ def known_scripts() -> list[str]:
 
 def letters_by_script(text: str) -> Counter[str]:
     """Letters of a text by the first word of their Unicode names."""
-    return Counter(_script(char) for char in text if char.isalpha())
+    return Counter(_script(char) for char in text if is_letter(char))
+
+
+def is_letter(char: str) -> bool:
+    """Whether a character is a letter, or a vowel sign that a script writes for one (Bengali, Hindi, Tamil, Thai).
+
+    An accent of its own (``COMBINING ...``) is part of the letter before it.
+    """
+    return char.isalpha() or (unicodedata.category(char)[0] == "M" and _script(char) != "COMBINING")
 
 
 @lru_cache(maxsize=8192)

@@ -89,7 +89,8 @@ def apply_tuning(model: Any, tuning: TuningConfig, seed: int = 0) -> Any:
         )
         model = get_peft_model(model, lora).eval()
         for name, module in model.named_modules():
-            module.training = tuning.lora.dropout > 0 and ".lora_dropout" in name
+            drops = ".lora_dropout" in name or len(getattr(module, "lora_magnitude_vector", ()))  # DoRA's layers ask it
+            module.training = tuning.lora.dropout > 0 and bool(drops)
         return model
     for parameter in trained_parameters(model, tuning).values():
         parameter.data = parameter.data.float()

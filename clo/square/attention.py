@@ -43,14 +43,14 @@ def packed_attention(
         module: the calling layer.
         query: [1, H, N, D], N tokens of the packed row.
         key: [1, G, N, D], G heads that H is a multiple of.
-        value: [1, G, N, D].
+        value: [1, G, N, E]; in few models E is not D.
         attention_mask: unused, the plan says it all.
         others: ``plan``, the segments, handed through the model's keyword arguments; ``scaling``, factor of the logits
             (null is D ** -0.5); ``dropout``; ``sliding_window``, the tokens that a query sees, itself included. What
             else would change the result is refused.
 
     Returns:
-        [1, N, H, D] and no weights.
+        [1, N, H, E] and no weights.
 
     Raises:
         NotImplementedError: the model attends in a way that segments cannot say; such models take the padded way.
@@ -65,7 +65,8 @@ def packed_attention(
     if cast is not None:  # rotary embeddings may have widened queries and keys
         query, key, value = query.to(cast), key.to(cast), value.to(cast)
     half = query.dtype in (torch.bfloat16, torch.float16)
-    if query.device.type != "cpu" and half and not how.dropout:
+    even = value.shape[3] == query.shape[3]  # the fused kernel has one width
+    if query.device.type != "cpu" and half and even and not how.dropout:
         return _varlen(query, key, value, plan, how), None
     if key.shape[1] != query.shape[1]:
         repeats = query.shape[1] // key.shape[1]

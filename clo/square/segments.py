@@ -26,12 +26,12 @@ def by_segment(q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan, how: How) -
     Args:
         q: [1, H, N, D].
         k: [1, H, N, D].
-        v: [1, H, N, D].
+        v: [1, H, N, E].
         plan: the segments of the N tokens.
         how: scale, dropout and window.
 
     Returns:
-        [1, N, H, D].
+        [1, N, H, E].
     """
     outs = []
     parts = zip(plan.segments, plan.own(q, 2), plan.seen(k, 2), plan.seen(v, 2), strict=True)
@@ -88,13 +88,12 @@ def padded(q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan, how: How) -> Te
     """One call for all prompts, each row padded to the longest: attention only, the linear layers stay unpadded."""
     index_ST, place_N, mask_S1TT = plan.cached(("padded", how.window, q.dtype), lambda: _padding(plan, how.window, q))
     S, T = index_ST.shape
-    heads, width = q.shape[1], q.shape[3]
 
     def spread(x: Tensor) -> Tensor:
-        return x[0].transpose(0, 1).index_select(0, index_ST.flatten()).view(S, T, heads, width).transpose(1, 2)
+        return x[0].transpose(0, 1).index_select(0, index_ST.flatten()).unflatten(0, (S, T)).transpose(1, 2)
 
     out = _attend(spread(q), spread(k), spread(v), mask_S1TT, how)
-    return out.transpose(1, 2).reshape(S * T, heads, width).index_select(0, place_N)[None]
+    return out.transpose(1, 2).flatten(0, 1).index_select(0, place_N)[None]
 
 
 def _padding(plan: AttentionPlan, window: int | None, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clo.data.items import Item
+from clo.data.turns import PROBE
 from clo.errors import UserError
 
 if TYPE_CHECKING:
@@ -36,16 +37,23 @@ def check_places(logger: str, cache_dir: str) -> None:
 def check_items(items: Sequence[Item], renderer: Renderer) -> None:
     """Nothing empty, one BOS per prompt and none in a response, the end-of-turn token closes every response.
 
+    A chat template may write the BOS at every turn (SmolLM's ``<|im_start|>``), but not twice at the beginning.
+
     Raises:
         UserError: the model's template or tokenizer breaks one of these.
     """
     bos, end = renderer.tokenizer.bos_token_id, renderer.end_id
+    most = 1 if renderer.chat is None else max(1, renderer.prompt_ids(PROBE).count(bos))
     for item in items:
         prompts = [ids for ids in item.prompts if ids is not None]
         responses = [ids for ids in item.responses if ids is not None]
         if not all(prompts) or min(map(len, responses)) < 2:
             raise UserError(f"item {item.id!r} has an empty prompt or response after tokenization; check its text")
-        if bos is not None and bos != end and any(ids.count(bos) > 1 for ids in prompts):
+        if (
+            bos is not None
+            and bos != end
+            and any(ids.count(bos) > most or list(ids[:2]) == [bos, bos] for ids in prompts)
+        ):
             raise UserError(f"item {item.id!r} has more than one beginning-of-sequence token; check model.template")
         for response in responses:
             if bos is not None and bos != end and bos in response:

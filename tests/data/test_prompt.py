@@ -137,6 +137,41 @@ def test_a_chat_template_that_writes_bos_gets_no_second_one() -> None:
     assert render.prompt_ids("water")[0] == render.tokenizer.bos_token_id  # and one that does not gets one
 
 
+@pytest.mark.parametrize("tokens", [["<|user|>", "<|assistant|>"], ["<|end|>"]], ids=["two", "the end token"])
+def test_a_text_begins_as_the_tokenizers_own(tokens: list[str]) -> None:
+    """GLM writes ``[gMASK] <sop>`` before every text, OPT its end token: benchmarks have it, and so do prompts."""
+    from tokenizers import processors
+
+    tokenizer = byte_level_tokenizer(chat=False)
+    told = [(token, tokenizer.convert_tokens_to_ids(token)) for token in tokens]
+    before = " ".join(tokens)
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(f"{before} $A", None, told)
+    for template in (PLAIN, "".join(tokens) + PLAIN):  # one that writes it gets no second one
+        render = Renderer(tokenizer, template)
+        assert render.prompt_ids("water") == tokenizer.encode(PLAIN.replace("{prompt}", "water"))
+        check_items([Item("r", (tuple(render.prompt_ids("water")),), (tuple(render.response_ids("Yes")),))], render)
+    render = Renderer(tokenizer, "{prompt}")
+    assert render.prompt_ids("<|user|>")[: len(told)] == [id_ for _, id_ in told]
+
+
+def test_a_bos_at_every_turn_is_the_templates_own() -> None:
+    """SmolLM's is ``<|im_start|>``, which ChatML writes before every turn; two at the beginning are one too many."""
+    tokenizer = byte_level_tokenizer()
+    tokenizer.bos_token = "<|user|>"
+    system = "<|user|>system\nYou help.<|end|>"
+    turn = "{% for m in messages %}<|user|>{{ m.role }}\n{{ m.content }}<|end|>{% endfor %}"
+    asks = "{% if add_generation_prompt %}<|user|>assistant\n{% endif %}"
+    for first, wrong in (("", False), (system, False), ("<|user|>", True)):
+        tokenizer.chat_template = first + turn + asks
+        render = Renderer(tokenizer, "chat")
+        item = Item("r", (tuple(render.prompt_ids("water")),), (tuple(render.response_ids("Yes")),))
+        if wrong:
+            with pytest.raises(UserError, match="more than one beginning-of-sequence token"):
+                check_items([item], render)
+        else:
+            check_items([item], render)
+
+
 def test_end_of_turn_may_be_another_token() -> None:
     tokenizer = byte_level_tokenizer()
     end = tokenizer.convert_tokens_to_ids("<|user|>")

@@ -11,8 +11,8 @@ import pytest
 from clo.config import LangConfig
 from clo.config.choices import Identify
 from clo.errors import UserError
-from clo.evaluation.fidelity import CANDIDATES, LanguageIdentifier, Verdict, intrusion, prose
-from clo.evaluation.scripts import known_scripts, letters_by_script, scripts_of
+from clo.evaluation.fidelity import CANDIDATES, MIN_LETTERS, LanguageIdentifier, Verdict, intrusion, prose
+from clo.evaluation.scripts import is_letter, known_scripts, letters_by_script, scripts_of
 
 LONG = {
     "en": "The teacher explained why the river floods the valley every spring.",
@@ -32,6 +32,29 @@ TARGETS = ("zh", "de", "ko", "id", "sw", "yo")
 
 def expected(language: str, target: str) -> Verdict:
     return "target" if language == target else "en" if language == "en" else "other"
+
+
+@pytest.mark.parametrize(
+    ("target", "text"),
+    [
+        ("bn", "বাংলাদেশ একটি দেশের নাম।"),
+        ("hi", "नीदरलैंड एक देश का नाम है।"),
+        ("ta", "இந்தியா ஒரு நாட்டின் பெயர்."),
+        ("th", "อินเดียเป็นชื่อประเทศ"),
+    ],
+)
+def test_vowel_signs_count_as_letters(target: str, text: str) -> None:
+    """An answer as long as an English one that counts is not left out of the rate: 20 letters, signs among them."""
+    assert sum(map(str.isalpha, text)) < MIN_LETTERS <= sum(map(is_letter, text))
+    for by in (Identify.auto, Identify.script):
+        said = LanguageIdentifier(target, "en", by=by).verdicts([text, "It is the name of a country."])
+        assert said == ["target", "en"]
+
+
+def test_an_accent_is_no_letter_of_its_own() -> None:
+    """However a text composes them."""
+    for form in ("NFC", "NFD"):
+        assert sum(map(is_letter, unicodedata.normalize(form, LONG["yo"]))) == 59
 
 
 @pytest.mark.parametrize("target", [*TARGETS, "fr", "nl", "ja", "ru"])

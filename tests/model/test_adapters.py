@@ -15,6 +15,7 @@ from clo.config import LoraConfig, TuningConfig
 from clo.config.choices import Trains
 from clo.errors import UserError
 from clo.model.tuning import apply_tuning
+from clo.square.scores import without_dropout
 
 FAMILIES = ["llama", "qwen2", "mistral"]
 
@@ -59,6 +60,22 @@ def test_only_adapter_dropout_is_in_training_mode() -> None:
     model = apply_tuning(tiny_model(), TuningConfig("x", Trains.attention, LoraConfig(r=2, dropout=0.1)))
     modes = {name: module.training for name, module in model.named_modules()}
     assert {name for name, training in modes.items() if training} == {name for name in modes if ".lora_dropout" in name}
+
+
+@pytest.mark.parametrize("dora", [False, True])
+def test_dropout_draws(dora: bool) -> None:
+    """In training, with either kind of adapter; DoRA's ask their layer, not the dropout, whether it trains."""
+    model = apply_tuning(tiny_model(), TuningConfig("x", Trains.attention, LoraConfig(r=4, dropout=0.5, dora=dora)))
+    for name, p in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(p, std=0.3)
+    ids = torch.tensor([[5, 6, 7, 8]])
+    torch.manual_seed(0)
+    with torch.no_grad():
+        assert float((model(ids).logits - model(ids).logits).abs().max()) > 1e-3
+        with without_dropout(model):
+            assert torch.equal(model(ids).logits, model(ids).logits)
+        assert float((model(ids).logits - model(ids).logits).abs().max()) > 1e-3, "on again"
 
 
 def test_dora_starts_as_the_model_and_trains_sizes_too() -> None:

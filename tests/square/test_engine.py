@@ -13,7 +13,7 @@ from torch import Tensor
 import clo.square.scores
 from clo.config import LoraConfig, TuningConfig
 from clo.config.choices import Trains
-from clo.data.batch import pack, packed_tokens
+from clo.data.batch import pack, packed_tokens, pad
 from clo.data.items import Item
 from clo.model.layers import LowerLayers
 from clo.model.tuning import apply_tuning
@@ -116,6 +116,18 @@ def test_checkpointing_makes_layers_again() -> None:
     with packed(model), training_layers(model, True, False):
         trained_gradient(model, score(model, pack(random_items(2), WHOLE)).S_BLK)
     assert len(calls) == 2
+
+
+@pytest.mark.parametrize("family", ["opt", "xglm", "biogpt"])
+def test_checkpointing_switches_no_dropout_on(family: str) -> None:
+    """Layers of these ask their own flag whether to drop, the one that checkpointing goes by."""
+    model = tiny_model(family)
+    before = [vars(layer).get("dropout") for layer in model.modules()]
+    batch = pad(random_items(2), WHOLE)
+    plain = score(model, batch).S_BLK
+    with training_layers(model, True, False):
+        torch.testing.assert_close(score(model, batch).S_BLK, plain)
+    assert [vars(layer).get("dropout") for layer in model.modules()] == before and 0.1 in before
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from torch import Tensor
 from clo.config import TuningConfig
 from clo.config.choices import Trains
 from clo.data.batch import pack, pad
+from clo.data.items import Item
 from clo.model.tuning import apply_tuning
 from clo.square.kinds import head_is_last, unpackable
 from clo.square.reference import snapshot, swapped
@@ -44,10 +47,10 @@ PADDED = (
 )
 
 
-def alone(model: Any) -> Tensor:
+def alone(model: Any, items: Sequence[Item] = ITEMS) -> Tensor:
     """Every cell by a forward pass of its own, without padding or packing."""
     found = []
-    for item in ITEMS:
+    for item in items:
         for prompt in item.prompts:
             for response in item.responses:
                 ids = torch.tensor([prompt + response])
@@ -55,7 +58,7 @@ def alone(model: Any) -> Tensor:
                     logp = model(input_ids=ids, use_cache=False).logits[0].float().log_softmax(-1)
                 places = torch.arange(len(prompt) - 1, ids.shape[1] - 1)
                 found.append(logp[places, ids[0, len(prompt) :]].sum())
-    return torch.stack(found).view(len(ITEMS), 2, 2)
+    return torch.stack(found).view(len(items), 2, 2)
 
 
 @pytest.mark.parametrize("family", [*PACKED, *PADDED])
@@ -63,6 +66,23 @@ def test_every_family_is_scored_right_and_in_the_way_that_its_code_allows(family
     model = tiny_model(family).float()
     assert packs(model, ITEMS[0]) is (family in PACKED), unpackable(model)
     torch.testing.assert_close(score_items(model, ITEMS, CELLS, 200).S_BLK, alone(model), rtol=0, atol=2e-4)
+
+
+@pytest.mark.parametrize("longer", [1, 25])
+def test_values_of_another_width_than_keys(longer: int) -> None:
+    """Multi-head latent attention (DeepSeek V2 and V3), in rows that are padded into one call and in longer ones."""
+    from transformers import DeepseekV3Config, DeepseekV3ForCausalLM
+
+    torch.manual_seed(0)
+    latent = {"q_lora_rank": 12, "kv_lora_rank": 8, "qk_nope_head_dim": 8, "qk_rope_head_dim": 4, "v_head_dim": 6}
+    sizes = {"vocab_size": 400, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 4, "first_k_dense_replace": 2}
+    config = DeepseekV3Config(**sizes, **heads, **latent, initializer_range=0.3)
+    model = DeepseekV3ForCausalLM(config).eval()
+    items = [replace(item, prompts=tuple(ids * longer for ids in item.prompts)) for item in ITEMS]
+    assert packs(model, items[0])
+    found = score_items(model, items, CELLS, 2000).S_BLK
+    torch.testing.assert_close(found, alone(model, items), rtol=0, atol=2e-4)
 
 
 def test_the_text_of_a_model_with_a_tower_for_images() -> None:
