@@ -11,7 +11,7 @@ import math
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from clo.data.batch import Cell, PackedBatch, PaddedBatch, every_cell, micro_batches, pack, pad
 from clo.data.items import Item
+from clo.errors import UserError
 from clo.model.layers import LowerLayers, base_model
 from clo.square.attention import packed, unpacked
 from clo.square.attention_plan import AttentionPlan
@@ -143,10 +144,16 @@ def packs(model: Any, item: Item) -> bool:
     """Whether the packed way gives this model's numbers; found out once, on the first item, against the padded way.
 
     Models with an attention of their own, or that change the logits after the head, do not; they take the padded way.
+
+    Raises:
+        UserError: neither way gives them.
     """
     if model not in _packs:
-        _packs[model] = _agree(model, item)
-        if not _packs[model]:
+        agree = _agree(model, item)
+        if not agree:
+            _check_padding(model, item)
+        _packs[model] = agree
+        if not agree:
             print(f"{type(model).__name__} cannot be packed: scores take the padded way (same numbers, slower)")
     return _packs[model]
 
@@ -167,8 +174,28 @@ def _agree(model: Any, item: Item) -> bool:
     torch.clear_autocast_cache()  # it holds casts without a graph
     apart_BLK = (packed_way.S_BLK - padded_way.S_BLK).abs()
     per_token = torch.stack([apart_BLK[0, i, j] / padded_way.count_BLK[0, i, j] for i, j in cells])
-    exact = model.dtype == torch.float32 and not torch.is_autocast_enabled(device.type)
-    return bool((per_token <= (1e-3 if exact else 0.1)).all())  # refuses NaN too
+    return bool((per_token <= (1e-3 if _exact(model) else 0.1)).all())  # refuses NaN too
+
+
+def _exact(model: Any) -> bool:
+    return bool(model.dtype == torch.float32 and not torch.is_autocast_enabled(model.device.type))
+
+
+@torch.no_grad()
+def _check_padding(model: Any, item: Item) -> None:
+    """A sequence has the same score alone and beside longer ones; some recurrent models read padding as text."""
+    cells = item.present(every_cell([item]))
+    device = next(model.parameters()).device
+    short = replace(item, prompts=tuple(ids and ids[-2:] for ids in item.prompts))
+    with without_dropout(model):
+        beside = score(model, pad([short, item], cells).to(device))
+        for i, j in cells:
+            apart = score(model, pad([short], [(i, j)]).to(device)).S_BLK[0, i, j] - beside.S_BLK[0, i, j]
+            if float(apart.abs() / beside.count_BLK[0, i, j]) > (1e-3 if _exact(model) else 0.5):
+                raise UserError(
+                    f"{type(model).__name__} reads padding as text: what it gives a sequence depends on those beside "
+                    "it, so its scores and answers would be wrong; choose another model.path"
+                )
 
 
 def batch_of(model: Any, items: Sequence[Item], cells: Sequence[Cell]) -> PackedBatch | PaddedBatch:

@@ -16,6 +16,7 @@ from clo.config import TuningConfig
 from clo.config.choices import Trains
 from clo.data.batch import pack, pad
 from clo.data.items import Item
+from clo.errors import UserError
 from clo.model.tuning import apply_tuning
 from clo.square.kinds import head_is_last, unpackable
 from clo.square.reference import snapshot, swapped
@@ -66,6 +67,20 @@ def test_every_family_is_scored_right_and_in_the_way_that_its_code_allows(family
     model = tiny_model(family).float()
     assert packs(model, ITEMS[0]) is (family in PACKED), unpackable(model)
     torch.testing.assert_close(score_items(model, ITEMS, CELLS, 200).S_BLK, alone(model), rtol=0, atol=2e-4)
+
+
+def test_a_model_that_reads_padding_is_refused() -> None:
+    """RWKV has no mask: whatever stands before a short sequence changes its scores."""
+    from transformers import RwkvConfig, RwkvForCausalLM
+
+    torch.manual_seed(0)
+    sizes = {"vocab_size": 400, "hidden_size": 32, "attention_hidden_size": 32, "intermediate_size": 64}
+    model = RwkvForCausalLM(RwkvConfig(**sizes, num_hidden_layers=2, context_length=256)).eval()
+    for p in model.parameters():
+        torch.nn.init.normal_(p, std=0.3)
+    for _ in range(2):
+        with pytest.raises(UserError, match="RwkvForCausalLM reads padding as text"):
+            score_items(model, ITEMS, CELLS, 200)
 
 
 @pytest.mark.parametrize("longer", [1, 25])
