@@ -34,7 +34,7 @@ def evaluate(asked: Options) -> None:
     Raises:
         UserError: no finished run, or a value that cannot be.
     """
-    from clo.study.finished import evaluate_again
+    from clo.study.again import evaluate_again
     from clo.study.table import print_table, print_win_rates
 
     if asked.against is not None:

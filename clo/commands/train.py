@@ -22,9 +22,9 @@ from clo.config.precision import told
 from clo.config.targets import Known, with_targets
 from clo.errors import UserError
 from clo.study.cell import Cell
-from clo.study.content import local_files
+from clo.study.content import changed_since, local_files
 from clo.study.grid import run_grid, show_known
-from clo.study.known_grid import KnownGrid, recall, remember, seen
+from clo.study.known_grid import KnownGrid, place_of, recall, remember, seen
 from clo.study.run import run_cell, run_path
 
 MANY = 10
@@ -45,7 +45,8 @@ def train(words: Sequence[str]) -> bool:
     Raises:
         UserError: anything the user can mend.
     """
-    if known := recall(words):
+    place = place_of(words)
+    if known := recall(place):
         show_known(known)
         return True
     runs, cells = compose(words)
@@ -59,11 +60,11 @@ def train(words: Sequence[str]) -> bool:
             raise KeyboardInterrupt("of a plan nothing is kept") from None
     for run in runs:
         run_cell(run)
+    files = {str(file): seen(file) for file in {file for cell in cells for file in local_files(cell.run)}}
     done = run_grid(cells, exit_as_cell) if cells else True
-    if cells and done:
+    if cells and done and not any(changed_since(cell.run, cell.path) for cell in cells):
         study = cells[0].run
-        files = {str(file): seen(file) for file in {file for cell in cells for file in local_files(cell.run)}}
-        remember(words, KnownGrid([str(cell.path) for cell in cells], study.study_name, study.output_dir, files))
+        remember(place, words, KnownGrid([str(cell.path) for cell in cells], study.study_name, study.output_dir, files))
     return done
 
 

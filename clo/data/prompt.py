@@ -76,11 +76,11 @@ class Renderer:
             ids = tok.encode(rendered, add_special_tokens=False)
         else:
             ids = [id_ for part in self._around(rendered, text) for id_ in part]
-        begun = ids[: len(self._beginning)] == self._beginning
-        return list(ids) if begun else [*self._beginning, *ids]
+        begun = ids[: len(self.beginning)] == self.beginning
+        return list(ids) if begun else [*self.beginning, *ids]
 
     @cached_property
-    def _beginning(self) -> list[int]:
+    def beginning(self) -> list[int]:
         """What the tokenizer writes before a text: ``<s>``, ``[gMASK] <sop>``; of a chat template's only a BOS."""
         tok = self.tokenizer
         plain, whole = (list(tok.encode(PROBE, add_special_tokens=special)) for special in (False, True))

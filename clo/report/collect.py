@@ -236,7 +236,8 @@ def _read_folder(path: Path) -> Sequence[Run | Unfinished]:
             place = f"stage {status.get('stage')}, step {status.get('step')} of {status.get('total_steps')}"
             place += f", {RunFolder(path).holder() or 'nobody'} works on it"
             return [Unfinished(path, "running" if state == "running" else f"state {state!r}", place)]
-        results, config = _json_object(path / "results.json"), _read_config(path / "config.yaml")
+        results = _json_object(path / "results.json")
+        config = _read_config(path / "config.yaml") | as_dict(results.get("asked"))  # of an evaluation of other prompts
         if "targets" not in results:
             return [_run(path, results, config, None)]
         return [_run(target_folder(path, code), own, config, path) for code, own in by_target(results).items()]

@@ -7,9 +7,10 @@ refused, whether the run is finished (its result is of the old rows) or has begu
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from clo.config.parse import RunConfig
 from clo.data.rows import Row
@@ -18,6 +19,10 @@ from clo.errors import UserError
 from clo.storage.digest import digest_of, files_digest, model_files
 from clo.storage.files import write_json
 from clo.storage.run_folder import RunFolder
+from clo.study.layer_choice import NAME as LAYERS
+
+if TYPE_CHECKING:
+    from clo.study.rows import Items
 
 NAME = "content.json"
 
@@ -77,21 +82,45 @@ def benchmark_files(run: RunConfig) -> dict[str, str]:
     return _digests(_benchmark_paths(run))
 
 
-def rows_digest(run: RunConfig, rows: Splits) -> dict[str, str]:
-    """Content hash of the rows that a run uses, by what for."""
-    from clo.study.rows import most_of, tested_rows, trained_rows
+Reach = dict[str, dict[str, int]]
+"""What rows are for -> task -> how many of its rows were looked at: up to the last that an item was made of.
 
-    used = {
-        "train": trained_rows(run, rows),
-        "dev": rows.dev[: run.evaluation.val_items],
-        "test": tested_rows(run, rows),
-        **({"replay": rows.replay[: most_of(run)]} if rows.replay else {}),
-    }
+Rows that are too long are passed over, so the number of items says less."""
+
+
+def reach_of(rows: Splits, items: Items) -> Reach:
+    """How far the items of a run reach into its rows."""
+    parts = {"train": (rows.train, items.train), "dev": (rows.dev, items.val), "replay": (rows.replay, items.replayed)}
+    found: Reach = {}
+    for name, (there, made) in parts.items():
+        used, seen, own = {item.id for item in made}, Counter[str](), {}
+        for row in there:
+            seen[row.task] += 1
+            if row.id in used:
+                own[row.task] = seen[row.task]
+        found |= {name: own} if own else {}
+    return found
+
+
+def rows_digest(run: RunConfig, rows: Splits, reach: Reach) -> dict[str, str]:
+    """Content hash of the rows that a run uses, by what for; those of ``reach`` and the test rows."""
+    from clo.study.rows import tested_rows
+
+    parts: dict[str, Sequence[Row]] = {"train": rows.train, "dev": rows.dev, "replay": rows.replay}
+    used = {name: list(_within(parts[name], own)) for name, own in reach.items()} | {"test": tested_rows(run, rows)}
     return {name: digest_of([_content(row) for row in some]) for name, some in used.items()}
 
 
+def _within(rows: Iterable[Row], reach: Mapping[str, int]) -> Iterator[Row]:
+    seen: Counter[str] = Counter()
+    for row in rows:
+        seen[row.task] += 1
+        if seen[row.task] <= reach.get(row.task, 0):
+            yield row
+
+
 def _content(row: Row) -> list[Any]:
-    return [row.id, row.prompts, row.responses, *([row.rejected] if row.rejected else [])]
+    return [row.id, row.prompts, row.responses, *(part for part in (row.rejected, row.gold) if part)]
 
 
 def check_content(run: RunConfig, folder: RunFolder) -> None:
@@ -118,18 +147,21 @@ def changed_since(run: RunConfig, path: Path) -> list[str]:
     if changed and all(key.startswith("data.") for key in changed) and run.data.kind == "files":
         from clo.study.rows import rows_of
 
-        if rows_digest(run, rows_of(run)) == before["rows"]:
+        if before.get("reach") and rows_digest(run, rows_of(run), before["reach"]) == before["rows"]:
             return []  # other rows of the file changed, none that this run uses
     return changed
 
 
-def record_content(run: RunConfig, folder: RunFolder, rows: Splits) -> None:
+def record_content(run: RunConfig, folder: RunFolder, rows: Splits, items: Items) -> None:
     """Write ``content.json`` before the first step; what has trained already goes on with the same content only.
+
+    Layers that were chosen from other rows (``tuning.layers=auto``) are to be chosen again.
 
     Raises:
         UserError: a checkpoint is there, and it was made from other content.
     """
-    now = {"files": files_of(run), "rows": rows_digest(run, rows)}
+    reach = reach_of(rows, items)
+    now: dict[str, dict[str, Any]] = {"files": files_of(run), "rows": rows_digest(run, rows, reach), "reach": reach}
     before = recorded_content(folder.path)
     if before is not None and any((folder.path / "checkpoint").rglob("*.safetensors")):
         parts = [f"rows for {name}" for name, digest in before["rows"].items() if now["rows"].get(name) != digest]
@@ -141,6 +173,8 @@ def record_content(run: RunConfig, folder: RunFolder, rows: Splits) -> None:
                 "old content back, or delete the folder to start anew"
             )
     if folder.main:
+        if before is not None and any(before[part] != now[part] for part in ("files", "rows")):
+            (folder.path / LAYERS).unlink(missing_ok=True)
         write_json(folder.path / NAME, now)
 
 

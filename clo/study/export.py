@@ -9,7 +9,7 @@ from typing import Any
 
 from clo.errors import UserError
 from clo.storage.files import whole_folder
-from clo.study.finished import finished_run, load_trained
+from clo.study.finished import finished_run, load_trained, trained_config
 from clo.study.session import renderer_of
 
 
@@ -38,12 +38,14 @@ def export(run: Path, to: Path, merge: bool = True, dtype: str | None = None) ->
         raise UserError("merge=false has no effect here: this run has no adapters; leave merge out")
     if adapters and merge:
         model = model.merge_and_unload()
-    dtype = dtype or stored_dtype(config.model)
+    own = trained_config(config.model, folder.path)  # the start model's folder may hold something else by now
+    has_config = (folder.path / "model" / "config.json").is_file()  # adapters have none
+    dtype = dtype or stored_dtype(own if has_config else config.model)
     if dtype is not None:
         import torch
 
         model = model.to(getattr(torch, dtype))
-    renderer = renderer_of(config.model)
+    renderer = renderer_of(own)
     model.generation_config = generation_settings(model.generation_config, renderer)
     tokenizer = with_template(renderer)
     with whole_folder(to) as path:
@@ -77,7 +79,8 @@ def with_template(renderer: Any) -> Any:
         tokenizer.chat_template = renderer.chat.text
     else:
         parts = (repr(part) for part in renderer.template.split("{prompt}"))
-        bos = "{{ bos_token }}" if before[0] == tokenizer.bos_token_id else ""
+        begin = "".join(tokenizer.convert_ids_to_tokens(renderer.beginning))
+        bos = "" if renderer.template.startswith(begin) else f"{{{{ {begin!r} }}}}"
         asked = " + m['content'] + ".join(parts)
         tokenizer.chat_template = (
             f"{bos}{{% for m in messages %}}{{% if m['role'] == 'assistant' %}}{{{{ m['content'] + {end!r} }}}}"

@@ -1,30 +1,19 @@
-"""Finished runs: found again by their folder, loaded, and evaluated anew."""
+"""Finished runs: found again by their folder, and loaded."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from clo.config import ModelConfig
-from clo.config.effect import check_effect, is_read, read_by
-from clo.config.parse import RunConfig, parse, plain
-from clo.config.reads import measured
+from clo.config.parse import RunConfig, parse
 from clo.errors import UserError, cause
 from clo.storage.run_folder import AGAIN, RunFolder
 from clo.study.rebuild import has_model, stage_weights
-
-if TYPE_CHECKING:
-    from clo.data.rows import Row
-    from clo.study.session import Session
-    from clo.study.task_results import TaskResults
-
-
-BESIDE = ("evaluation.benchmarks.", "evaluation.rivals.")
-"""Changes of an evaluation that leave the answers to the test prompts as they are."""
 
 
 def recorded(path: Path, changes: Sequence[str] = ()) -> RunConfig:
@@ -124,126 +113,3 @@ def load_trained(run: RunConfig, path: Path) -> Any:
     if (model / "adapter_config.json").is_file():
         return adapted(load_start(run, path), trained_config(run.model, path))
     return load_model(trained_config(run.model, path))
-
-
-def evaluate_again(path: Path, changes: Sequence[str] = ()) -> None:
-    """Generate and score the answers of a finished run again, replacing samples.jsonl and scores once both are made.
-
-    Where ``changes`` ask for benchmarks or rivals alone, the answers stay as they are. The run stays ``done`` and its
-    results stay as they are until then. Stopped, the same call goes on.
-
-    Args:
-        path: the run's folder.
-        changes: ``evaluation.<key>=<value>`` in place of the run's own.
-
-    Raises:
-        UserError: not a finished run, or a change that does not exist.
-    """
-    from clo.study.content import with_benchmarks
-    from clo.study.layer_choice import recorded_tuning
-    from clo.study.outcome import write_results
-    from clo.study.rivals import rivals_of
-    from clo.study.session import open_session, renderer_of
-
-    folder, run = finished_run(path, changes)
-    _check_read(changes, run)
-    check_unchanged(recorded(path), path, "data")
-    folder.lock()
-    try:
-        results = folder.results()
-        session = open_session(replace(run, model=trained_config(run.model, path)), folder)
-        model = load_trained(run, path).to(session.device)
-        test = _test_rows(run)
-        # Asked otherwise, scores of other models would not be comparable.
-        beside = all(word.startswith(BESIDE) for word in changes)
-        with session.precision():
-            answers = _answers_again(session, model, test, results, bool(changes) and beside)
-            benchmarks = _benchmarks_again(session, run, model, results.get("benchmarks", {}))
-        of_start = replace(session, run=run, renderer=renderer_of(run.model))
-        tuning = recorded_tuning(run, path)
-        rivals = rivals_of(of_start, model, test, tuning, lambda: load_start(run, path))
-        kept = {key: part for key, part in results.items() if beside or key not in ("last", "rivals")}
-        made = {"scores": answers.scores, **({"benchmarks": benchmarks} if benchmarks else {})}
-        if content := with_benchmarks(run, folder, results.get("content") or {}):
-            made["content"] = content
-        write_results(session, kept | made, answers.samples, rivals, answers.tasks)
-    finally:
-        folder.release()
-
-
-@dataclass(frozen=True)
-class _Answers:
-    """Of the trained model, to the test prompts."""
-
-    scores: dict[str, Any]
-    samples: list[dict[str, Any]]
-    tasks: TaskResults | None
-    """Of a mixture."""
-
-
-def _answers_again(session: Session, model: Any, test: list[Row], results: dict[str, Any], keep: bool) -> _Answers:
-    """Made again, or with ``keep`` those that are there, where they are whole."""
-    from clo.study.scores import answer_scores, trained_stamp
-    from clo.study.targets import read_sample_files
-    from clo.study.task_results import TASKS, task_results_again
-
-    run, path = session.run, session.folder.path
-    scores, samples = results["scores"], read_sample_files(run, path, "samples.jsonl") if keep else []
-    if not samples:
-        scores, samples = answer_scores(session, model, test, "evaluate", trained_stamp(session), path)
-        _keep_divergence(run, results, scores)
-    if "mixture" not in results:
-        return _Answers(scores, samples, None)
-    listed = path / TASKS
-    text = listed.read_bytes().decode("utf-8") if listed.is_file() else ""  # an answer may hold any line break
-    return _Answers(scores, samples, task_results_again(run, test, samples, results, text))
-
-
-def _check_read(changes: Sequence[str], run: RunConfig) -> None:
-    """Refuse a change that an evaluation of a finished run does not read."""
-    cfg = OmegaConf.create(plain(run))
-    check_effect(changes, read_by(run, cfg), cfg, groups=())
-    again = {f"evaluation.{name}" for name in measured(run)}
-    if idle := next((word for word in changes if not is_read(word.partition("=")[0], again)), None):
-        raise UserError(f"{idle} has no effect here: only training reads it; leave it out")
-
-
-def _test_rows(run: RunConfig) -> list[Row]:
-    """The rows that a finished run was tested on, as they are now; its translations are there."""
-    from clo.data.pairs import with_pairs
-    from clo.data.splits import load_splits
-    from clo.study.mixture import mixture_splits
-    from clo.study.rows import tested_rows
-    from clo.translate.ensure import rows_path
-
-    if run.mixture.name:
-        return tested_rows(run, mixture_splits(run))
-    files: dict[str, Path] = {}
-    if run.data.kind == "translated":
-        files = {one.lang.code: rows_path(one.data, one.lang, run.cache_dir) for one in run.alone()}
-    splits = with_pairs(load_splits(run.data, *run.lang.codes(), translated=files))
-    return tested_rows(run, splits)
-
-
-def _keep_divergence(run: RunConfig, before: dict[str, Any], scores: dict[str, Any]) -> None:
-    """The weights are the same, and the start model is not here: on the same rows its divergence is what it was."""
-    from clo.study.targets import by_target
-
-    codes = run.lang.codes()[1:]
-    old = by_target(before["scores"], codes)
-    for code, new in by_target(scores, codes).items():
-        for group, english in old.get(code, {}).get("en", {}).items():
-            if "kl" in english and english["n"] == new["en"].get(group, {}).get("n"):
-                new["en"][group]["kl"] = english["kl"]
-
-
-def _benchmarks_again(session: Session, run: RunConfig, model: Any, before: dict[str, Any]) -> dict[str, Any]:
-    """Benchmarks that are there, with those that are asked for now laid over them by name and settings."""
-    from clo.study.run_benchmarks import benchmark_scores, merged, start_benchmark_scores, with_start
-
-    found = benchmark_scores(session, model)
-    if not found:
-        return before
-    start = load_start(run, session.folder.path).to(session.device)
-    key = session.key(start)
-    return merged(before, with_start(found, start_benchmark_scores(session, start, key)))

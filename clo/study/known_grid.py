@@ -37,17 +37,20 @@ class KnownGrid:
     files: dict[str, list[int]]
     """Local files that the runs were made from, with size and time of the last change: other ones are to be told of."""
 
+    def stands(self) -> bool:
+        """Whether the files are as they were."""
+        return all(seen(Path(file)) == then for file, then in self.files.items())
 
-def recall(words: Sequence[str]) -> KnownGrid | None:
-    """The finished grid that a command means; None where it is not known, or not finished any longer."""
-    place = _place(words)
+
+def recall(place: Path | None) -> KnownGrid | None:
+    """The finished grid that a command means, by its `place_of`; None where none is known, or finished any longer."""
     if place is None:
         return None
     try:
         known = KnownGrid(**json.loads(place.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
-    if any(seen(Path(file)) != then for file, then in known.files.items()):
+    if not known.stands():
         return None
     done = known.paths and all(RunFolder(Path(path)).state() == "done" for path in known.paths)
     return known if done else None
@@ -62,18 +65,25 @@ def seen(file: Path) -> list[int]:
     return [stat.st_size, stat.st_mtime_ns]
 
 
-def remember(words: Sequence[str], known: KnownGrid) -> None:
-    """Keep what a command means, now that it is finished; a place that cannot be written is let be."""
-    place = _place(words)
-    if place is not None:
+def remember(place: Path | None, words: Sequence[str], known: KnownGrid) -> None:
+    """Keep what a command means, now that it is finished; a place that cannot be written is let be.
+
+    Nothing is kept where the configuration, this program or the files of the runs have changed since the command began.
+
+    Args:
+        place: `place_of` the command, taken before its cells were composed.
+        words: the command.
+        known: with the files as they were then.
+    """
+    if place is not None and place_of(words) == place and known.stands():
         try:
             write_json(place, asdict(known))
         except UserError:
             return
 
 
-def _place(words: Sequence[str]) -> Path | None:
-    """Where it is kept; None for a command that may mean something else next time."""
+def place_of(words: Sequence[str]) -> Path | None:
+    """Where what a command means is kept; None for a command that may mean something else next time."""
     flags = [word.partition("=")[0] for word in words if word.startswith("-")]
     if not set(flags) <= set(FLAGS) or any(sign in word for word in words for sign in ELSEWHERE):
         return None

@@ -107,8 +107,9 @@ def write_results(
     samples: Iterable[dict[str, Any]],
     rivals: Sequence[Rival] = (),
     tasks: TaskResults | None = None,
+    start_samples: Sequence[dict[str, Any]] = (),
 ) -> None:
-    """results.json, samples.jsonl, rival_samples.jsonl and tasks.csv; results come last: with them the run is whole.
+    """results.json, the files of answers and tasks.csv; results come last: with them the run is whole.
 
     Args:
         session: the run.
@@ -116,6 +117,7 @@ def write_results(
         samples: the lines of samples.jsonl.
         rivals: those that were asked now.
         tasks: of a mixture.
+        start_samples: the lines of start_samples.jsonl, where they are new.
     """
     run, folder = session.run, session.folder
     identity = {
@@ -137,8 +139,12 @@ def write_results(
         identity["targets"] = {
             one.code: {"lang_name": one.name, "data_size": run.sizes()[one.code]} for one in run.lang.targets()
         }
-    files = sample_files(run, folder.path, "samples.jsonl", list(samples)).items()
-    texts = {path: "".join(map(line_of, own)) for path, own in files}
+    answered = {"samples.jsonl": list(samples), **({"start_samples.jsonl": start_samples} if start_samples else {})}
+    texts = {
+        path: "".join(map(line_of, own))
+        for name, lines in answered.items()
+        for path, own in sample_files(run, folder.path, name, lines).items()
+    }
     if told := results.get("rivals", {}) | {rival.name: {"asked": rival.asked, **rival.answers} for rival in rivals}:
         results = {**results, "rivals": told}
         texts[folder.path / "rival_samples.jsonl"] = "".join(map(line_of, _rival_lines(folder.path, told, rivals)))

@@ -138,7 +138,7 @@ def train(run: RunConfig, folder: RunFolder) -> None:
     items = with_own_answers(session, model, rows, items)
     if items.own and folder.main:
         write_data_card(folder.path, run, rows, items, session.renderer)
-    record_content(run, folder, rows)
+    record_content(run, folder, rows, items)
     tuning = settled_tuning(session, model, items.train)
     model = apply_tuning(model, tuning, run.seed)
     fitted = _fit(session, model, rows, items)

@@ -26,7 +26,7 @@ from clo.study.session import Session
 from clo.study.targets import english_parts, scored_answers
 from clo.study.versions import versions
 
-FORMAT = 4
+FORMAT = 5
 """Raise it when what is measured changes: kept scores of start models are then made again."""
 
 
@@ -85,25 +85,40 @@ def start_scores(session: Session, model: Any, rows: Sequence[Row], held_out: Se
     """
     with session.precision():
         key = session.key(model)
-        answers, samples = start_answers(session, model, rows, key)
-        square = mean_square(session, model, held_out)
-        benchmarks, oracle = start_benchmark_scores(session, model, key), _oracle(session, model, rows, key)
-        source = session.run.lang.source
-        likely = likely_along(session.subject(model), in_source(rows, source), source)
+        answers, samples, oracle, likely = start_parts(session, model, rows, key)
+        square, benchmarks = mean_square(session, model, held_out), start_benchmark_scores(session, model, key)
         return Scores(answers, samples, square, benchmarks, oracle, likely)
+
+
+def start_parts(
+    session: Session, model: Any, rows: Sequence[Row], key: str
+) -> tuple[dict[str, Any], Sequence[dict[str, Any]], dict[str, Any], Sequence[Any]]:
+    """``answers``, ``samples``, ``oracle`` and ``likely`` of `Scores`; arguments are those of `start_answers`."""
+    source = session.run.lang.source
+    answers, samples = start_answers(session, model, rows, key)
+    likely = likely_along(session.subject(model), in_source(rows, source), source)
+    return answers, samples, _oracle(session, model, rows, key), likely
 
 
 def end_scores(session: Session, model: Any, tested: Tested) -> Scores:
     """Of the trained model, on its device."""
     with session.precision():
-        place, rows, source = session.folder.path, tested.rows, session.run.lang.source
+        place, rows = session.folder.path, tested.rows
         answers, samples = answer_scores(session, model, rows, "evaluate", trained_stamp(session), place)
-        english_rows = in_source(rows, source)
-        moved = divergences(session.subject(model), english_rows, source, tested.likely)
-        for english, own, values in english_parts(session.run, answers, english_rows, moved):
-            add_divergence(english, own, values)
+        add_divergences(session, model, rows, tested.likely, answers)
         square = mean_square(session, model, tested.held_out)
         return Scores(answers, samples, square, benchmark_scores(session, model))
+
+
+def add_divergences(
+    session: Session, model: Any, rows: Sequence[Row], likely: Sequence[Any], answers: dict[str, Any]
+) -> None:
+    """Put a trained model's divergence from the start model beside its English scores, see `Tested`."""
+    source = session.run.lang.source
+    english_rows = in_source(rows, source)
+    moved = divergences(session.subject(model), english_rows, source, likely)
+    for english, own, values in english_parts(session.run, answers, english_rows, moved):
+        add_divergence(english, own, values)
 
 
 def in_source(rows: Sequence[Row], source: str) -> list[Row]:
@@ -150,7 +165,8 @@ def _asked(session: Session, rows: Sequence[Row]) -> list[Any]:
     run = session.run
     further = [[one.code, one.identify.name] for one in run.lang.further]
     asked = [run.lang.code, run.lang.source, run.lang.identify.name, run.evaluation.max_new_tokens, *further]
-    return [asked, session.renderer.identity(), versions(), [(row.id, row.prompts, row.responses) for row in rows]]
+    told = [(row.id, row.prompts, row.responses, row.gold, row.group, row.task) for row in rows]
+    return [asked, session.renderer.identity(), versions(), told]
 
 
 def _oracle(session: Session, model: Any, rows: Sequence[Row], key: str) -> dict[str, Any]:

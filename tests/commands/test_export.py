@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from called import refused
+from conftest import byte_level_tokenizer
+from tokenizers import processors
 from warm_runs import WarmRuns, tiny
 
 from clo.commands.export import Options
 from clo.commands.options import read
 from clo.data.prompt import Renderer
 from clo.errors import UserError
-from clo.study.export import export, push
+from clo.study.export import export, push, with_template
 
 PLAIN = "### Question: {prompt} ### 'Answer':"
 
@@ -48,6 +51,34 @@ def test_full_weights(warm: WarmRuns, tiny_folder: Path, tmp_path: Path) -> None
     assert theirs.generation_config.eos_token_id[0] == renderer.end_id
     assert theirs.generation_config.pad_token_id is not None
     assert "library_name: transformers" in (tmp_path / "served" / "README.md").read_text()
+
+
+def test_a_run_is_exported_as_it_was_trained(warm: WarmRuns, tiny_folder: Path, tmp_path: Path) -> None:
+    """The start model's folder may hold another template by now, or be gone: the run has its own."""
+    from transformers import AutoTokenizer
+
+    start = shutil.copytree(tiny_folder, tmp_path / "start")
+    run = trained(warm, start, tmp_path)
+    (start / "chat_template.jinja").write_text("NEW {{ messages[0].content }}")
+    export(run, tmp_path / "one")
+    shutil.rmtree(start)
+    export(run, tmp_path / "two")
+    own, *served = (
+        AutoTokenizer.from_pretrained(p).chat_template for p in (run / "model", tmp_path / "one", tmp_path / "two")
+    )
+    assert served == [own, own] and "NEW" not in own
+
+
+@pytest.mark.parametrize("template", [PLAIN, "<|user|><|assistant|>" + PLAIN], ids=["told", "written"])
+def test_what_every_text_begins_with_is_served_once(template: str) -> None:
+    tokenizer = byte_level_tokenizer(chat=False)
+    told = [(token, tokenizer.convert_tokens_to_ids(token)) for token in ("<|user|>", "<|assistant|>")]
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing("<|user|> <|assistant|> $A", None, told)
+    renderer = Renderer(tokenizer, template)
+    wanted = renderer.prompt_ids("Taja tunda.")
+    served, turns = with_template(renderer), [{"role": "user", "content": "Taja tunda."}]
+    rendered = served.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+    assert served.encode(rendered, add_special_tokens=False) == wanted
 
 
 def test_adapters_merged_and_kept(warm: WarmRuns, tiny_folder: Path, tmp_path: Path) -> None:

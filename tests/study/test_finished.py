@@ -13,6 +13,7 @@ import pytest
 from conftest import TEXTS, tiny_model
 from warm_runs import WarmRuns, tiny
 
+from clo.report.collect import collect
 from clo.storage.run_folder import RunFolder
 
 
@@ -216,6 +217,42 @@ def test_work_on_a_finished_run_never_mixes_contents(warm: WarmRuns, tiny_folder
         ended = warm.run([f"run={run}", more], tmp_path, command=command)
         assert ended.code == 1 and ended.err.startswith(f"error: model.path changed after {run} was made"), ended.err
     assert {name: text for name, text in files(run).items() if not name.startswith("answers-p")} == before
+
+
+def test_other_prompts_are_asked_of_both_models(
+    finished: Path, belebele: list[str], warm: WarmRuns, tmp_path: Path
+) -> None:
+    """A change is of equal answers, then as before; the results say which, and a report goes by it."""
+    run = shutil.copytree(finished, tmp_path / "outputs" / "runs" / finished.name)
+
+    def evaluated(*words: str) -> dict[str, Any]:
+        ended = warm.run([f"run={run}", *words], tmp_path, command="evaluate")
+        assert ended.code == 0, ended.err
+        found: dict[str, Any] = json.loads((run / "results.json").read_text())
+        return found
+
+    def asked(name: str) -> list[tuple[str, str]]:
+        return [(line["side"], line["id"]) for line in map(json.loads, (run / name).read_text().splitlines())]
+
+    first, ids = evaluated(), asked("samples.jsonl")
+    assert "asked" not in first
+    other = evaluated("evaluation.rows=3", "evaluation.split=dev", "evaluation.max_new_tokens=2")
+    wanted = {"evaluation.split": "dev", "evaluation.rows": "3", "evaluation.max_new_tokens": "2"}
+    assert other["asked"] == wanted and other["split"] == "dev"
+    assert asked("samples.jsonl") == asked("start_samples.jsonl") and len(asked("samples.jsonl")) == 6
+    assert not set(asked("samples.jsonl")) & set(ids)
+    for when in ("start", "scores"):
+        assert other[when]["en"]["all"]["n"] == 3 and other[when] != first[when]
+    assert (
+        other["scores"]["en"]["all"]["kl"] != first["scores"]["en"]["all"]["kl"] and other["square"] == first["square"]
+    )
+    (told,) = collect("runs", tmp_path / "outputs").runs
+    assert {key: told.config[key] for key in wanted} == wanted
+    beside = evaluated(*belebele)
+    assert beside["asked"] == wanted and beside["scores"] == other["scores"] and beside["benchmarks"]
+    last = evaluated()
+    assert "asked" not in last and (last["scores"], last["start"]) == (first["scores"], first["start"])
+    assert asked("samples.jsonl") == ids
 
 
 def test_benchmark_rows_that_changed_are_said(

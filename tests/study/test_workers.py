@@ -24,7 +24,7 @@ from clo.storage.files import write_json
 from clo.storage.run_folder import RunFolder
 from clo.study.cell import Cell
 from clo.study.grid import run_grid
-from clo.study.known_grid import KnownGrid, recall, remember, seen
+from clo.study.known_grid import KnownGrid, place_of, recall, remember, seen
 
 default = cache(run_of)
 FORK = multiprocessing.get_context("fork")
@@ -179,23 +179,38 @@ def test_a_finished_grid_is_known_by_its_command(tmp_path: Path, monkeypatch: py
     rows = tmp_path / "rows.csv"
     rows.write_text("id,prompt\n")
     known = KnownGrid(["run"], "runs", "outputs", {str(rows): seen(rows)})
-    assert recall(words) is None
-    remember(words, known)
-    assert recall(words) == known and recall([*words, "jobs=1"]) is None
+    place = place_of(words)
+    assert recall(place) is None
+    remember(place, words, known)
+    assert recall(place_of(words)) == known and recall(place_of([*words, "jobs=1"])) is None
     (own / "mine.yaml").write_text("seed: 2\n")
-    assert recall(words) is None  # it may mean other cells now
+    assert recall(place_of(words)) is None  # it may mean other cells now
     (own / "mine.yaml").write_text("seed: 1\n")
     write_json(tmp_path / "run" / "status.json", {"state": "running"})
-    assert recall(words) is None
+    assert recall(place_of(words)) is None
     write_json(tmp_path / "run" / "status.json", {"state": "done"})
-    assert recall(words) == known
+    assert recall(place_of(words)) == known
     rows.write_text("id,prompt\n1,x\n")
-    assert recall(words) is None  # the runs are of other rows: composed, each cell says so
+    assert recall(place_of(words)) is None  # the runs are of other rows: composed, each cell says so
     rows.unlink()
     known = KnownGrid(["run"], "runs", "outputs", {})
     for more in ("hydra/launcher=submitit_local", "hydra.searchpath=[file://x]", "--cfg", "seed=${oc.env:X}"):
-        remember([*words, more], known)
-        assert recall([*words, more]) is None
+        assert place_of([*words, more]) is None
     (own / "mine.yaml").write_text("seed: ${oc.env:SEED}\n")
-    remember(words, known)
-    assert recall(words) is None
+    assert place_of(words) is None and recall(None) is None
+
+
+def test_a_grid_is_not_known_by_what_changed_while_it_ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its cells are those of the configuration and of the files that the command began with."""
+    monkeypatch.chdir(tmp_path)
+    own, rows = tmp_path / "own", tmp_path / "rows.csv"
+    own.mkdir()
+    words = ["-m", "--config-dir", str(own), "seed=0,1", "cache_dir=kept"]
+    write_json(tmp_path / "run" / "status.json", {"state": "done"})
+    for changed, text in ((own / "mine.yaml", "seed: 2\n"), (rows, "id,prompt\n1,x\n")):
+        (own / "mine.yaml").write_text("seed: 1\n")
+        rows.write_text("id,prompt\n")
+        place, known = place_of(words), KnownGrid(["run"], "runs", "outputs", {str(rows): seen(rows)})
+        changed.write_text(text)
+        remember(place, words, known)
+        assert not list((tmp_path / "kept").rglob("*.json"))
