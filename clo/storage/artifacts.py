@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ def log_files(name: str, kind: str, paths: Sequence[Path], root: Path | None = N
     """Add files to the open run as an artifact; those that are missing are left out.
 
     Args:
-        name: of the artifact.
+        name: of the artifact; signs that W&B does not take (the + of several targets) become hyphens.
         kind: its type.
         paths: the files.
         root: folder below which a file keeps its place; None puts all side by side.
@@ -18,7 +19,7 @@ def log_files(name: str, kind: str, paths: Sequence[Path], root: Path | None = N
     import wandb
 
     assert wandb.run is not None
-    artifact = wandb.Artifact(name, type=kind)
+    artifact = wandb.Artifact(re.sub(r"[^A-Za-z0-9_.-]", "-", name), type=kind)
     for path in paths:
         if path.is_file():
             artifact.add_file(str(path), name=None if root is None else str(path.relative_to(root)))

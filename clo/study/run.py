@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,11 +67,13 @@ def run_cell(run: RunConfig) -> None:
         folder.status(now=True, state="failed", error=text)
         raise
     finally:
-        if run.logger.name == "wandb" and folder.main:
-            from clo.training.tracking import close
+        try:
+            if run.logger.name == "wandb" and folder.main:
+                from clo.training.tracking import close
 
-            close(folder, failed)
-        folder.release()
+                close(folder, failed)
+        finally:
+            folder.release()
 
 
 def _shown(run: RunConfig, folder: RunFolder) -> bool:
@@ -167,11 +168,6 @@ def _fewer(run: RunConfig, rows: Splits) -> str:
     return f"evaluation.rows={evaluation.rows} is beyond the {used} rows of {split}; all of them are used\n"
 
 
-def _most(memory: dict[str, float], elsewhere: dict[str, float]) -> dict[str, float]:
-    """The peak of the whole training, where it is measured."""
-    return {name: max(value, elsewhere.get(name, 0.0)) for name, value in memory.items()}
-
-
 def _of_targets(run: RunConfig, items: Items) -> dict[str, Any]:
     """With several targets: training items by target, and how many of all lack each."""
     if not run.lang.further:
@@ -215,7 +211,7 @@ def _fit(session: Session, model: Any, rows: Splits, items: Items) -> dict[str, 
         print(head, *book.lines(), sep="\n  ")
     look = watch(session.renderer, rows.dev, run.lang, run.evaluation) if run.evaluation.watch else None
     memory = peak_memory_gb(session.device)
-    frozen, began = frozen_key(model), time.monotonic()
+    frozen = frozen_key(model)
     data = StageData(items.train, items.val, look, items.replayed)
     fitted = fit_stages(run, model, data, folder, session.ranks, memory)
     kept = {}
@@ -226,10 +222,9 @@ def _fit(session: Session, model: Any, rows: Splits, items: Items) -> dict[str, 
         check_frozen(frozen, frozen_key(model))
         print("".join(f"warning: {sentence}\n" for sentence in fitted.warnings), end="")
     return {
-        "seconds": time.monotonic() - began + fitted.elsewhere.get("seconds", 0.0),
+        **fitted.spent,
         "steps": sum(plan.total_steps for plan in plans),
         **kept,
-        **_most(memory(), fitted.elsewhere),
         **({} if fitted.max_tokens is None else {"max_tokens": fitted.max_tokens}),
         **({"warnings": fitted.warnings} if fitted.warnings else {}),
         **({"layers": chosen} if (chosen := layer_record(run, folder.path)) else {}),

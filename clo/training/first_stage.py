@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -41,7 +40,7 @@ class FirstStage:
 
     @contextmanager
     def taken(
-        self, run: RunConfig, folder: RunFolder, done: Path, ranks: Ranks, memory: Callable[[], dict[str, float]]
+        self, run: RunConfig, folder: RunFolder, done: Path, ranks: Ranks, spent: Callable[[], dict[str, float]]
     ) -> Iterator[dict[str, float]]:
         """Bring another run's weights to the file ``done``, or else have them trained in the block, for others too.
 
@@ -50,21 +49,19 @@ class FirstStage:
             folder: of the run.
             done: where to.
             ranks: of the run; the first one waits and copies for all.
-            memory: what the training in the block took besides time, asked at its end.
+            spent: what the training in the block cost, asked at its end.
 
         Yields:
-            What another run's stage cost there: ``seconds``, and what its ``memory`` said; nothing: train it here.
+            What another run's stage cost there; nothing: train it here.
 
         Raises:
             UserError: the cache cannot be written.
         """
         with shared(folder, self.record.with_suffix(".lock"), f"stage {self.name}"):
             cost = ranks.mains(lambda: self._take(run, folder, done))
-            began = time.monotonic()
             yield cost
             if not cost and folder.main:
-                spent = {"seconds": time.monotonic() - began, **memory()}
-                write_json(self.record, {"weights": str(done.resolve()), "cost": spent})
+                write_json(self.record, {"weights": str(done.resolve()), "cost": spent()})
 
     def _take(self, run: RunConfig, folder: RunFolder, done: Path) -> dict[str, float]:
         try:

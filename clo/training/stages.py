@@ -42,6 +42,7 @@ from clo.training.keep import BestWeights, kept_of, last_weights
 from clo.training.loggers import MetricsFile, stage_loggers
 from clo.training.module import CLOModule
 from clo.training.references import stage_likely, stage_references
+from clo.training.spent import Spent
 from clo.training.stage_plan import Base, StageData, StagePlan
 from clo.training.trainer import lightning_trainer
 
@@ -105,8 +106,8 @@ class Fitted:
     """What the held-out square says against what is kept of the last stage, in words."""
     max_tokens: int | None
     """Token budget that all ranks had memory for; none where it was not tried."""
-    elsewhere: dict[str, float] = field(default_factory=dict)
-    """What a stage that another run has trained cost there: ``seconds``, and ``peak_memory_gb`` of a GPU."""
+    spent: dict[str, float] = field(default_factory=dict)
+    """What it cost, see :mod:`clo.training.spent`; a stage that another run has trained costs what it did there."""
 
 
 def fit_stages(
@@ -127,34 +128,36 @@ def fit_stages(
         data: what it is trained and looked at on.
         folder: of the run.
         ranks: the processes of the run.
-        memory: the most that tensors took since the training began, for whoever takes the first stage from here.
+        memory: the most that tensors took since this process began.
 
     Raises:
         UserError: a checkpoint of another base, a loss that is not finite, a reference that is not the start model.
     """
     plans = plan_stages(run.method, run.evaluation, run.batch_size, data.train, run.lang.codes())
-    budgets, elsewhere = list[Budget](), dict[str, float]()
+    budgets, spent = list[Budget](), Spent(folder, memory)
     for number, plan in enumerate(plans, 1):
         done = folder.path / "checkpoint" / f"{number}-{plan.name}.safetensors"
         ends = run if plan is plans[-1] else replace(run, trainer=replace(run.trainer, keep=Keep.last))
         key = weights_key(model, run.trainer.precision)
-        fit = partial(_fit_stage, ends, model, plan, data, folder)
+        fit = partial(_fit_stage, ends, model, plan, data, spent)
         if done.is_file():
             load_trained(model, done, key)
         elif number == 1 and (first := first_stage(ends, plan, data.train, data.val, key)):
-            with first.taken(ends, folder, done, ranks, memory) as elsewhere:
-                if elsewhere:
+            with first.taken(ends, folder, done, ranks, spent.now) as cost:
+                if cost:
                     load_trained(model, done, key)
+                    spent.add(cost)
                 else:
                     budgets.append(fit(Trained(done, key, first.digest)))
         else:
             budgets.append(fit(Trained(done, key)))
+        spent.keep()
     lines = validations(folder, plans[-1])
     if run.trainer.keep is Keep.best and folder.main:  # other ranks may read before the first one has written
         step = kept_of(lines, run.trainer.keep_tolerance).step
         lines = [line for line in lines if line["step"] <= step]
     tried = min((budget.max_tokens for budget in budgets if budget.said), default=None)
-    return Fitted(drift(lines), tried, elsewhere)
+    return Fitted(drift(lines), tried, spent.now())
 
 
 def validations(folder: RunFolder, plan: StagePlan) -> list[dict[str, Any]]:
@@ -163,11 +166,9 @@ def validations(folder: RunFolder, plan: StagePlan) -> list[dict[str, Any]]:
     return [line for line in lines if line.get("stage") == plan.name and "val/nll_en" in line]
 
 
-def _fit_stage(
-    run: RunConfig, model: Any, plan: StagePlan, data: StageData, folder: RunFolder, file: Trained
-) -> Budget:
+def _fit_stage(run: RunConfig, model: Any, plan: StagePlan, data: StageData, spent: Spent, file: Trained) -> Budget:
     """Train one stage."""
-    done, key = file.path, file.base
+    done, key, folder = file.path, file.base, spent.folder
     needs_reference = plan.objective.needs_reference()
     start = snapshot(model) if needs_reference and run.trainer.reference is ReferenceMode.swapped else None
     cached = needs_reference and run.trainer.reference is ReferenceMode.cached
@@ -178,8 +179,8 @@ def _fit_stage(
     look = None if data.watch is None else partial(_look, data.watch, watched if folder.main else None)
     names = [name for name, p in model.named_parameters() if p.requires_grad]
     best = BestWeights(done.with_suffix(""), key, names, run.trainer.keep_tolerance)
-    callbacks = [best] if run.trainer.keep is Keep.best else []
-    trainer = _trainer(run, plan, folder, done.with_suffix(""), callbacks)
+    keeps_best = run.trainer.keep is Keep.best
+    trainer = _trainer(run, plan, folder, done.with_suffix(""), [spent, *([best] if keeps_best else [])])
     module = CLOModule(model, plan, run.optimizer, run.trainer, Base(key, references, anchor, start), look)
     per_step = max(1, round(run.method.anchor_share * run.batch_size))
     replayed = (data.replayed, per_step) if plan.objective.replay else ((), 0)
@@ -198,9 +199,9 @@ def _fit_stage(
     if trainer.global_step != plan.total_steps:
         raise RuntimeError(f"stage {plan.name} stopped at step {trainer.global_step} of {plan.total_steps}")
     if trainer.is_global_zero:
-        save_trained(model, file, last_weights(done) if callbacks else None)
+        save_trained(model, file, last_weights(done) if keeps_best else None)
         drop_older(done.with_suffix(""))
-        if callbacks:
+        if keeps_best:
             best.finish(done)
     return module.budget
 

@@ -6,18 +6,25 @@ the square, sample answers and the run folder's small files; never an environmen
 
 from __future__ import annotations
 
+import math
 import os
+import secrets
+from collections.abc import Iterator
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from clo.config.parse import RunConfig
 from clo.errors import UserError, cause
 from clo.storage.artifacts import log_files
+from clo.storage.files import read_object, write_json
 from clo.storage.jsonl import read_lines
 from clo.storage.run_folder import RunFolder
 
 SAMPLES = 200
 """Rows of the table of answers."""
+ID = "wandb.json"
+"""In a run's folder: the id of its W&B run, under which a run that was killed goes on."""
 FILES = ("config.yaml", "results.json", "metrics.csv", "samples.jsonl", "watched.jsonl")
 
 
@@ -37,7 +44,7 @@ def stage_logger(run: RunConfig, folder: RunFolder, stage: str) -> Any:
         project=run.logger.project,
         entity=run.logger.entity,
         name=run.slug(),
-        id=os.environ.get("WANDB_RUN_ID", run.slug()),  # a sweep's agent names its runs itself
+        id=os.environ.get("WANDB_RUN_ID") or _run_id(run, folder),  # a sweep's agent names its runs itself
         resume="allow",
         group=run.study_name,
         save_dir=str(folder.path),
@@ -60,9 +67,22 @@ def close(folder: RunFolder, failed: bool) -> None:
 
     if find_spec("wandb") is None:  # refused already, in one sentence
         return
-    if not failed:
-        log_outcome(folder)
-    finish(failed)
+    try:
+        if not failed:
+            log_outcome(folder)
+    finally:
+        finish(failed)
+
+
+def _run_id(run: RunConfig, folder: RunFolder) -> str:
+    """The folder's own: one of the same name in another study, or made again after it was deleted, is another run."""
+    place = folder.path / ID
+    try:
+        return str(read_object(place)["id"])
+    except (OSError, ValueError, KeyError):
+        made = f"{run.slug()}-{secrets.token_hex(4)}"
+        write_json(place, {"id": made})
+        return made
 
 
 def log_outcome(folder: RunFolder) -> None:
@@ -72,16 +92,24 @@ def log_outcome(folder: RunFolder) -> None:
     if wandb.run is None:  # every stage was finished before this process began
         return
     results = folder.results()
-    for side, groups in results["scores"].items():
-        for name, value in groups["all"].items():
-            if isinstance(value, int | float):
-                wandb.run.summary[f"{side}/{name}"] = value
+    for name, value in _numbers(results["scores"]):
+        wandb.run.summary[name] = value
     columns = ("id", "side", "group", "prompt", "reference", "answer", "verdict", "chrf")
-    samples = read_lines(folder.path / "samples.jsonl")[:SAMPLES]
+    files = [folder.path / "samples.jsonl", *sorted(folder.path.glob("*/samples.jsonl"))]  # of several targets
+    samples = [sample for own in zip_longest(*map(read_lines, files)) for sample in own if sample][:SAMPLES]
     rows = [[sample[column] for column in columns] for sample in samples]
     answers = wandb.Table(columns=list(columns), data=rows)
     wandb.run.log({"square": wandb.Image(_square(results["square"])), "answers": answers})
     log_files(results["run"], "results", [folder.path / name for name in FILES])
+
+
+def _numbers(scores: dict[str, Any]) -> Iterator[tuple[str, float]]:
+    """``target/chrf`` and so on; of several targets ``sw/target/chrf``."""
+    for code, own in scores.get("targets", {"": scores}).items():
+        for side in ("target", "en"):
+            for name, value in own[side]["all"].items():
+                if isinstance(value, int | float):
+                    yield f"{code}/{side}/{name}".removeprefix("/"), value
 
 
 def finish(failed: bool) -> None:
@@ -101,18 +129,18 @@ def _square(square: dict[str, Any]) -> Any:
     from matplotlib.figure import Figure
 
     languages = square["languages"]
+    before, after = (numpy.array(square[when], dtype=float) for when in ("before", "after"))  # NaN: no item has it
     figure = Figure(figsize=(6, 3), layout="constrained")
-    values = [square["before"], square["after"]]
-    low, high = (pick(v for grid in values for row in grid for v in row) for pick in (min, max))
-    for axes, grid, title in zip(figure.subplots(1, 2), values, ("before", "after"), strict=True):
-        axes.imshow(numpy.array(grid), vmin=low, vmax=high, cmap="viridis")
+    low, high = (pick([before, after]) for pick in (numpy.nanmin, numpy.nanmax))
+    for axes, grid, title in zip(figure.subplots(1, 2), (before, after), ("before", "after"), strict=True):
+        axes.imshow(grid, vmin=low, vmax=high, cmap="viridis")
         axes.set_xticks(range(len(languages)), languages)
         axes.set_yticks(range(len(languages)), languages)
         axes.set(title=title, xlabel="response in", ylabel="prompt in")
         for i, row in enumerate(grid):
             for j, value in enumerate(row):
                 colour = "black" if value > (low + high) / 2 else "white"
-                axes.text(j, i, f"{value:.2f}", ha="center", va="center", color=colour)
+                axes.text(j, i, "" if math.isnan(value) else f"{value:.2f}", ha="center", va="center", color=colour)
     from io import BytesIO
 
     from PIL import Image

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from called import done
+from called import done, refused
 from composed import run_of
 from warm_runs import WarmRuns, tiny
 
@@ -143,11 +143,28 @@ def test_a_finished_run_is_evaluated_again(runs: dict[str, Path], name: str, tmp
     done("evaluate", f"run={run}")
     assert read(run, "results.json") == read(runs[name], "results.json")
     assert (run / "tasks.csv").read_bytes() == (runs[name] / "tasks.csv").read_bytes()
-    done("evaluate", f"run={run}", "evaluation.max_new_tokens=3")
-    again, before = read(run, "results.json"), read(runs[name], "results.json")
+    before = read(runs[name], "results.json")
+    done("evaluate", f"run={run}", "evaluation.max_tokens=40")
+    again = read(run, "results.json")
     assert again["mixture"] == before["mixture"] and again["tasks"]["start"] == before["tasks"]["start"]
+    done("evaluate", f"run={run}", "evaluation.max_new_tokens=3")  # which both models are then asked with
+    assert read(run, "results.json")["mixture"] == before["mixture"]
     with (run / "tasks.csv").open(encoding="utf-8", newline="") as file:
         lines = list(csv.DictReader(file))
     half = len(lines) // 2
     assert [line["when"] for line in lines] == ["start"] * half + ["end"] * half
-    assert all(len(line["answer"]) < 40 for line in lines[half:])
+    assert all(len(line["answer"]) < 40 for line in lines)
+
+
+def test_a_task_whose_rows_changed_is_not_asked_of_one_model_alone(
+    runs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = shutil.copytree(runs["files"], tmp_path / runs["files"].name)
+    table = runs["files"].parents[2] / "sw.test.jsonl"
+    kept, before = table.read_text(encoding="utf-8"), (run / "results.json").read_bytes()
+    table.write_text(kept.replace("Mto huu", "Mto ule"), encoding="utf-8")
+    try:
+        assert "tasks.rivers.path changed after" in refused(["evaluate", f"run={run}"], capsys)
+    finally:
+        table.write_text(kept, encoding="utf-8")
+    assert (run / "results.json").read_bytes() == before

@@ -150,9 +150,12 @@ def test_what_it_cost_elsewhere_is_told(tmp_path: Path) -> None:
     first = fit_stages(run, tuned(), DATA, made, memory=lambda: {"peak_memory_gb": 7.0})
     began = time.monotonic()
     second = fit_stages(run, tuned(), DATA, taken)
-    assert first.elsewhere == {} and second.elsewhere["peak_memory_gb"] == 7.0
-    assert second.elsewhere["seconds"] > time.monotonic() - began  # taking it is faster than training it
+    assert first.spent["peak_memory_gb"] == second.spent["peak_memory_gb"] == 7.0
+    assert second.spent["seconds"] > time.monotonic() - began  # taking it is faster than training it
     assert second.warnings == first.warnings
+    for folder, before in ((made, first), (taken, second)):  # killed after its training, and run again
+        again = fit_stages(run, tuned(), DATA, folder)
+        assert again.spent["seconds"] >= before.spent["seconds"] and again.spent["peak_memory_gb"] == 7.0
 
 
 def test_who_comes_meanwhile_waits(tmp_path: Path, trained: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

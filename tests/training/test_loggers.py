@@ -89,13 +89,20 @@ def test_wandb_gets_what_the_file_gets_in_one_run(
     finish(failed=False)
     assert offline.run is None  # closed: what comes next goes elsewhere
     assert [line for _, line in seen] == read_lines(tmp_path / "run" / "metrics.jsonl")
-    assert {name for name, _ in seen} == {run.slug()}
+    (name,) = {name for name, _ in seen}
+    assert name.startswith(f"{run.slug()}-")
+    fit(tmp_path / "run", run)  # the same folder goes on in its run,
+    finish(failed=False)
+    assert {other for other, _ in seen} == {name}
+    fit(tmp_path / "other", replace(run, study_name="other"))  # another one has its own
+    finish(failed=False)
+    assert len({other for other, _ in seen}) == 2
     assert config["clo"] == run.science()
 
 
-@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize(("fails", "lang"), [(False, "sw"), (True, "sw"), (False, "[sw,de]")])
 def test_a_whole_run_offline(
-    fails: bool, offline: Any, tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fails: bool, lang: str, offline: Any, tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Summary, heat map, answers and files are there; a failed run is closed as failed; no key is written anywhere."""
     from composed import run_of
@@ -113,7 +120,7 @@ def test_a_whole_run_offline(
         usual(exit_code)
 
     monkeypatch.setattr(offline, "finish", finish)
-    run = run_of(*tiny(tiny_folder, tmp_path, "logger=wandb"))
+    run = run_of(*tiny(tiny_folder, tmp_path, "logger=wandb", f"lang={lang}"))
     if fails:
         monkeypatch.setattr("clo.study.outcome.save_model", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
@@ -122,7 +129,8 @@ def test_a_whole_run_offline(
         run_cell(run)
     ((code, summary, files),) = ends
     assert code == int(fails)
-    assert ("target/chrf" in summary and "en/chrf" in summary) != fails
+    several = "sw/" if "de" in lang else ""
+    assert (f"{several}target/chrf" in summary and f"{several}en/chrf" in summary) != fails
     assert (
         any(name.endswith(".png") for name in files) and any(name.endswith(".table.json") for name in files)
     ) != fails
