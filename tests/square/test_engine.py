@@ -86,7 +86,7 @@ def test_nothing_is_shared_where_the_bottom_trains(trains: Trains) -> None:
     [
         (True, False, False),
         (True, False, True),
-        (False, True, False),
+        pytest.param(False, True, False, marks=pytest.mark.slow),
         (True, True, True),
         pytest.param(False, True, True, marks=pytest.mark.slow),
         pytest.param(True, True, False, marks=pytest.mark.slow),

@@ -30,7 +30,7 @@ def llama(layers: int) -> Any:
 @pytest.mark.parametrize(
     ("layers", "checkpointing"),
     [
-        (2, False),
+        pytest.param(2, False, marks=pytest.mark.slow),
         (2, True),
         pytest.param(32, False, marks=pytest.mark.slow),
         pytest.param(32, True, marks=pytest.mark.slow),

@@ -31,7 +31,8 @@ def test_cells_are_jobs_and_a_failure_comes_back(tiny_folder: Path, tmp_path: Pa
     assert code == 1 and said.startswith("error: data_size=99999 is beyond") and "Traceback" not in said
 
 
-@pytest.mark.parametrize("strategy", ["ddp", pytest.param("fsdp2", marks=pytest.mark.slow)])
+@pytest.mark.slow  # two nodes are tested with other launchers (test_nodes.py)
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
 def test_two_tasks_train_one_cell(tiny_folder: Path, tmp_path: Path, warm: WarmRuns, strategy: str) -> None:
     """The same weights as one process, up to the order of two sums, in a model folder that serves."""
     from safetensors.torch import load_file
