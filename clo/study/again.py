@@ -74,7 +74,8 @@ def evaluate_again(path: Path, changes: Sequence[str] = ()) -> None:
         made |= {"asked": _asked(run)} if _asked(run) != _asked(own) else {}
         if content := with_benchmarks(run, folder, results.get("content") or {}):
             made["content"] = content
-        kept = {key: part for key, part in results.items() if key not in gone}
+        now = folder.results()  # a judge may have written meanwhile
+        kept = {key: part for key, part in now.items() if key not in gone}
         write_results(session, kept | made, answers.samples, rivals, answers.tasks, answers.start_samples)
     finally:
         folder.release()
