@@ -61,15 +61,15 @@ def evaluate_again(path: Path, changes: Sequence[str] = ()) -> None:
         of_start = replace(session, run=run, renderer=renderer_of(run.model))
         model = load_trained(run, path).to(session.device)
         test = _test_rows(run)
+        others = _asked(run) != before
         with session.precision():
-            if _asked(run) == before:
-                answers = _answers_again(session, model, test, results, keep=beside)
-            else:
+            if others:
                 answers = _both_answer(session, of_start, model, test, results)
+            else:
+                answers = _answers_again(session, model, test, results, keep=beside)
             benchmarks = _benchmarks_again(session, run, model, results.get("benchmarks", {}))
         rivals = rivals_of(of_start, model, test, recorded_tuning(run, path), lambda: load_start(run, path))
-        # Other answers make scores of other models incomparable.
-        gone = {"asked", *(() if beside else ("last", "rivals")), *(("oracle",) if answers.start else ())}
+        gone = {"asked", *(("last", "rivals", "oracle") if others else ())}  # of other prompts: not comparable
         made = {"scores": answers.scores, **answers.start, **({"benchmarks": benchmarks} if benchmarks else {})}
         made |= {"asked": _asked(run)} if _asked(run) != _asked(own) else {}
         if content := with_benchmarks(run, folder, results.get("content") or {}):

@@ -75,11 +75,12 @@ def test_what_is_not_compared_is_no_part_of_a_run(tmp_path: Path) -> None:
     plain = [{name: value for name, value in one.items() if "rejected" not in name} for one in bad]
     without = run(written(tmp_path / "b.jsonl", plain), "method=clo")
     both = [rows_of(cell) for cell in (with_them, without)]
-    digests = [rows_digest(with_them, rows) for rows in both]
+    reach = {"train": {"": 4}}
+    digests = [rows_digest(with_them, rows, reach) for rows in both]
     assert digests[0] == digests[1] and both[0].train == both[1].train
     assert not any(row.rejected for row in (*both[0].train, *both[0].test))
     whole = run(written(tmp_path / "c.jsonl", [paired(k) for k in range(10)]))
-    assert rows_digest(whole, rows_of(whole))["train"] != digests[0]["train"]
+    assert rows_digest(whole, rows_of(whole), reach)["train"] != digests[0]["train"]
 
 
 @pytest.mark.parametrize(
