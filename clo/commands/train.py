@@ -62,7 +62,7 @@ def train(words: Sequence[str]) -> bool:
         run_cell(run)
     files = {str(file): seen(file) for file in {file for cell in cells for file in local_files(cell.run)}}
     done = run_grid(cells, exit_as_cell) if cells else True
-    if cells and done and not any(changed_since(cell.run, cell.path) for cell in cells):
+    if cells and done and place is not None and not any(changed_since(cell.run, cell.path) for cell in cells):
         study = cells[0].run
         remember(place, words, KnownGrid([str(cell.path) for cell in cells], study.study_name, study.output_dir, files))
     return done

@@ -47,6 +47,7 @@ Tibt TIBETAN bo dz
 
 _ROWS = [line.split() for line in _TABLE.strip().splitlines()]
 _BY_SCRIPT = {code: frozenset(row[1].split(",")) for row in _ROWS for code in row[0].split(",")}
+_WORDS = frozenset().union(*_BY_SCRIPT.values())
 _BY_LANGUAGE = {language: frozenset(row[1].split(",")) for row in _ROWS for language in row[2:]}
 
 
@@ -80,9 +81,10 @@ def letters_by_script(text: str) -> Counter[str]:
 def is_letter(char: str) -> bool:
     """Whether a character is a letter, or a vowel sign that a script writes for one (Bengali, Hindi, Tamil, Thai).
 
-    An accent of its own (``COMBINING ...``) is part of the letter before it.
+    Marks of no script of the table are none: an accent (``COMBINING ...``) belongs to the letter before it, a
+    ``VARIATION SELECTOR`` to an emoji.
     """
-    return char.isalpha() or (unicodedata.category(char)[0] == "M" and _script(char) != "COMBINING")
+    return char.isalpha() or (unicodedata.category(char)[0] == "M" and _script(char) in _WORDS)
 
 
 @lru_cache(maxsize=8192)

@@ -162,8 +162,8 @@ def record_content(run: RunConfig, folder: RunFolder, rows: Splits, items: Items
     """
     reach = reach_of(rows, items)
     now: dict[str, dict[str, Any]] = {"files": files_of(run), "rows": rows_digest(run, rows, reach), "reach": reach}
-    before = recorded_content(folder.path)
-    if before is not None and any((folder.path / "checkpoint").rglob("*.safetensors")):
+    before, begun = recorded_content(folder.path), any((folder.path / "checkpoint").rglob("*.safetensors"))
+    if before is not None and begun:
         parts = [f"rows for {name}" for name, digest in before["rows"].items() if now["rows"].get(name) != digest]
         models = [key for key in {**before["files"], **now["files"]} if key.startswith("model.path")]
         parts += [key for key in models if before["files"].get(key) != now["files"].get(key)]
@@ -173,7 +173,7 @@ def record_content(run: RunConfig, folder: RunFolder, rows: Splits, items: Items
                 "old content back, or delete the folder to start anew"
             )
     if folder.main:
-        if before is not None and any(before[part] != now[part] for part in ("files", "rows")):
+        if before is not None and not begun and any(before[part] != now[part] for part in ("files", "rows")):
             (folder.path / LAYERS).unlink(missing_ok=True)
         write_json(folder.path / NAME, now)
 

@@ -93,11 +93,9 @@ def _parts(rows: Splits) -> list[tuple[str, list[Row]]]:
 
 
 def trained_rows(run: RunConfig, rows: Splits) -> list[Row]:
-    """Training rows that the run's sizes reach, each in the languages that it is trained in."""
+    """With several targets, the training rows that their sizes reach, each in the languages that it is trained in."""
     if run.mixture.name:
         return mixed_rows(run, rows.train)
-    if not run.lang.further:
-        return rows.train[: run.data_size]
     source = run.lang.source
     return joined(
         [[row.only((source, code)) for row in having(rows.train, code)[:n]] for code, n in run.sizes().items()]

@@ -24,7 +24,7 @@ def training_layers(model: Any, checkpointing: bool, compiled: bool) -> Iterator
 
     layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
     base = base_model(model)
-    shares = [(layer, name, p) for layer in layers for name, p in vars(layer).items() if _is_share(name, p)]
+    shares = [(layer, name, p) for layer in layers for name, p in vars(layer).items() if _is_dropout(name, p)]
     if checkpointing:
         base.gradient_checkpointing_enable({"use_reentrant": False})
         for layer, name, _ in shares:
@@ -45,5 +45,5 @@ def training_layers(model: Any, checkpointing: bool, compiled: bool) -> Iterator
             layer._compiled_call_impl = None  # nn.Module has no way of its own to undo compile()
 
 
-def _is_share(name: str, value: Any) -> bool:
+def _is_dropout(name: str, value: Any) -> bool:
     return "dropout" in name and isinstance(value, float)

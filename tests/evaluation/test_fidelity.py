@@ -52,7 +52,8 @@ def test_vowel_signs_count_as_letters(target: str, text: str) -> None:
 
 
 def test_an_accent_is_no_letter_of_its_own() -> None:
-    """However a text composes them."""
+    """However a text composes them; nor is what makes an emoji of a sign."""
+    assert not any(map(is_letter, "\u2764\ufe0f 1\ufe0f\u20e3"))
     for form in ("NFC", "NFD"):
         assert sum(map(is_letter, unicodedata.normalize(form, LONG["yo"]))) == 59
 

@@ -77,9 +77,12 @@ def test_layers_are_not_kept_from_other_rows(tmp_path: Path) -> None:
     """``tuning.layers=auto`` of a run that ended before its first checkpoint."""
     run, folder = run_of("data=files", f"data.train={tmp_path}/x.jsonl", "data_size=1"), RunFolder(tmp_path / "run")
     folder.path.mkdir()
-    for ids, kept in ((["a", "b"], True), (["a", "b"], True), (["c", "b"], False)):
-        if not (folder.path / LAYERS).is_file():
-            (folder.path / LAYERS).write_text("{}")
+    for ids, begun, kept in (("ab", False, True), ("ab", False, True), ("cb", False, False), ("cb", True, True)):
+        (folder.path / LAYERS).write_text("{}")
+        if begun:  # what has trained goes on with its layers, also where rows of the file changed that it does not use
+            (folder.path / "checkpoint").mkdir()
+            (folder.path / "checkpoint" / "step1.safetensors").touch()
+            (tmp_path / "x.jsonl").write_text("{}\n")
         record_content(run, folder, Splits(rows(*ids), [], rows("i")), Items([item(ids[0])], [], 0))
         assert (folder.path / LAYERS).is_file() is kept
 
