@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
 from clo.report.collect import Run, Study, as_dict, grouped, number
@@ -87,6 +88,10 @@ class Benchmarks:
         return sorted(found, key=lambda a: (a.name, *(a.scoring != s for s in order), a.shots, a.template, a.prompt))
 
 
+Rows = Mapping[tuple[Asked, str, Path], Mapping[str, float]]
+"""(Benchmark, side, folder of a run) -> row -> 100 where right, else 0."""
+
+
 def scores_of(run: Run, when: str = "scores", known: Collection[Asked] = ()) -> list[BenchmarkScore]:
     """Everything a run was asked, each once; ``when`` is ``scores``, or ``start`` for its start model.
 
@@ -153,13 +158,17 @@ def collect_benchmarks(study: Study, against: str) -> Benchmarks:
             start = starts.get((score.asked, score.side, run.lang, run.base))
             known = replace(score, change=None if start is None else score.mean - start.mean)
             trained[score.asked, score.side, run.lang, run.size, run.label].append((known, run))
-    found = Benchmarks([*starts.values(), *map(_over_seeds, trained.values())])
-    return Benchmarks(found.scores, {asked: tests for asked in found.asked if (tests := _tests(study, against, asked))})
+    rows = {
+        (asked, side, run.folder): rows_of(run, asked, side) for asked in every for side in SIDES for run in study.runs
+    }
+    found = Benchmarks([*starts.values(), *(_over_seeds(group, rows) for group in trained.values())])
+    tests = {asked: _tests(study, against, asked, rows) for asked in found.asked}
+    return Benchmarks(found.scores, {asked: own for asked, own in tests.items() if own})
 
 
-def _over_seeds(asked: Sequence[tuple[BenchmarkScore, Run]]) -> BenchmarkScore:
+def _over_seeds(asked: Sequence[tuple[BenchmarkScore, Run]], rows: Rows) -> BenchmarkScore:
     group = [score for score, _ in asked]
-    low, high = _interval(asked)
+    low, high = _interval(asked, rows)
     changes = [score.change for score in group if score.change is not None]
     change = statistics.fmean(changes) if len(changes) == len(group) else None
     shared = [key for key in FURTHER if all(key in score.further for score in group)]
@@ -168,25 +177,25 @@ def _over_seeds(asked: Sequence[tuple[BenchmarkScore, Run]]) -> BenchmarkScore:
     return replace(group[0], mean=mean, low=low, high=high, change=change, n=n, runs=runs, further=further)
 
 
-def _interval(asked: Sequence[tuple[BenchmarkScore, Run]]) -> tuple[float | None, float | None]:
+def _interval(asked: Sequence[tuple[BenchmarkScore, Run]], rows: Rows) -> tuple[float | None, float | None]:
     from clo.evaluation.significance import mean_interval
     from clo.evaluation.statistics import seed_interval
 
     first = asked[0][0]
     if len(asked) == 1:
         return first.low, first.high
-    rows = [rows_of(run, score.asked, score.side) for score, run in asked]
-    if all(rows):
-        ids = sorted(set().union(*rows))
-        found = mean_interval([[own.get(row, math.nan) / 100 for row in ids] for own in rows])
+    answered = [rows[score.asked, score.side, run.folder] for score, run in asked]
+    if all(answered):
+        ids = sorted(set().union(*answered))
+        found = mean_interval([[own.get(row, math.nan) / 100 for row in ids] for own in answered])
     else:
         found = seed_interval([score.mean for score, _ in asked])
     return found.low, found.high
 
 
-def _tests(study: Study, against: str, asked: Asked) -> list[Comparison]:
-    rows = {side: {run.folder: rows_of(run, asked, side) for run in study.runs} for side in SIDES}
-    return [one for side, own in rows.items() for one in compare_side(study, against, side, own, halved=False)]
+def _tests(study: Study, against: str, asked: Asked, rows: Rows) -> list[Comparison]:
+    by_side = {side: {run.folder: rows[asked, side, run.folder] for run in study.runs} for side in SIDES}
+    return [one for side, own in by_side.items() for one in compare_side(study, against, side, own, halved=False)]
 
 
 def table_of(study: Study, found: Benchmarks, asked: Asked) -> dict[str, Any]:
